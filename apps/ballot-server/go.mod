@@ -1,0 +1,6 @@
+module github.com/popvote/popvote/apps/ballot-server
+
+go 1.26.0
+
+require github.com/popvote/popvote/libs v0.0.0
+replace github.com/popvote/popvote/libs => ../../libs

@@ -1,0 +1,6 @@
+module github.com/popvote/popvote/apps/e2e
+
+go 1.26.0
+
+require github.com/popvote/popvote/libs v0.0.0
+replace github.com/popvote/popvote/libs => ../../libs

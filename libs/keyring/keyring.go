@@ -1,0 +1,39 @@
+// Package keyring holds keys: the ring of token keys that rotates, and the secrets that do not.
+package keyring
+
+import (
+	"context"
+	"crypto/cipher"
+	"errors"
+)
+
+// ErrUnknownVersion is a token sealed with a key that the ring does not hold.
+var ErrUnknownVersion = errors.New("unknown key version")
+
+// Tokens is the ring of token keys (AES-256-GCM). Safe for concurrent use; never blocks on a network.
+type Tokens interface {
+	// Sealing returns the newest version that every verifier has by now.
+	Sealing() (version int, aead cipher.AEAD)
+	// Opening returns a version's key, or ErrUnknownVersion.
+	Opening(version int) (cipher.AEAD, error)
+}
+
+// Purpose tells secrets apart; the same bytes never serve two.
+type Purpose string
+
+// The purposes of secrets. Scope is a poll's id where one key per poll is meant, else empty.
+const (
+	VoterTags    Purpose = "voter-tags"   // scope: poll; never rotated within it
+	PhoneTags    Purpose = "phone-tags"   // scope: poll
+	Verification Purpose = "verification" // keys of the verification board
+	Codes        Purpose = "codes"        // MACs of six-digit codes
+	Challenges   Purpose = "challenges"   // signatures of proof-of-work challenges
+	Documents    Purpose = "documents"    // P-256 private scalar: manifests, receipts, results
+	Checkpoints  Purpose = "checkpoints"  // Ed25519 seed: the ballot log's notes
+)
+
+// Secrets gives 32-byte secrets. Safe for concurrent use.
+type Secrets interface {
+	// Secret returns the secret of a purpose and scope, made durably at its first use.
+	Secret(ctx context.Context, purpose Purpose, scope string) ([32]byte, error)
+}

@@ -1,0 +1,52 @@
+// Package sms is the small interface between PopVote and the phone networks, and the reading of
+// what voters text.
+package sms
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Number is a phone number in E.164 ("+85291234567"). It prints as "phone:redacted".
+type Number string
+
+const redacted = "phone:redacted"
+
+func (Number) String() string       { return redacted }
+func (Number) GoString() string     { return redacted }
+func (Number) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Reveal returns the digits, for the network and for nothing else.
+func (n Number) Reveal() string { return string(n) }
+
+// Message is one SMS to send.
+type Message struct {
+	// ID is ours, for idempotence and receipts.
+	ID   string
+	To   Number
+	Text string
+	Lang string
+	// Deadline is when sending it has no use any more.
+	Deadline time.Time
+}
+
+// Sender sends. Safe for concurrent use. A nil error means that a provider took the message; an
+// error for which errors.Is(err, ErrUnknown) is true means that it may have.
+type Sender interface {
+	Send(ctx context.Context, m Message) error
+}
+
+// Inbound is one SMS that a voter sent.
+type Inbound struct {
+	From, To   Number
+	Text       string
+	ReceivedAt time.Time
+	// ProviderID is the network's id of the message; the same id again is the same message.
+	ProviderID string
+}
+
+// Receiver takes inbound messages; nil means that it is dealt with and need not come again.
+type Receiver interface {
+	Receive(ctx context.Context, in Inbound) error
+}

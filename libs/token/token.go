@@ -1,0 +1,37 @@
+// Package token seals a voter's session into the access token the client holds, and opens it again.
+package token
+
+import (
+	"time"
+
+	"github.com/popvote/popvote/libs/identity"
+	"github.com/popvote/popvote/libs/verification"
+)
+
+// Step is how far a session has come; part of what is authenticated.
+type Step string
+
+// The steps.
+const (
+	Identified Step = "identified"
+	Verified   Step = "verified"
+)
+
+// Session is what a token carries. It never holds an identity number.
+type Session struct {
+	// ID is random, 128 bits, base64url.
+	ID      string            `json:"id"`
+	Poll    string            `json:"poll"`
+	Step    Step              `json:"step"`
+	Voter   identity.VoterTag `json:"voter"`
+	Phone   identity.PhoneTag `json:"phone"`
+	Channel string            `json:"channel"`
+	Lang    string            `json:"lang"`
+	Started time.Time         `json:"started"`
+	Expires time.Time         `json:"expires"`
+	// Await is what a voter_sends session waits for.
+	Await verification.Key `json:"await"`
+	// SealedPhone is the E.164 number, kept inside the sealed token in voter_receives only, so that a
+	// code can be sent again.
+	SealedPhone string `json:"sealed_phone,omitempty"`
+}

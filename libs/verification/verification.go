@@ -1,0 +1,64 @@
+// Package verification joins the SMS gateway and the API server: the gateway leaves what it heard,
+// the API server that holds the voter's connection is told at once. State first, then notice.
+package verification
+
+import (
+	"context"
+	"time"
+)
+
+// Key names what one session waits for: HMAC-SHA-256(verification key, E.164 sender ‖ 0x00 ‖ text).
+// Sender and text are both in it, so an SMS from the wrong phone meets nobody's key.
+type Key [32]byte
+
+// Board keeps verification state for a while and passes on notices. Nothing on it may be needed for
+// a vote already cast: losing it all costs voters another SMS, no more. Safe for concurrent use.
+type Board interface {
+	// Heard records that the SMS of the key arrived at the time, then wakes whoever waits for it.
+	// Hearing the same again changes nothing. The record goes after ttl.
+	Heard(ctx context.Context, key Key, at time.Time, ttl time.Duration) error
+	// Await returns when the SMS of the key arrived: registers, then reads, then waits until the
+	// context ends (its error is returned then). An SMS heard before the call is found.
+	Await(ctx context.Context, key Key) (time.Time, error)
+	// NewCode makes mac the only code of the session, with its tries ahead of it, and counts the
+	// sending; SendState.Refused says why not, if not.
+	NewCode(ctx context.Context, session string, mac [32]byte, limits CodeLimits, now time.Time) (CodeState, error)
+	// TryCode compares, and counts the try before it answers. A right code is used up.
+	TryCode(ctx context.Context, session string, mac [32]byte, now time.Time) (CodeState, error)
+	// Spend marks an id as used until ttl has passed; false if it was before.
+	Spend(ctx context.Context, id string, ttl time.Duration) (bool, error)
+}
+
+// CodeLimits are the rules for one session's codes.
+type CodeLimits struct {
+	// Tries per code (5).
+	Tries int
+	// SendDelays are the waits before the second, third, … sending; one more is refused.
+	SendDelays []time.Duration
+	// CheckDelay is the wait between two tries.
+	CheckDelay time.Duration
+	// TTL of a code, and of the session's record.
+	TTL time.Duration
+}
+
+// CodeState is the state of a session's code after a call.
+type CodeState struct {
+	Result CodeResult
+	// TriesLeft for the code sent last.
+	TriesLeft int
+	// NextSend and NextCheck are the waits from now; negative when there will be none.
+	NextSend, NextCheck time.Duration
+}
+
+// CodeResult is what a call came to.
+type CodeResult string
+
+// The results of NewCode (Accepted, TooSoon, Exhausted) and TryCode (Right, Wrong, TooSoon, Exhausted, NoCode).
+const (
+	Accepted  CodeResult = "accepted"
+	Right     CodeResult = "right"
+	Wrong     CodeResult = "wrong"
+	TooSoon   CodeResult = "too_soon"
+	Exhausted CodeResult = "exhausted"
+	NoCode    CodeResult = "no_code"
+)
