@@ -4,7 +4,12 @@ package verification
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"io"
 	"time"
+
+	"github.com/popvote/popvote/libs/sms"
 )
 
 // Key names what one session waits for: HMAC-SHA-256(verification key, E.164 sender ‖ 0x00 ‖ text).
@@ -23,6 +28,9 @@ type Board interface {
 	// NewCode makes mac the only code of the session, with its tries ahead of it, and counts the
 	// sending; SendState.Refused says why not, if not.
 	NewCode(ctx context.Context, session string, mac [32]byte, limits CodeLimits, now time.Time) (CodeState, error)
+	// Unsent takes the session's last NewCode back: no provider took its SMS, so it costs the voter
+	// neither a sending nor a wait, and the code before it stands again with the tries it had.
+	Unsent(ctx context.Context, session string) error
 	// TryCode compares, and counts the try before it answers. A right code is used up.
 	TryCode(ctx context.Context, session string, mac [32]byte, now time.Time) (CodeState, error)
 	// Spend marks an id as used until ttl has passed; false if it was before.
@@ -62,3 +70,13 @@ const (
 	Exhausted CodeResult = "exhausted"
 	NoCode    CodeResult = "no_code"
 )
+
+// KeyOf names what a session waits for: the SMS of the text from the number. The gateway and the API
+// server compute it alike from the shared secret; neither number nor text can be read back from it.
+func KeyOf(secret [32]byte, from sms.Number, text string) Key {
+	h := hmac.New(sha256.New, secret[:])
+	io.WriteString(h, from.Reveal()) //nolint:errcheck // a hash never fails
+	h.Write([]byte{0})
+	io.WriteString(h, text) //nolint:errcheck // a hash never fails
+	return Key(h.Sum(nil))
+}

@@ -1,0 +1,173 @@
+package ratelimit
+
+import (
+	"context"
+	"encoding/binary"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// Config is how a local limiter is made. Its zero value is the table as it stands.
+type Config struct {
+	// Scale multiplies every count; 0 means 1. For benches that play a city from one address.
+	Scale float64 `koanf:"scale"`
+	// Override replaces rows of the table by name; count 0 takes one away.
+	Override map[string]Rate `koanf:"override"`
+	// Entries is the bound on clients remembered per limit; 0 means 65,536 (about 8 MB each when full).
+	// Beyond it the least recently seen is forgotten, and its allowance is whole again.
+	Entries int `koanf:"entries"`
+}
+
+// Local counts in this process's memory.
+type Local struct {
+	clock func() time.Time
+	rows  map[Action][]*row
+}
+
+// row is one limit with its state, in shards so that cores do not queue for one lock.
+type row struct {
+	Limit
+	// interval is the time one action costs, nanoseconds.
+	interval int64
+	seed     maphash.Seed
+	shards   [shards]shard
+}
+
+const shards = 16
+
+type shard struct {
+	mu sync.Mutex
+	// guarded by mu: hashed key to theoretical arrival time, ns since the epoch. Keys are hashed with a
+	// seed of this process, so memory holds no list of addresses or tags.
+	arrivals *simplelru.LRU[uint64, int64]
+}
+
+// NewLocal returns a limiter over the package's table.
+func NewLocal(c Config, clock func() time.Time) (*Local, error) {
+	table, err := Tune(Table, c.Scale, c.Override)
+	if err != nil {
+		return nil, err
+	}
+	return newLocal(table, c.Entries, clock)
+}
+
+func newLocal(table []Limit, entries int, clock func() time.Time) (*Local, error) {
+	if entries <= 0 {
+		entries = 1 << 16
+	}
+	l := &Local{clock: clock, rows: map[Action][]*row{}}
+	for _, limit := range table {
+		r := &row{Limit: limit, interval: max(1, int64(limit.Window)/int64(limit.Count)), seed: maphash.MakeSeed()}
+		for i := range r.shards {
+			lru, err := simplelru.NewLRU[uint64, int64](max(1, entries/shards), nil)
+			if err != nil {
+				return nil, err
+			}
+			r.shards[i].arrivals = lru
+		}
+		l.rows[limit.On] = append(l.rows[limit.On], r)
+	}
+	return l, nil
+}
+
+// Take implements Limiter; it never returns an error.
+func (l *Local) Take(_ context.Context, action Action, who Subject) (Decision, error) {
+	now := l.clock().UnixNano()
+	best := Decision{Allowed: true}
+	rows := l.rows[action]
+	for i, r := range rows {
+		key, known := r.key(who)
+		if !known {
+			continue
+		}
+		d := r.take(key, now)
+		if !d.Allowed {
+			// Rows are independent, so what was counted before the refusal is handed back.
+			for _, before := range rows[:i] {
+				if key, known := before.key(who); known {
+					before.giveBack(key)
+				}
+			}
+			return d, nil
+		}
+		if best.Limit.Name == "" || d.share() < best.share() {
+			best = d
+		}
+	}
+	return best, nil
+}
+
+// Return implements Limiter; it never returns an error.
+func (l *Local) Return(_ context.Context, action Action, who Subject) error {
+	for _, r := range l.rows[action] {
+		if key, known := r.key(who); known {
+			r.giveBack(key)
+		}
+	}
+	return nil
+}
+
+func (d Decision) share() float64 { return float64(d.Remaining) / float64(d.Limit.Count) }
+
+// take is GCRA: the arrival time is when the allowance would be whole again; each action moves it on
+// by one interval, and it may not run ahead of now by more than the window.
+func (r *row) take(key uint64, now int64) Decision {
+	s := &r.shards[key%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	arrival, _ := s.arrivals.Get(key)
+	next := max(arrival, now) + r.interval
+	window := r.interval * int64(r.Count)
+	if ahead := next - now; ahead > window {
+		return Decision{Limit: r.Limit, Reset: time.Duration(arrival - now), RetryAfter: time.Duration(ahead - window)}
+	}
+	s.arrivals.Add(key, next)
+	return Decision{Allowed: true, Limit: r.Limit, Remaining: int((window - (next - now)) / r.interval), Reset: time.Duration(next - now)}
+}
+
+func (r *row) giveBack(key uint64) {
+	s := &r.shards[key%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if arrival, ok := s.arrivals.Get(key); ok {
+		s.arrivals.Add(key, arrival-r.interval)
+	}
+}
+
+// key hashes what the row counts by; false where the subject does not say it.
+func (r *row) key(who Subject) (uint64, bool) {
+	var buf [160]byte
+	b := buf[:0]
+	for _, by := range r.By {
+		switch by {
+		case Network:
+			if !who.Client.IsValid() {
+				return 0, false
+			}
+			a := NetworkOf(who.Client).Addr().As16()
+			b = append(b, a[:]...)
+		case Phone:
+			if who.Phone == ([32]byte{}) {
+				return 0, false
+			}
+			b = append(b, who.Phone[:]...)
+		case Voter:
+			if who.Voter == ([32]byte{}) {
+				return 0, false
+			}
+			b = append(b, who.Voter[:]...)
+		case Poll:
+			if who.Poll == "" {
+				return 0, false
+			}
+			b = binary.AppendUvarint(b, uint64(len(who.Poll)))
+			b = append(b, who.Poll...)
+		case Global:
+			b = append(b, 'g')
+		}
+	}
+	return maphash.Bytes(r.seed, b), true
+}

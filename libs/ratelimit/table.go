@@ -1,0 +1,107 @@
+package ratelimit
+
+//go:generate go run ./limitsdoc -o ../../docs/limits.md
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Table is every limit with its default, in the order the documentation lists them.
+//
+// Limits by voter or by phone that could lock out a victim (a stranger who knows an identity number
+// can start sessions for it) also count by network: the stranger uses up the stranger's allowance.
+// The one exception is `send-phone`: it protects the phone's owner from a flood of SMS.
+var Table = []Limit{
+	{"challenge-network", Challenge, []Dimension{Network}, 1200, time.Minute, "Twice the sessions of a network: a challenge may be fetched and not used."},
+	{"session-network", Session, []Dimension{Network}, 600, time.Minute, "A school or a carrier's gateway behind one address keeps ten voters a second going."},
+	{"session-voter", Session, []Dimension{Voter, Network}, 10, 10 * time.Minute, "One person tries again, with other phones and lost pages."},
+	{"session-phone", Session, []Dimension{Phone, Network}, 20, 10 * time.Minute, "A family may share one phone."},
+	{"session-poll", Session, []Dimension{Poll}, 120_000, time.Minute, "2,000 sessions a second; the 2014 vote peaked at 47 votes a second."},
+	{"session-global", Session, []Dimension{Global}, 240_000, time.Minute, "What one API server is meant to carry."},
+	{"send-phone", Send, []Dimension{Phone}, 8, time.Hour, "Nobody is flooded with SMS, whoever asks for them."},
+	{"send-voter", Send, []Dimension{Voter, Network}, 12, time.Hour, "One identity number does not send SMS to many phones."},
+	{"send-network", Send, []Dimension{Network}, 600, time.Hour, "A classroom with every resend; a bound on what one network can make the organiser pay."},
+	{"send-poll", Send, []Dimension{Poll}, 60_000, time.Hour, "A bound on what one poll costs."},
+	{"send-global", Send, []Dimension{Global}, 90_000, time.Hour, "A bound on what all polls cost."},
+	{"check-network", Check, []Dimension{Network}, 1200, time.Minute, "Five tries for every phone of a busy network."},
+	{"check-phone", Check, []Dimension{Phone}, 40, time.Hour, "Five tries for every SMS that send-phone allows; guessing across sessions gains nothing."},
+	{"wait-network", Wait, []Dimension{Network}, 2400, time.Minute, "Held connections opened; a network with poor reception reopens them."},
+	{"cast-network", Cast, []Dimension{Network}, 1200, time.Minute, "Twice the sessions of a network: retries with the same key are welcome."},
+	{"cast-voter", Cast, []Dimension{Voter}, 60, time.Minute, "Retries of one ballot; only the holder of the verified token uses it up."},
+	{"cast-global", Cast, []Dimension{Global}, 1_200_000, time.Minute, "20,000 ballots a second: more than a ballot server takes."},
+	{"download-network", Download, []Dimension{Network}, 6000, time.Minute, "An observer reads the whole log of a million ballots in a minute."},
+}
+
+// Rate replaces a row's numbers.
+type Rate struct {
+	// Count actions in any Window. 0 takes the limit away.
+	Count int `koanf:"count"`
+	// Window, at least one second.
+	Window time.Duration `koanf:"window"`
+}
+
+// Tune returns the table with rows replaced by name, and every count multiplied by scale (0 means
+// 1). A bench that plays a city from one address uses a large scale; nothing else should.
+func Tune(table []Limit, scale float64, override map[string]Rate) ([]Limit, error) {
+	if scale == 0 {
+		scale = 1
+	}
+	if scale < 0 {
+		return nil, fmt.Errorf("couldn't tune the limits: scale is %g, want more than 0", scale)
+	}
+	known := map[string]bool{}
+	out := make([]Limit, 0, len(table))
+	for _, l := range table {
+		known[l.Name] = true
+		if r, ok := override[l.Name]; ok {
+			if r.Count == 0 {
+				continue
+			}
+			if r.Count < 0 || r.Window < time.Second {
+				return nil, fmt.Errorf("couldn't tune the limits: %s wants a positive count and a window of at least 1s", l.Name)
+			}
+			l.Count, l.Window = r.Count, r.Window
+		}
+		l.Count = max(1, int(float64(l.Count)*scale))
+		out = append(out, l)
+	}
+	for _, name := range slices.Sorted(maps.Keys(override)) {
+		if !known[name] {
+			return nil, fmt.Errorf("couldn't tune the limits: there is none called %q", name)
+		}
+	}
+	return out, nil
+}
+
+// Markdown is the table as documentation.
+func Markdown(table []Limit) string {
+	var b strings.Builder
+	b.WriteString("| limit | counts | by | allows | why |\n|---|---|---|---|---|\n")
+	for _, l := range table {
+		by := make([]string, len(l.By))
+		for i, d := range l.By {
+			by[i] = string(d)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %d in %s | %s |\n", l.Name, l.On, strings.Join(by, " and "), l.Count, window(l.Window), l.Why)
+	}
+	return b.String()
+}
+
+func window(d time.Duration) string {
+	for _, unit := range []struct {
+		d    time.Duration
+		name string
+	}{{time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		if n := d / unit.d; n > 0 && d%unit.d == 0 {
+			if n == 1 {
+				return "1 " + unit.name
+			}
+			return fmt.Sprintf("%d %ss", n, unit.name)
+		}
+	}
+	return d.String()
+}
