@@ -66,8 +66,13 @@ type Definition struct {
 	Identity     Identity     `json:"identity" yaml:"identity"`
 	Verification Verification `json:"verification" yaml:"verification"`
 	Questions    []Question   `json:"questions" yaml:"questions"`
-	// TallyKey is the trustees' public key; ballots are sealed to it.
-	TallyKey JWK `json:"tally_key" yaml:"tally_key"`
+	// TallyKey is the trustees' public key; ballots are sealed to it. Only the file of a demo may leave
+	// it out: whoever seeds the demo makes one (see Seeded).
+	TallyKey JWK `json:"tally_key" yaml:"tally_key,omitempty"`
+	// RevealTallyKey publishes the private tally key with the result, so that anybody can open every
+	// ballot and repeat the count to the last step. It also lets each voter prove to others how they
+	// voted, receipt in hand: votes can then be bought or forced. Default false.
+	RevealTallyKey bool `json:"reveal_tally_key,omitempty" yaml:"reveal_tally_key,omitempty"`
 }
 
 // Organiser is who runs the poll; always visible to voters.
@@ -154,7 +159,9 @@ type Manifest struct {
 	Verification Verification `json:"verification"`
 	Questions    []Question   `json:"questions"`
 	Ballot       BallotRules  `json:"ballot"`
-	SigningKey   JWK          `json:"signing_key"`
+	// RevealTallyKey says beforehand that the private tally key will be published with the result.
+	RevealTallyKey bool `json:"reveal_tally_key,omitempty"`
+	SigningKey     JWK  `json:"signing_key"`
 	// LogKey is the checkpoint's verifier key (C2SP signed-note vkey, Ed25519).
 	LogKey string `json:"log_key"`
 }
