@@ -1,0 +1,240 @@
+package server
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/tally"
+)
+
+type auditView struct {
+	Entries []ballotapi.AuditEntry `json:"entries"`
+	// Broken is the sequence number of the first entry that does not follow from the one before;
+	// 0 while the chain is whole.
+	Broken int64 `json:"broken"`
+}
+
+func (s *Server) showAudit(c *gin.Context) {
+	entries, err := s.admin.Audit(c, c.Param("poll"))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, auditView{some(entries), broken(entries)})
+}
+
+// broken finds the first entry whose Prev is not the Hash of the entry before it.
+func broken(entries []ballotapi.AuditEntry) int64 {
+	for i := 1; i < len(entries); i++ {
+		if !bytes.Equal(entries[i].Prev, entries[i-1].Hash) {
+			return entries[i].Seq
+		}
+	}
+	return 0
+}
+
+func (s *Server) auditCSV(c *gin.Context) {
+	id := c.Param("poll")
+	entries, err := s.admin.Audit(c, id)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	rows := [][]string{{"seq", "at", "actor", "action", "reason", "detail", "prev", "hash"}}
+	for _, e := range entries {
+		rows = append(rows, []string{strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339), e.Actor, e.Action,
+			e.Reason, e.Detail, hex.EncodeToString(e.Prev), hex.EncodeToString(e.Hash)})
+	}
+	s.sendCSV(c, id+"-audit.csv", rows)
+}
+
+func (s *Server) turnoutCSV(c *gin.Context) {
+	id := c.Param("poll")
+	stats, err := s.admin.Stats(c, id)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	channels := slices.Sorted(maps.Keys(stats.ByChannel))
+	head := []string{"minute"}
+	for _, ch := range channels {
+		head = append(head, string(ch))
+	}
+	rows := [][]string{head}
+	for _, m := range stats.PerMinute {
+		row := []string{m.Minute.UTC().Format(time.RFC3339)}
+		for _, ch := range channels {
+			row = append(row, strconv.FormatInt(m.ByChannel[ch], 10))
+		}
+		rows = append(rows, row)
+	}
+	s.sendCSV(c, id+"-turnout.csv", rows)
+}
+
+// resultView is the result beside the words it needs to be read.
+type resultView struct {
+	Result    tally.Result  `json:"result"`
+	Manifest  poll.Manifest `json:"manifest"`
+	Published bool          `json:"published"`
+}
+
+func (s *Server) result(c *gin.Context) (*resultView, error) {
+	id := c.Param("poll")
+	m, err := s.manifest(c, id)
+	if err != nil {
+		return nil, err
+	}
+	if m.State != poll.Counted && m.State != poll.Published {
+		return nil, errNoResult
+	}
+	doc, err := s.admin.CountedResult(c, id)
+	if err != nil {
+		return nil, err
+	}
+	view := &resultView{Manifest: m, Published: m.State == poll.Published}
+	if err := json.Unmarshal(doc.Plain, &view.Result); err != nil {
+		return nil, fmt.Errorf("couldn't read the result of poll %s: %w", id, err)
+	}
+	return view, nil
+}
+
+func (s *Server) showResult(c *gin.Context) {
+	view, err := s.result(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, view)
+}
+
+// resultJSON is the signed document itself, for whoever checks the signature.
+func (s *Server) resultJSON(c *gin.Context) {
+	id := c.Param("poll")
+	doc, err := s.admin.CountedResult(c, id)
+	if problem.From(err).Code == problem.ResultsNotPublished {
+		err = errNoResult
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	attach(c, id+"-result.json", "application/json")
+	c.JSON(http.StatusOK, doc)
+}
+
+func (s *Server) resultCSV(c *gin.Context) {
+	view, err := s.result(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	lang := c.Query("lang")
+	rows := [][]string{{"poll", "question", "question_title", "option", "option_label", "kind", "votes"}}
+	for i, q := range view.Result.Questions {
+		words := questionOf(view.Manifest, q.ID, i)
+		for _, o := range q.Options {
+			label, kind := "", ""
+			for _, w := range words.Options {
+				if w.ID == o.ID {
+					label, kind = in(w.Label, lang), string(w.Kind)
+				}
+			}
+			rows = append(rows, []string{view.Result.Poll, q.ID, in(words.Title, lang), o.ID, label, kind, strconv.FormatInt(o.Votes, 10)})
+		}
+		rows = append(rows, []string{view.Result.Poll, q.ID, in(words.Title, lang), "", "", "unanswered", strconv.FormatInt(q.Unanswered, 10)})
+	}
+	rows = append(rows,
+		[]string{view.Result.Poll, "", "", "", "", "ballots", strconv.FormatInt(view.Result.Ballots, 10)},
+		[]string{view.Result.Poll, "", "", "", "", "invalid", strconv.FormatInt(view.Result.Invalid, 10)})
+	s.sendCSV(c, view.Result.Poll+"-result.csv", rows)
+}
+
+func questionOf(m poll.Manifest, id string, i int) poll.Question {
+	if i < len(m.Questions) && m.Questions[i].ID == id {
+		return m.Questions[i]
+	}
+	return poll.Question{}
+}
+
+// in picks the text of a language, or of the first there is.
+func in(t poll.Text, lang string) string {
+	if words, ok := t[lang]; ok {
+		return words
+	}
+	for _, l := range poll.Languages {
+		if words, ok := t[l]; ok {
+			return words
+		}
+	}
+	return ""
+}
+
+// bundle sends the public bundle. Nothing is written until its first byte, so that a refusal can
+// still be a problem; after that, a failure can only cut the download short, and does.
+func (s *Server) bundle(c *gin.Context) {
+	id := c.Param("poll")
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Time{})
+	attach(c, id+"-bundle.zip", "application/zip")
+	if err := s.admin.Bundle(c, id, c.Writer); err != nil {
+		if c.Writer.Written() {
+			s.log.ErrorContext(c, "bundle cut short", slog.String("poll", id), slog.Any("error", err))
+			panic(http.ErrAbortHandler) // the only way to tell a client that what it has is not whole
+		}
+		c.Writer.Header().Del("Content-Disposition")
+		s.fail(c, err)
+	}
+}
+
+func (s *Server) sendCSV(c *gin.Context, name string, rows [][]string) {
+	attach(c, name, "text/csv; charset=utf-8")
+	_, _ = c.Writer.WriteString("\ufeff") // spreadsheets take UTF-8 for what it is only with this mark
+	w := csv.NewWriter(c.Writer)
+	for _, row := range rows {
+		for i := range row {
+			row[i] = inert(row[i])
+		}
+		if err := w.Write(row); err != nil {
+			return // the client is gone
+		}
+	}
+	w.Flush()
+}
+
+// inert keeps a spreadsheet from taking a cell for a formula (OWASP, CSV injection): poll texts and
+// reasons are written by people.
+func inert(cell string) string {
+	if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(cell)[0]) {
+		return "'" + cell
+	}
+	return cell
+}
+
+func attach(c *gin.Context, name, kind string) {
+	c.Header("Content-Type", kind)
+	c.Header("Content-Disposition", `attachment; filename="`+safe(name)+`"`)
+}
+
+// safe leaves of a name what every file system and header takes.
+func safe(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '.' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, name)
+}

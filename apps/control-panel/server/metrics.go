@@ -1,0 +1,23 @@
+package server
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	logins  *prometheus.CounterVec
+	streams prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) metrics {
+	m := metrics{
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "panel_logins_total", Help: "Log-in links used, by outcome (ok, refused).",
+		}, []string{"outcome"}),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "panel_streams", Help: "Pages that watch the live numbers now.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.logins, m.streams)
+	}
+	return m
+}

@@ -1,0 +1,140 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/problem"
+)
+
+// trouble is a problem of the panel's own API, in the shape of RFC 9457. The page shows its own
+// words for a code in the operator's language, and Detail beneath them.
+type trouble struct {
+	Type   string         `json:"type"`
+	Title  string         `json:"title"`
+	Status int            `json:"status"`
+	Detail string         `json:"detail,omitempty"`
+	Code   string         `json:"code"`
+	Effect problem.Effect `json:"effect"`
+	Field  string         `json:"field,omitempty"`
+	// Line and Column are where a poll file is first wrong, from 1; Faults is all that is wrong.
+	Line   int     `json:"line,omitempty"`
+	Column int     `json:"column,omitempty"`
+	Faults []fault `json:"faults,omitempty"`
+	// RetryAfter is in seconds.
+	RetryAfter int `json:"retry_after,omitempty"`
+	// Have and Need count trustees' shares.
+	Have int `json:"have,omitempty"`
+	Need int `json:"need,omitempty"`
+	// State is the poll's, where it is the reason.
+	State string `json:"state,omitempty"`
+}
+
+func (t *trouble) Error() string { return t.Code + ": " + t.Title + " " + t.Detail }
+
+// because returns a copy with what is particular to this time.
+func (t *trouble) because(detail string) *trouble { c := *t; c.Detail = detail; return &c }
+
+// at returns a copy that names the member at fault.
+func (t *trouble) at(pointer string) *trouble { c := *t; c.Field = pointer; return &c }
+
+// with returns a copy that lists what is wrong with a poll.
+func (t *trouble) with(faults poll.Faults) *trouble {
+	c := *t
+	for _, f := range faults {
+		c.Faults = append(c.Faults, fault{f.Path, f.Line, f.Column, f.Message})
+	}
+	return &c
+}
+
+// fault is one thing wrong with a poll; path as in questions[0].options[1].label.
+type fault struct {
+	Path    string `json:"path"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Message string `json:"message"`
+}
+
+func tell(status int, code, title string) *trouble {
+	return &trouble{Type: "about:blank", Title: title, Status: status, Code: code, Effect: problem.NotApplied}
+}
+
+// The panel's own problems; those of the public API keep their codes.
+var (
+	errLogInNeeded = tell(http.StatusUnauthorized, "log-in-needed", "You are not logged in. Open the log-in link that the server printed.")
+	errLinkSpent   = tell(http.StatusForbidden, "link-spent", "This log-in link was used before or is too old. A restarted server prints a new one; so does somebody who is logged in.")
+	errCrossOrigin = tell(http.StatusForbidden, "cross-origin", "Another website sent this request. Nothing was done.")
+	errNotFound    = tell(http.StatusNotFound, "not-found", "Nothing is here.")
+	errMethod      = tell(http.StatusMethodNotAllowed, "method-not-allowed", "This address does not take that method.")
+	errNotJSON     = tell(http.StatusUnsupportedMediaType, "wrong-content-type", "The request is not JSON.")
+	errMalformed   = tell(http.StatusBadRequest, "malformed-json", "The request is not one well-formed JSON value.")
+	errDuplicate   = tell(http.StatusBadRequest, "duplicate-field", "A member of the request occurs twice.")
+	errUnknown     = tell(http.StatusBadRequest, "unknown-field", "A member of the request is not known.")
+	errField       = tell(http.StatusBadRequest, "invalid-field", "A member of the request has the wrong form.")
+	errTooLarge    = tell(http.StatusRequestEntityTooLarge, "body-too-large", "The request is too large.")
+	errConfirm     = tell(http.StatusUnprocessableEntity, "confirmation-wrong", "The id you typed is not this poll's. Nothing was done.")
+	errReason      = tell(http.StatusUnprocessableEntity, "reason-missing", "Say why, in 3 to 500 characters. It is kept in the audit trail.")
+	errPollFile    = tell(http.StatusUnprocessableEntity, "poll-file-invalid", "The poll file has a mistake.")
+	errDraft       = tell(http.StatusUnprocessableEntity, "draft-invalid", "The poll is not complete or not consistent.")
+	errExists      = tell(http.StatusConflict, "poll-exists", "There is a poll with this id already.")
+	errRefused     = tell(http.StatusConflict, "refused", "The poll's state does not allow this. Nothing was done.")
+	errShares      = tell(http.StatusUnprocessableEntity, "shares-wrong", "The ballots could not be opened with these shares. Nothing was counted.")
+	errFewShares   = tell(http.StatusUnprocessableEntity, "shares-few", "These are not enough shares. Nothing was counted.")
+	errMixedShares = tell(http.StatusUnprocessableEntity, "shares-mixed", "The shares belong to different keys. Nothing was counted.")
+	errShareForm   = tell(http.StatusUnprocessableEntity, "share-unreadable", "This is not a trustee's share or key.")
+	errOtherKey    = tell(http.StatusUnprocessableEntity, "key-wrong", "This key is not the one the poll's ballots are sealed to. Nothing was counted.")
+	errCounting    = tell(http.StatusConflict, "counting", "This poll is being counted already.")
+	errNoResult    = tell(http.StatusNotFound, "not-counted", "The poll has not been counted yet.")
+	errInternal    = func() *trouble {
+		t := tell(http.StatusInternalServerError, "internal", "Something went wrong. Look at the audit trail before trying again: it says what was done.")
+		t.Effect = problem.Unknown
+		return t
+	}()
+)
+
+// troubleOf finds the words for an error; internal text never gets out.
+func troubleOf(err error) *trouble {
+	if t, ok := errors.AsType[*trouble](err); ok {
+		return t
+	}
+	if r, ok := errors.AsType[*ballotapi.Refused](err); ok {
+		t := errRefused.because(r.Reason)
+		t.State = string(r.State)
+		return t
+	}
+	if p, ok := errors.AsType[*problem.Error](err); ok && p.Code != problem.Internal {
+		row := p.Row()
+		t := tell(row.Status, string(p.Code), row.Title+".")
+		t.Detail, t.Effect, t.Field = p.Detail, row.Effect, p.Field
+		t.RetryAfter = int(p.RetryAfter.Seconds())
+		return t
+	}
+	return errInternal
+}
+
+// fail answers with a problem and stops. What is our own fault is logged here, once.
+func (s *Server) fail(c *gin.Context, err error) {
+	t := troubleOf(err)
+	if t.Status >= http.StatusInternalServerError {
+		s.log.ErrorContext(c, "request failed", slog.String("path", c.FullPath()), slog.String("code", t.Code), slog.Any("error", err))
+	}
+	write(c.Writer, t)
+	c.Abort()
+}
+
+func write(w http.ResponseWriter, t *trouble) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	if t.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(t.RetryAfter))
+	}
+	w.WriteHeader(t.Status)
+	_ = json.NewEncoder(w).Encode(t) // the client may be gone; there is nobody left to tell
+}

@@ -1,0 +1,162 @@
+// Package server is the control panel: the page operators work in, and the JSON API behind it. It
+// reaches polls only through ballotapi.Admin and never opens a database.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/popvote/popvote/apps/control-panel/page"
+	"github.com/popvote/popvote/libs/ballotapi"
+)
+
+// Config is the panel's values.
+type Config struct {
+	// PublicOrigin is where operators open the panel, e.g. "http://127.0.0.1:8081". Required. With
+	// https the session cookie is Secure and carries the __Host- prefix, and HSTS is sent.
+	PublicOrigin string `koanf:"public_origin"`
+	// LinkTTL is how long an unused log-in link works; default 12h.
+	LinkTTL time.Duration `koanf:"link_ttl"`
+	// SessionIdle ends a session without a request or an open stream; default 12h.
+	SessionIdle time.Duration `koanf:"session_idle"`
+	// SessionMax ends every session, busy or not; default 14 days, as long as the longest poll.
+	SessionMax time.Duration `koanf:"session_max"`
+	// StatsEvery is how often a watched poll is read, once for all who watch; default 1s.
+	StatsEvery time.Duration `koanf:"stats_every"`
+	// PartsEvery is how often the state of the parts is read while anybody watches; default 5s.
+	PartsEvery time.Duration `koanf:"parts_every"`
+}
+
+// Deps is what the panel works with.
+type Deps struct {
+	Admin ballotapi.Admin
+	// Parts says how every part of the system is; it must return promptly. Nil: only the ballot
+	// server is shown. Safe for concurrent use.
+	Parts func(ctx context.Context) []Part
+	// Page serves the operators' page; nil for the embedded one.
+	Page    http.Handler
+	Clock   func() time.Time
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Server is the control panel.
+type Server struct {
+	admin    ballotapi.Admin
+	parts    func(ctx context.Context) []Part
+	clock    func() time.Time
+	log      *slog.Logger
+	origin   string
+	sessions *sessions
+	live     *live
+	counts   counts
+	handler  http.Handler
+	metrics  metrics
+
+	// ctx ends with Close: counts under way and streams stop with it, never with one operator's tab.
+	ctx  context.Context
+	stop context.CancelFunc
+}
+
+// New makes the panel and its first log-in link.
+func New(config Config, deps Deps) (*Server, error) {
+	origin, err := url.Parse(config.PublicOrigin)
+	if err != nil || (origin.Scheme != "http" && origin.Scheme != "https") || origin.Host == "" ||
+		(origin.Path != "" && origin.Path != "/") || origin.RawQuery != "" || origin.Fragment != "" {
+		return nil, fmt.Errorf("couldn't use public_origin %q: it must be scheme://host[:port]", config.PublicOrigin)
+	}
+	if deps.Admin == nil || deps.Clock == nil || deps.Log == nil {
+		return nil, errors.New("couldn't make the control panel: Admin, Clock and Log are required")
+	}
+	if deps.Page == nil {
+		if deps.Page, err = page.Handler(); err != nil {
+			return nil, fmt.Errorf("couldn't load the panel's page: %w", err)
+		}
+	}
+	s := &Server{
+		admin:    deps.Admin,
+		parts:    deps.Parts,
+		clock:    deps.Clock,
+		log:      deps.Log,
+		origin:   origin.Scheme + "://" + origin.Host,
+		sessions: newSessions(config, deps.Clock),
+		metrics:  newMetrics(deps.Metrics),
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.live = newLive(s.ctx, s, or(config.StatsEvery, time.Second), or(config.PartsEvery, 5*time.Second))
+	s.handler = s.routes(origin.Scheme == "https", deps.Page)
+	return s, nil
+}
+
+// Handler serves the page and its API.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// LoginLink makes a fresh log-in link, and the unused one before it void. The secret is in the
+// fragment, which browsers send to nobody, so that it reaches no log on the way.
+func (s *Server) LoginLink() string { return s.origin + "/#login=" + s.sessions.invite() }
+
+// Close ends every stream and every count under way.
+func (s *Server) Close() { s.stop() }
+
+func (s *Server) routes(https bool, pages http.Handler) http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	g := gin.New()
+	g.HandleMethodNotAllowed = true
+	g.ContextWithFallback = true
+	// Nothing of a client's address is used here; believing headers about it would be a trap.
+	_ = g.SetTrustedProxies(nil)
+	g.Use(s.recovered)
+
+	api := g.Group("/api", s.private)
+	api.POST("/login", s.logIn)
+	in := api.Group("", s.loggedIn)
+	in.GET("/session", s.whoAmI)
+	in.POST("/logout", s.logOut)
+	in.POST("/links", s.makeLink)
+	in.GET("/overview", s.overview)
+	in.GET("/live", s.stream)
+	in.POST("/drafts/check", s.checkDraft)
+	in.POST("/drafts", s.saveDraft)
+	one := in.Group("/polls/:poll")
+	one.GET("", s.showPoll)
+	one.GET("/stats", s.showStats)
+	one.GET("/audit", s.showAudit)
+	one.GET("/audit.csv", s.auditCSV)
+	one.GET("/result", s.showResult)
+	one.GET("/result.json", s.resultJSON)
+	one.GET("/result.csv", s.resultCSV)
+	one.GET("/bundle.zip", s.bundle)
+	one.GET("/turnout.csv", s.turnoutCSV)
+	for _, move := range moves {
+		one.POST("/"+move.verb, s.move(move))
+	}
+	one.POST("/extend", s.extend)
+	one.POST("/count", s.count)
+
+	g.NoRoute(func(c *gin.Context) {
+		if isAPI(c.Request.URL.Path) {
+			s.private(c)
+			s.fail(c, errNotFound)
+			return
+		}
+		pages.ServeHTTP(c.Writer, c.Request)
+	})
+	g.NoMethod(func(c *gin.Context) { s.private(c); s.fail(c, errMethod) })
+
+	return headers(https, s.sameOrigin(g))
+}
+
+func or(d, other time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return other
+}
