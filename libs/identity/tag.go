@@ -3,9 +3,13 @@
 package identity
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+
+	"github.com/popvote/popvote/libs/sms"
 )
 
 // VoterTag is HMAC-SHA-256(identity key of the poll, canonical whole identity number). It prints as
@@ -14,6 +18,21 @@ type VoterTag [32]byte
 
 // PhoneTag is the same for the E.164 phone number, under another key.
 type PhoneTag [32]byte
+
+// TagVoter makes a voter's tag with the identity key of the poll. The whole canonical number goes in:
+// all numbers there are can be tried in minutes, so only the key protects them, and a shortened number
+// would make two voters one.
+func TagVoter(key [32]byte, id ID) VoterTag { return VoterTag(tag(key, string(id))) }
+
+// TagPhone makes a phone's tag, under another key.
+func TagPhone(key [32]byte, n sms.Number) PhoneTag { return PhoneTag(tag(key, n.Reveal())) }
+
+func tag(key [32]byte, canonical string) (sum [32]byte) {
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write([]byte(canonical))
+	mac.Sum(sum[:0])
+	return sum
+}
 
 const (
 	voterRedacted = "voter:redacted"
