@@ -199,3 +199,35 @@ func TestShareHidesItsValue(t *testing.T) {
 		}
 	}
 }
+
+func TestKeyFile(t *testing.T) {
+	scalar, public, err := trustee.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := trustee.MarshalKey(scalar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, same, err := trustee.ReadKey(bytes.NewReader(data))
+	if err != nil || !bytes.Equal(back, scalar) || same != public {
+		t.Errorf("read back %v: %v", same, err)
+	}
+	_, other, err := trustee.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{
+		"", "null", string(data) + "x",
+		strings.Replace(string(data), public.X, other.X, 1),
+		strings.Replace(string(data), public.Kid, other.Kid, 1),
+		strings.Replace(string(data), `"d": "`, `"d": "AA`, 1),
+	} {
+		_, _, err := trustee.ReadKey(strings.NewReader(bad))
+		if err == nil {
+			t.Errorf("read a key from %q", bad)
+		} else if d := strings.Split(string(data), `"d": "`)[1]; strings.Contains(err.Error(), d[:40]) {
+			t.Errorf("the error quotes the key: %v", err)
+		}
+	}
+}
