@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/ballotapi"
@@ -30,6 +31,7 @@ type Batch struct {
 
 // Issue signs a batch of leaves and returns their receipts, in order.
 func Issue(s *signed.Signer, pollID string, leaves [][32]byte) ([]ballotapi.Receipt, error) {
+	leaves = slices.Clone(leaves) // receipts point into them; the caller may fill them anew
 	tree := Tree(leaves)
 	root := tree.Root()
 	batch, err := s.Sign(Batch{Typ: batchType, Poll: pollID, Root: root[:], Size: int64(len(leaves))})
