@@ -4,6 +4,7 @@ package sms
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -30,6 +31,10 @@ type Message struct {
 	// Deadline is when sending it has no use any more.
 	Deadline time.Time
 }
+
+// ErrUnknown is a sending of which it is not known whether a provider took it: the same message may go
+// out again, another must not.
+var ErrUnknown = errors.New("it is not known whether the SMS was sent")
 
 // Sender sends. Safe for concurrent use. A nil error means that a provider took the message; an
 // error for which errors.Is(err, ErrUnknown) is true means that it may have.

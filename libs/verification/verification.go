@@ -6,6 +6,8 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"io"
 	"time"
 
@@ -15,6 +17,19 @@ import (
 // Key names what one session waits for: HMAC-SHA-256(verification key, E.164 sender ‖ 0x00 ‖ text).
 // Sender and text are both in it, so an SMS from the wrong phone meets nobody's key.
 type Key [32]byte
+
+// MarshalText writes base64url: keys travel in tokens, where every byte is sent many times.
+func (k Key) MarshalText() ([]byte, error) { return base64.RawURLEncoding.AppendEncode(nil, k[:]), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (k *Key) UnmarshalText(b []byte) error {
+	raw, err := base64.RawURLEncoding.AppendDecode(nil, b)
+	if err != nil || len(raw) != len(k) {
+		return fmt.Errorf("couldn't read a key: want %d bytes of base64url", len(k))
+	}
+	copy(k[:], raw)
+	return nil
+}
 
 // Board keeps verification state for a while and passes on notices. Nothing on it may be needed for
 // a vote already cast: losing it all costs voters another SMS, no more. Safe for concurrent use.
