@@ -1,0 +1,242 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/popvote/popvote/libs/problem"
+)
+
+// maxBody is the largest body any request needs, bytes.
+const maxBody = 8 << 10
+
+var (
+	errContentType  = problem.New(problem.WrongContentType)
+	errBodyTooLarge = problem.New(problem.BodyTooLarge)
+	errMalformed    = problem.New(problem.MalformedJSON)
+)
+
+// readBody reads the body, checks it strictly, and leaves it on the request to be read again.
+// encoding/json alone is too kind: it takes the last of two members of one name, matches names
+// without regard to case, and skips what it does not know. Two parsers that differ in such things
+// are how a proxy and a server come to disagree about one request.
+func readBody(w http.ResponseWriter, r *http.Request, want *shape) error {
+	if r.Header.Get("Content-Encoding") != "" {
+		return errContentType.Because("There is a Content-Encoding.")
+	}
+	if media := r.Header.Get("Content-Type"); media != "application/json" {
+		media, params, err := mime.ParseMediaType(media)
+		if err != nil || media != "application/json" {
+			return errContentType
+		}
+		if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+			return errContentType.Because("JSON is UTF-8.")
+		}
+	}
+	if r.ContentLength > maxBody {
+		return errBodyTooLarge
+	}
+	data, err := slurp(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
+	if err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return errBodyTooLarge
+		}
+		return problem.Wrap(problem.MalformedJSON, err).Because("The body ended early.")
+	}
+	if err := checkJSON(data, want); err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(data))
+	return nil
+}
+
+// slurp reads all, at once where the length is known.
+func slurp(r io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		return io.ReadAll(r)
+	}
+	data := make([]byte, length)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// checkJSON checks that data is one JSON value of the shape, with nothing after it. Depth is bounded
+// by the shape: a value of another type ends the reading where it begins.
+func checkJSON(data []byte, want *shape) error {
+	r := strictReader{data: data}
+	if err := r.value(want, ""); err != nil {
+		return err
+	}
+	r.space()
+	if r.at < len(data) {
+		return errMalformed.Because("There is something after the JSON value.")
+	}
+	return nil
+}
+
+// strictReader reads the JSON of RFC 8259, and of it only what RFC 7493 (I-JSON) calls
+// interoperable: valid UTF-8, no lone surrogates, no name twice.
+type strictReader struct {
+	data []byte
+	at   int
+}
+
+func (r *strictReader) space() {
+	for r.at < len(r.data) && (r.data[r.at] == ' ' || r.data[r.at] == '\n' || r.data[r.at] == '\t' || r.data[r.at] == '\r') {
+		r.at++
+	}
+}
+
+// next skips space and returns the next byte without taking it; 0 at the end.
+func (r *strictReader) next() byte {
+	r.space()
+	if r.at == len(r.data) {
+		return 0
+	}
+	return r.data[r.at]
+}
+
+func (r *strictReader) value(want *shape, pointer string) error {
+	first := r.next()
+	if first == 0 || !strings.ContainsRune(`{["-0123456789tfn`, rune(first)) {
+		return errMalformed
+	}
+	if want.members != nil {
+		if first != '{' {
+			return invalid(pointer, "Want an object.")
+		}
+		return r.object(want, pointer)
+	}
+	if first != '"' {
+		return invalid(pointer, "Want a string.")
+	}
+	text, err := r.text()
+	if err != nil {
+		return err
+	}
+	if want.maxLength > 0 && len(text) > want.maxLength && utf8.RuneCount(text) > want.maxLength {
+		return invalid(pointer, "It is too long.")
+	}
+	if want.enum != nil && !slices.Contains(want.enum, string(text)) {
+		return invalid(pointer, "Want one of: "+strings.Join(want.enum, ", ")+".")
+	}
+	return nil
+}
+
+func invalid(pointer, detail string) error {
+	e := problem.New(problem.InvalidField).At(pointer)
+	e.Detail = detail
+	return e
+}
+
+func (r *strictReader) object(want *shape, pointer string) error {
+	r.at++ // {
+	seen := make([]string, 0, len(want.members))
+	if r.next() == '}' {
+		r.at++
+		return want.complete(seen, pointer)
+	}
+	for {
+		if r.next() != '"' {
+			return errMalformed
+		}
+		raw, err := r.text()
+		if err != nil {
+			return err
+		}
+		name := string(raw)
+		member := pointer + "/" + escapePointer(name)
+		if r.next() != ':' {
+			return errMalformed
+		}
+		r.at++
+		if slices.Contains(seen, name) {
+			return problem.New(problem.DuplicateField).At(member)
+		}
+		form, known := want.members[name]
+		if !known {
+			return problem.New(problem.UnknownField).At(member)
+		}
+		seen = append(seen, name)
+		if err := r.value(form, member); err != nil {
+			return err
+		}
+		switch r.next() {
+		case ',':
+			r.at++
+		case '}':
+			r.at++
+			return want.complete(seen, pointer)
+		default:
+			return errMalformed
+		}
+	}
+}
+
+func (s *shape) complete(seen []string, pointer string) error {
+	for _, name := range s.required {
+		if !slices.Contains(seen, name) {
+			return invalid(pointer+"/"+name, "It is missing.")
+		}
+	}
+	return nil
+}
+
+// escapePointer is RFC 6901, cut: a name is at most an echo of what the client sent.
+func escapePointer(name string) string {
+	if len(name) > 64 {
+		name = strings.ToValidUTF8(name[:64], "") + "…"
+	}
+	if !strings.ContainsAny(name, "~/") {
+		return name
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
+
+// text reads a string and returns what it says.
+func (r *strictReader) text() ([]byte, error) {
+	start := r.at
+	escaped := false
+	for r.at++; r.at < len(r.data); r.at++ {
+		switch b := r.data[r.at]; {
+		case b == '"':
+			r.at++
+			inner := r.data[start+1 : r.at-1]
+			if !utf8.Valid(inner) {
+				return nil, errMalformed.Because("A string is not UTF-8.")
+			}
+			if !escaped {
+				return inner, nil
+			}
+			return unescape(r.data[start:r.at])
+		case b < ' ':
+			return nil, errMalformed
+		case b == '\\':
+			escaped = true
+			r.at++ // whatever it is, it does not end the string; unescape looks at it
+		}
+	}
+	return nil, errMalformed
+}
+
+func unescape(quoted []byte) ([]byte, error) {
+	var text string
+	if err := json.Unmarshal(quoted, &text); err != nil {
+		return nil, errMalformed
+	}
+	// encoding/json writes U+FFFD for a lone surrogate; one that the client wrote itself is rare
+	// enough to be refused with it.
+	if strings.ContainsRune(text, utf8.RuneError) {
+		return nil, errMalformed.Because("A string has a lone surrogate.")
+	}
+	return []byte(text), nil
+}

@@ -1,0 +1,202 @@
+package server
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/popvote/popvote/libs/channelsapi"
+	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/ratelimit"
+	"github.com/popvote/popvote/libs/sms"
+	"github.com/popvote/popvote/libs/token"
+	"github.com/popvote/popvote/libs/verification"
+)
+
+const (
+	codeLength = 6
+	// smsRetry is when sending may work again.
+	smsRetry = 5 * time.Second
+	// sendTimeout bounds one sending: the voter is waiting.
+	sendTimeout = 8 * time.Second
+)
+
+// codeOf is the session's six-digit code: chance from the session's id under our secret. It is the
+// same whenever it is sent again, so an SMS that comes late is still right, and no server needs to
+// remember it.
+func (s *Server) codeOf(session string) string {
+	sum := s.mac("code", session, "")
+	return fmt.Sprintf("%0*d", codeLength, binary.BigEndian.Uint64(sum[:])%1_000_000)
+}
+
+// codeMAC is what the board compares. Six digits are few, so the key matters: the board's contents
+// alone say nothing.
+func (s *Server) codeMAC(session, code string) [32]byte { return s.mac("mac", session, code) }
+
+func (s *Server) mac(use, session, code string) [32]byte {
+	h := hmac.New(sha256.New, s.codes[:])
+	h.Write([]byte(use + "\x00" + session + "\x00" + code))
+	return [32]byte(h.Sum(nil))
+}
+
+// sendCode sends the session's code if that is allowed now, and fills in what may be done next.
+func (s *Server) sendCode(ctx context.Context, session *token.Session, next *channelsapi.Verification, who ratelimit.Subject) error {
+	if s.deps.Sender == nil {
+		return problem.Wrap(problem.SMSUnavailable, errors.New("no sender is configured")).After(soon(time.Minute))
+	}
+	now := s.clock()
+	limits := verification.CodeLimits{
+		Tries:      s.config.CodeTries,
+		SendDelays: s.config.SendDelays,
+		CheckDelay: s.config.CheckDelay,
+		TTL:        session.Expires.Sub(now),
+	}
+	if err := s.limit(routed(ctx), ratelimit.Send, who); err != nil {
+		return err
+	}
+	code := s.codeOf(session.ID)
+	state, err := s.deps.Board.NewCode(ctx, session.ID, s.codeMAC(session.ID, code), limits, now)
+	if err != nil {
+		s.returnLimit(ctx, who)
+		return boardDown(err)
+	}
+	fillIn(next, state)
+	switch state.Result {
+	case verification.Accepted:
+	case verification.TooSoon:
+		s.returnLimit(ctx, who)
+		return &withVerification{problem.New(problem.ResendTooSoon).After(state.NextSend), *next}
+	default:
+		s.returnLimit(ctx, who)
+		return &withVerification{problem.New(problem.ResendExhausted), *next}
+	}
+
+	// The sending goes on if the voter's connection breaks: what was counted should arrive.
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
+	defer cancel()
+	err = s.deps.Sender.Send(sending, sms.Message{
+		ID:       newSessionID(),
+		To:       sms.Number(session.SealedPhone),
+		Text:     codeText(session.Lang, code, s.smsHost, limits.TTL),
+		Lang:     session.Lang,
+		Deadline: session.Expires,
+	})
+	if err == nil || errors.Is(err, sms.ErrUnknown) {
+		return nil // it may have gone out; the code is good if it did, and may be sent again
+	}
+	s.returnLimit(ctx, who)
+	if undo := s.deps.Board.Unsent(context.WithoutCancel(ctx), session.ID); undo != nil {
+		err = errors.Join(err, undo)
+	}
+	return problem.Wrap(problem.SMSUnavailable, fmt.Errorf("couldn't send a code: %w", err)).After(soon(smsRetry))
+}
+
+// returnLimit gives back a sending that did not happen.
+func (s *Server) returnLimit(ctx context.Context, who ratelimit.Subject) {
+	if err := s.deps.Limiter.Return(ctx, ratelimit.Send, who); err != nil {
+		s.metrics.limiterDown.Inc()
+	}
+}
+
+// fillIn says what the voter may do next, with the waits rounded up.
+func fillIn(v *channelsapi.Verification, state verification.CodeState) {
+	length, tries := codeLength, state.TriesLeft
+	v.CodeLength, v.TriesLeft = &length, &tries
+	v.NextSendSeconds, v.NextCheckSeconds = wait(state.NextSend), wait(state.NextCheck)
+}
+
+func wait(d time.Duration) *int {
+	if d < 0 {
+		return nil
+	}
+	seconds := waitSeconds(d)
+	return &seconds
+}
+
+// codeSession returns the session and its poll for the endpoints of voter_receives.
+func (s *Server) codeSession(ctx context.Context) (*token.Session, *publicPoll, channelsapi.Verification, error) {
+	session := sessionOf(routed(ctx))
+	p, err := s.polls.get(ctx, session.Poll)
+	if err != nil {
+		return nil, nil, channelsapi.Verification{}, err
+	}
+	if session.SealedPhone == "" {
+		return nil, nil, channelsapi.Verification{}, problem.New(problem.WrongMode)
+	}
+	return session, p, channelsapi.Verification{
+		Mode:     channelsapi.VerificationMode(poll.VoterReceives),
+		Deadline: session.Expires,
+		Seconds:  leftSeconds(session.Expires.Sub(s.clock())),
+	}, nil
+}
+
+// CheckCode compares the voter's code. The try is counted before it is compared.
+func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject) (channelsapi.CheckCodeResponseObject, error) {
+	session, p, next, err := a.codeSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	code, ok := readCode(r.Body.Code)
+	if !ok {
+		return nil, problem.New(problem.InvalidField).At("/code").Because("A code has %d digits.", codeLength)
+	}
+	c := routed(ctx)
+	if err := a.limit(c, ratelimit.Check, ratelimit.Subject{Client: client(c), Phone: session.Phone}); err != nil {
+		return nil, err
+	}
+	state, err := a.deps.Board.TryCode(ctx, session.ID, a.codeMAC(session.ID, code), a.clock())
+	if err != nil {
+		return nil, boardDown(err)
+	}
+	a.metrics.codes.WithLabelValues(string(state.Result)).Inc()
+	fillIn(&next, state)
+	refused := func(p *problem.Error) error { return &withVerification{p, next} }
+	switch state.Result {
+	case verification.Right:
+		verified, err := a.verified(session, p)
+		return channelsapi.CheckCode200JSONResponse(verified), err
+	case verification.Wrong:
+		return nil, refused(problem.New(problem.CodeWrong).At("/code"))
+	case verification.TooSoon:
+		return nil, refused(problem.New(problem.CodeTooSoon).After(state.NextCheck))
+	case verification.Exhausted:
+		return nil, refused(problem.New(problem.CodeExhausted))
+	default:
+		return nil, refused(problem.New(problem.CodeExpired))
+	}
+}
+
+// readCode reads six digits the way people type them: full width, with spaces or a hyphen.
+func readCode(typed string) (string, bool) {
+	code := strings.Map(func(r rune) rune {
+		if r == ' ' || r == '-' {
+			return -1
+		}
+		return r
+	}, norm.NFKC.String(typed))
+	return code, len(code) == codeLength && strings.Trim(code, "0123456789") == ""
+}
+
+// ResendCode sends the code again, to the number inside the token.
+func (a api) ResendCode(ctx context.Context, _ channelsapi.ResendCodeRequestObject) (channelsapi.ResendCodeResponseObject, error) {
+	session, _, next, err := a.codeSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.polls.open(ctx, session.Poll); err != nil {
+		return nil, err // an SMS costs money; a vote that cannot be cast is not worth it
+	}
+	who := ratelimit.Subject{Client: client(routed(ctx)), Voter: session.Voter, Phone: session.Phone, Poll: session.Poll}
+	if err := a.sendCode(ctx, session, &next, who); err != nil {
+		return nil, err
+	}
+	return channelsapi.ResendCode200JSONResponse(next), nil
+}

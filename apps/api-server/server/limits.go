@@ -1,0 +1,32 @@
+package server
+
+import (
+	"github.com/gin-gonic/gin"
+
+	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/ratelimit"
+)
+
+// limit counts an action, and says on the answer how much is left. Where the limiter cannot say,
+// the action goes on, except for sending SMS: that costs money.
+func (s *Server) limit(c *gin.Context, action ratelimit.Action, who ratelimit.Subject) error {
+	d, err := s.deps.Limiter.Take(c.Request.Context(), action, who)
+	if err != nil {
+		s.metrics.limiterDown.Inc()
+		if action == ratelimit.Send {
+			return problem.Wrap(problem.SMSUnavailable, err).After(soon(smsRetry))
+		}
+		return nil
+	}
+	if d.Limit.Name == "" {
+		return nil
+	}
+	h := c.Writer.Header()
+	h.Set("RateLimit-Policy", d.Policy())
+	h.Set("RateLimit", d.Header())
+	if d.Allowed {
+		return nil
+	}
+	s.metrics.limited.WithLabelValues(d.Limit.Name).Inc()
+	return problem.New(problem.RateLimited).After(d.RetryAfter)
+}

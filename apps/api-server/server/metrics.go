@@ -1,0 +1,82 @@
+package server
+
+import (
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics count; no label ever says who.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	problems *prometheus.CounterVec
+	sessions *prometheus.CounterVec
+	// verified over sessions is the conversion: the first thing to fall when SMS do not arrive.
+	verified    *prometheus.CounterVec
+	codes       *prometheus.CounterVec
+	casts       *prometheus.CounterVec
+	limited     *prometheus.CounterVec
+	limiterDown prometheus.Counter
+}
+
+func newMetrics(registerer prometheus.Registerer, waiters func() float64) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "popvote", Subsystem: "api", Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		requests: counter("requests_total", "Requests answered, by route and status.", "route", "status"),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "popvote", Subsystem: "api", Name: "request_seconds",
+			Help:    "Time to answer, by route; held connections are left out.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
+		}, []string{"route"}),
+		problems: counter("problems_total", "Problems answered, by code.", "code"),
+		sessions: counter("sessions_total", "Sessions started, by poll and mode of verification.", "poll", "mode"),
+		verified: counter("verifications_total", "Phones proved, by poll and mode; over sessions_total it is the conversion.", "poll", "mode"),
+		codes:    counter("code_checks_total", "Six-digit codes tried, by result.", "result"),
+		casts:    counter("casts_total", "Ballots cast, by poll and outcome: recorded, or a problem's code.", "poll", "outcome"),
+		limited:  counter("limited_total", "Actions refused, by limit.", "limit"),
+		limiterDown: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "popvote", Subsystem: "api", Name: "limiter_errors_total",
+			Help: "Times the limiter could not say; only the sending of SMS is refused then.",
+		}),
+	}
+	if registerer == nil {
+		registerer = prometheus.NewRegistry()
+	}
+	registerer.MustRegister(m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.limited, m.limiterDown,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "popvote", Subsystem: "api", Name: "waiters", Help: "Connections held for voters who wait for their phone.",
+		}, waiters))
+	return m
+}
+
+// observe counts every request under the router's pattern, never under the path itself.
+func (s *Server) observe(c *gin.Context) {
+	start := s.clock()
+	route := c.FullPath()
+	if route == "" {
+		route = "none"
+	}
+	defer func() {
+		s.metrics.requests.WithLabelValues(route, statusText(c.Writer.Status())).Inc()
+		if route != waitRoute {
+			s.metrics.seconds.WithLabelValues(route).Observe(max(0, s.clock().Sub(start)).Seconds())
+		}
+	}()
+	c.Next()
+}
+
+const waitRoute = "/v1/verification"
+
+func statusText(status int) string {
+	switch status { // the common ones, without an allocation
+	case 200:
+		return "200"
+	case 201:
+		return "201"
+	}
+	return strconv.Itoa(status)
+}

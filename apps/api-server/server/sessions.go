@@ -1,0 +1,164 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/popvote/popvote/libs/challenge"
+	"github.com/popvote/popvote/libs/channelsapi"
+	"github.com/popvote/popvote/libs/identity"
+	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/ratelimit"
+	"github.com/popvote/popvote/libs/sms"
+	"github.com/popvote/popvote/libs/token"
+	"github.com/popvote/popvote/libs/verification"
+)
+
+// CreateSession is step 1. It checks in order of cost, and never asks whether the identity has
+// voted: the answer cannot tell what was not looked up.
+func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionRequestObject) (channelsapi.CreateSessionResponseObject, error) {
+	p, err := a.polls.open(ctx, r.Poll)
+	if err != nil {
+		return nil, err
+	}
+	person, number, err := a.applicant(r.Body, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.spendChallenge(ctx, r.Body.Challenge); err != nil {
+		return nil, err
+	}
+	voterKey, phoneKey, err := a.polls.tagKeys(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	c := routed(ctx)
+	who := ratelimit.Subject{
+		Client: client(c),
+		Voter:  identity.TagVoter(voterKey, person),
+		Phone:  identity.TagPhone(phoneKey, number),
+		Poll:   r.Poll,
+	}
+	if err := a.limit(c, ratelimit.Session, who); err != nil {
+		return nil, err
+	}
+
+	now := a.clock()
+	seconds := p.manifest.Verification.Seconds
+	session := token.Session{
+		ID:      newSessionID(),
+		Poll:    r.Poll,
+		Step:    token.Identified,
+		Voter:   who.Voter,
+		Phone:   who.Phone,
+		Channel: channel(r.Body),
+		Lang:    lang(r.Body, p),
+		Started: now.UTC().Truncate(time.Millisecond),
+		Expires: now.Add(time.Duration(seconds) * time.Second).UTC().Truncate(time.Millisecond),
+	}
+	next := channelsapi.Verification{
+		Mode:     channelsapi.VerificationMode(p.manifest.Verification.Mode),
+		Deadline: session.Expires,
+		Seconds:  seconds,
+	}
+	switch p.manifest.Verification.Mode {
+	case poll.VoterSends:
+		err = a.askForText(&session, &next, number)
+	case poll.VoterReceives:
+		session.SealedPhone = number.Reveal()
+		err = a.sendCode(ctx, &session, &next, who)
+	default:
+		err = fmt.Errorf("poll %s verifies phones in an unknown way", r.Poll)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := a.seal(session)
+	if err != nil {
+		return nil, err
+	}
+	a.metrics.sessions.WithLabelValues(r.Poll, string(p.manifest.Verification.Mode)).Inc()
+	return channelsapi.CreateSession201JSONResponse{Body: channelsapi.Session{
+		AccessToken:  sealed,
+		ExpiresAt:    session.Expires,
+		Verification: next,
+	}}, nil
+}
+
+// applicant reads who asks, and from which phone.
+func (s *Server) applicant(body *channelsapi.SessionRequest, p *publicPoll) (identity.ID, sms.Number, error) {
+	scheme, ok := identity.Lookup(string(body.Identity.Type))
+	if !ok || scheme.Type() != p.manifest.Identity.Type {
+		return "", "", problem.New(problem.InvalidField).At("/identity/type").Because("This poll knows its voters by another kind of number.")
+	}
+	person, err := scheme.Canonical(body.Identity.Number)
+	if err != nil {
+		return "", "", problem.New(problem.IdentityInvalid).At("/identity/number")
+	}
+	number, err := identity.ParsePhone(body.Phone, s.config.PhoneRegion)
+	switch {
+	case errors.Is(err, identity.ErrPhoneNotMobile):
+		return "", "", problem.New(problem.PhoneNotMobile).At("/phone")
+	case err != nil:
+		return "", "", problem.New(problem.PhoneInvalid).At("/phone")
+	}
+	return person, number, nil
+}
+
+// spendChallenge checks the proof of work and uses it up.
+func (s *Server) spendChallenge(ctx context.Context, payload string) error {
+	id, expires, err := s.challenges.Verify(payload)
+	switch {
+	case errors.Is(err, challenge.ErrExpired):
+		return problem.New(problem.ChallengeExpired).At("/challenge")
+	case err != nil:
+		return problem.New(problem.ChallengeInvalid).At("/challenge")
+	}
+	fresh, err := s.deps.Board.Spend(ctx, id, expires.Sub(s.clock())+time.Second)
+	if err != nil {
+		return boardDown(err)
+	}
+	if !fresh {
+		return problem.New(problem.ChallengeSpent).At("/challenge")
+	}
+	return nil
+}
+
+// boardDown is a verification board that cannot answer: nothing is lost, and nothing goes on.
+func boardDown(err error) error {
+	return problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't ask the verification board: %w", err)).After(soon(time.Second))
+}
+
+// askForText has the voter send a text of our choosing from their phone.
+func (s *Server) askForText(session *token.Session, next *channelsapi.Verification, from sms.Number) error {
+	if s.config.InboundNumber == "" {
+		return problem.Wrap(problem.Unavailable, errors.New("no inbound_number is configured")).After(soon(time.Minute))
+	}
+	text := sms.NewText(rand.Reader)
+	session.Await = verification.KeyOf(s.notices, from, text)
+	link := smsLink(s.config.InboundNumber, text)
+	next.Number, next.Text, next.SmsLink = &s.config.InboundNumber, &text, &link
+	return nil
+}
+
+func channel(body *channelsapi.SessionRequest) string {
+	if body.Channel != nil {
+		return string(*body.Channel)
+	}
+	return "web"
+}
+
+// lang is the voter's language, or the first of the poll's.
+func lang(body *channelsapi.SessionRequest, p *publicPoll) string {
+	if body.Lang != nil {
+		return string(*body.Lang)
+	}
+	if len(p.manifest.Languages) > 0 {
+		return p.manifest.Languages[0]
+	}
+	return "en"
+}

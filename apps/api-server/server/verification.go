@@ -1,0 +1,204 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/popvote/popvote/libs/channelsapi"
+	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/ratelimit"
+	"github.com/popvote/popvote/libs/token"
+)
+
+const (
+	// pingEvery keeps proxies from taking a quiet stream for a dead one.
+	pingEvery = 15 * time.Second
+	// pollFor is how long a long poll is held.
+	pollFor = 25 * time.Second
+	// settle is how long after the deadline an SMS that came in time may still be on its way here.
+	settle = time.Second
+	// writeWithin bounds each write to a held connection.
+	writeWithin = 10 * time.Second
+)
+
+// AwaitVerification holds the connection until the SMS is there. The board registers first, then
+// reads, then waits, so neither a lost connection nor a late one loses the event.
+func (a api) AwaitVerification(ctx context.Context, _ channelsapi.AwaitVerificationRequestObject) (channelsapi.AwaitVerificationResponseObject, error) {
+	c := routed(ctx)
+	session := sessionOf(c)
+	p, err := a.polls.get(ctx, session.Poll)
+	if err != nil {
+		return nil, err
+	}
+	if session.Await == ([32]byte{}) {
+		return nil, problem.New(problem.WrongMode)
+	}
+	if err := a.limit(c, ratelimit.Wait, ratelimit.Subject{Client: client(c)}); err != nil {
+		return nil, err
+	}
+	if a.waiters.Add(1) > int64(a.config.MaxWaiters) {
+		a.waiters.Add(-1)
+		return nil, problem.New(problem.Overloaded).After(soon(2 * time.Second))
+	}
+	// Given back where the waiting ends: in the stream's own writing, or here.
+	if accepts(c.Request.Header, "text/event-stream") {
+		return stream{a.Server, c.Request, session, p}, nil
+	}
+	defer a.waiters.Add(-1)
+	return a.longPoll(ctx, session, p)
+}
+
+func accepts(h http.Header, media string) bool {
+	for _, line := range h["Accept"] {
+		for one := range strings.SplitSeq(line, ",") {
+			one, _, _ = strings.Cut(one, ";")
+			if strings.EqualFold(strings.TrimSpace(one), media) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// heard is what waiting came to: the time an SMS came in, or why it is not known.
+type heard struct {
+	at  time.Time
+	err error
+}
+
+func (h heard) inTime(session *token.Session) bool {
+	return h.err == nil && !h.at.After(session.Expires)
+}
+
+// listen waits for the session's SMS until the context ends.
+func (s *Server) listen(ctx context.Context, session *token.Session) <-chan heard {
+	news := make(chan heard, 1)
+	go func() {
+		at, err := s.deps.Board.Await(ctx, session.Await)
+		news <- heard{at, err}
+	}()
+	return news
+}
+
+// longPoll is the twin of the stream for clients that cannot read one.
+func (s *Server) longPoll(ctx context.Context, session *token.Session, p *publicPoll) (channelsapi.AwaitVerificationResponseObject, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	news := s.listen(ctx, session)
+	// The board is always asked once, even past the deadline: the SMS may have been in time.
+	left := session.Expires.Sub(s.clock()) + settle
+	hold := time.NewTimer(min(pollFor, max(left, settle)))
+	defer hold.Stop()
+	select {
+	case got := <-news:
+		switch {
+		case got.inTime(session):
+			verified, err := s.verified(session, p)
+			return channelsapi.AwaitVerification200JSONResponse{Status: channelsapi.VerificationStateStatusVerified, Verified: &verified}, err
+		case got.err != nil && ctx.Err() == nil:
+			return nil, boardDown(got.err)
+		case got.err == nil:
+			return nil, errTokenExpired // it came too late
+		}
+	case <-hold.C:
+	case <-s.closing.Done():
+	case <-ctx.Done():
+	}
+	remaining := session.Expires.Sub(s.clock())
+	if remaining <= 0 {
+		return nil, errTokenExpired
+	}
+	seconds := leftSeconds(remaining)
+	return channelsapi.AwaitVerification200JSONResponse{Status: channelsapi.VerificationStateStatusWaiting, Seconds: &seconds}, nil
+}
+
+// stream is an answer that is held: server-sent events, of which only one matters.
+type stream struct {
+	server  *Server
+	request *http.Request
+	session *token.Session
+	poll    *publicPoll
+}
+
+// VisitAwaitVerificationResponse holds the connection. A stream that ends without an event means:
+// come back, here or at another server.
+func (t stream) VisitAwaitVerificationResponse(w http.ResponseWriter) error {
+	s := t.server
+	defer s.waiters.Add(-1)
+	ctx, cancel := context.WithCancel(t.request.Context())
+	defer cancel()
+	out := eventWriter{w: w, control: http.NewResponseController(w), clock: s.clock}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // proxies: pass each event on at once
+	w.WriteHeader(http.StatusOK)
+	if err := out.write("retry: " + strconv.Itoa(1000) + "\n\n"); err != nil {
+		return nil //nolint:nilerr // the client is gone, and nobody is left to be told
+	}
+
+	news := s.listen(ctx, t.session)
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	deadline := time.NewTimer(max(settle, t.session.Expires.Sub(s.clock())+settle))
+	defer deadline.Stop()
+	for {
+		var err error
+		select {
+		case got := <-news:
+			switch {
+			case got.inTime(t.session):
+				return t.finish(out)
+			case got.err == nil: // too late
+				_ = out.write("event: expired\ndata: {}\n\n")
+			}
+			return nil // the board is away or the client is: the client comes back
+		case <-ping.C:
+			err = out.write(": ping\n\n")
+		case <-deadline.C:
+			_ = out.write("event: expired\ndata: {}\n\n")
+			return nil
+		case <-s.closing.Done():
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+		if err != nil {
+			return nil //nolint:nilerr // the client is gone, and nobody is left to be told
+		}
+	}
+}
+
+// finish sends the one event that matters.
+func (t stream) finish(out eventWriter) error {
+	verified, err := t.server.verified(t.session, t.poll)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(verified)
+	if err != nil {
+		return fmt.Errorf("couldn't write the verified event: %w", err)
+	}
+	_ = out.write("event: verified\ndata: " + string(data) + "\n\n") // a client that is gone comes back and finds it
+	return nil
+}
+
+// eventWriter writes and flushes, each time with a deadline of its own: a held connection outlives
+// the listener's write timeout.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	clock   func() time.Time
+}
+
+func (e eventWriter) write(text string) error {
+	_ = e.control.SetWriteDeadline(e.clock().Add(writeWithin)) // not every writer has deadlines
+	if _, err := e.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return e.control.Flush()
+}
