@@ -2005,7 +2005,9 @@ type ClientWithResponsesInterface interface {
 
 // CastBallotResponseDefaultHeaders the declared response headers of an HTTP default response for CastBallot
 type CastBallotResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type CastBallotResponse struct {
@@ -2060,7 +2062,9 @@ func (r CastBallotResponse) ContentType() string {
 
 // GetChallengeResponseDefaultHeaders the declared response headers of an HTTP default response for GetChallenge
 type GetChallengeResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type GetChallengeResponse struct {
@@ -2116,11 +2120,14 @@ func (r GetChallengeResponse) ContentType() string {
 // ListPollsResponse200Headers the declared response headers of an HTTP 200 response for ListPolls
 type ListPollsResponse200Headers struct {
 	CacheControl *string
+	ETag         *string
 }
 
 // ListPollsResponseDefaultHeaders the declared response headers of an HTTP default response for ListPolls
 type ListPollsResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type ListPollsResponse struct {
@@ -2183,7 +2190,9 @@ type GetPollResponse200Headers struct {
 
 // GetPollResponseDefaultHeaders the declared response headers of an HTTP default response for GetPoll
 type GetPollResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type GetPollResponse struct {
@@ -2240,7 +2249,9 @@ func (r GetPollResponse) ContentType() string {
 
 // GetBundleResponseDefaultHeaders the declared response headers of an HTTP default response for GetBundle
 type GetBundleResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type GetBundleResponse struct {
@@ -2289,11 +2300,14 @@ func (r GetBundleResponse) ContentType() string {
 // GetCheckpointResponse200Headers the declared response headers of an HTTP 200 response for GetCheckpoint
 type GetCheckpointResponse200Headers struct {
 	CacheControl *string
+	ETag         *string
 }
 
 // GetCheckpointResponseDefaultHeaders the declared response headers of an HTTP default response for GetCheckpoint
 type GetCheckpointResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type GetCheckpointResponse struct {
@@ -2344,11 +2358,14 @@ func (r GetCheckpointResponse) ContentType() string {
 // GetResultsResponse200Headers the declared response headers of an HTTP 200 response for GetResults
 type GetResultsResponse200Headers struct {
 	CacheControl *string
+	ETag         *string
 }
 
 // GetResultsResponseDefaultHeaders the declared response headers of an HTTP default response for GetResults
 type GetResultsResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type GetResultsResponse struct {
@@ -2411,7 +2428,9 @@ type CreateSessionResponse201Headers struct {
 
 // CreateSessionResponseDefaultHeaders the declared response headers of an HTTP default response for CreateSession
 type CreateSessionResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type CreateSessionResponse struct {
@@ -2469,11 +2488,14 @@ func (r CreateSessionResponse) ContentType() string {
 // GetTurnoutResponse200Headers the declared response headers of an HTTP 200 response for GetTurnout
 type GetTurnoutResponse200Headers struct {
 	CacheControl *string
+	ETag         *string
 }
 
 // GetTurnoutResponseDefaultHeaders the declared response headers of an HTTP default response for GetTurnout
 type GetTurnoutResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type GetTurnoutResponse struct {
@@ -2530,7 +2552,9 @@ func (r GetTurnoutResponse) ContentType() string {
 
 // AwaitVerificationResponseDefaultHeaders the declared response headers of an HTTP default response for AwaitVerification
 type AwaitVerificationResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type AwaitVerificationResponse struct {
@@ -2585,7 +2609,9 @@ func (r AwaitVerificationResponse) ContentType() string {
 
 // CheckCodeResponseDefaultHeaders the declared response headers of an HTTP default response for CheckCode
 type CheckCodeResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type CheckCodeResponse struct {
@@ -2640,7 +2666,9 @@ func (r CheckCodeResponse) ContentType() string {
 
 // ResendCodeResponseDefaultHeaders the declared response headers of an HTTP default response for ResendCode
 type ResendCodeResponseDefaultHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type ResendCodeResponse struct {
@@ -2939,6 +2967,20 @@ func ParseCastBallotResponse(rsp *http.Response) (*CastBallotResponse, error) {
 	switch {
 	case true:
 		var headers CastBallotResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -2985,6 +3027,20 @@ func ParseGetChallengeResponse(rsp *http.Response) (*GetChallengeResponse, error
 	switch {
 	case true:
 		var headers GetChallengeResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3019,6 +3075,9 @@ func ParseListPollsResponse(rsp *http.Response) (*ListPollsResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -3038,9 +3097,30 @@ func ParseListPollsResponse(rsp *http.Response) (*ListPollsResponse, error) {
 			}
 			headers.CacheControl = &value
 		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		response.Headers200 = &headers
 	case true:
 		var headers ListPollsResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3107,6 +3187,20 @@ func ParseGetPollResponse(rsp *http.Response) (*GetPollResponse, error) {
 		response.Headers200 = &headers
 	case true:
 		var headers GetPollResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3146,6 +3240,20 @@ func ParseGetBundleResponse(rsp *http.Response) (*GetBundleResponse, error) {
 	switch {
 	case true:
 		var headers GetBundleResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3173,6 +3281,9 @@ func ParseGetCheckpointResponse(rsp *http.Response) (*GetCheckpointResponse, err
 	}
 
 	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -3192,9 +3303,30 @@ func ParseGetCheckpointResponse(rsp *http.Response) (*GetCheckpointResponse, err
 			}
 			headers.CacheControl = &value
 		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		response.Headers200 = &headers
 	case true:
 		var headers GetCheckpointResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3229,6 +3361,9 @@ func ParseGetResultsResponse(rsp *http.Response) (*GetResultsResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -3248,9 +3383,30 @@ func ParseGetResultsResponse(rsp *http.Response) (*GetResultsResponse, error) {
 			}
 			headers.CacheControl = &value
 		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		response.Headers200 = &headers
 	case true:
 		var headers GetResultsResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3314,6 +3470,20 @@ func ParseCreateSessionResponse(rsp *http.Response) (*CreateSessionResponse, err
 		response.Headers201 = &headers
 	case true:
 		var headers CreateSessionResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3348,6 +3518,9 @@ func ParseGetTurnoutResponse(rsp *http.Response) (*GetTurnoutResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -3367,9 +3540,30 @@ func ParseGetTurnoutResponse(rsp *http.Response) (*GetTurnoutResponse, error) {
 			}
 			headers.CacheControl = &value
 		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		response.Headers200 = &headers
 	case true:
 		var headers GetTurnoutResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3419,6 +3613,20 @@ func ParseAwaitVerificationResponse(rsp *http.Response) (*AwaitVerificationRespo
 	switch {
 	case true:
 		var headers AwaitVerificationResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3465,6 +3673,20 @@ func ParseCheckCodeResponse(rsp *http.Response) (*CheckCodeResponse, error) {
 	switch {
 	case true:
 		var headers CheckCodeResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3511,6 +3733,20 @@ func ParseResendCodeResponse(rsp *http.Response) (*ResendCodeResponse, error) {
 	switch {
 	case true:
 		var headers ResendCodeResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3870,7 +4106,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 }
 
 type ProblemResponseHeaders struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 type ProblemApplicationProblemPlusJSONResponse struct {
 	Body Problem
@@ -3914,6 +4152,12 @@ func (response CastBallotdefaultApplicationProblemPlusJSONResponse) VisitCastBal
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -3956,6 +4200,12 @@ func (response GetChallengedefaultApplicationProblemPlusJSONResponse) VisitGetCh
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -3973,6 +4223,7 @@ type ListPollsResponseObject interface {
 
 type ListPolls200ResponseHeaders struct {
 	CacheControl *string
+	ETag         *string
 }
 
 type ListPolls200JSONResponse struct {
@@ -3990,9 +4241,20 @@ func (response ListPolls200JSONResponse) VisitListPollsResponse(w http.ResponseW
 	if response.Headers.CacheControl != nil {
 		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
 	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListPolls304Response struct {
+}
+
+func (response ListPolls304Response) VisitListPollsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListPollsdefaultApplicationProblemPlusJSONResponse struct {
@@ -4008,6 +4270,12 @@ func (response ListPollsdefaultApplicationProblemPlusJSONResponse) VisitListPoll
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4073,6 +4341,12 @@ func (response GetPolldefaultApplicationProblemPlusJSONResponse) VisitGetPollRes
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4122,6 +4396,12 @@ func (response GetBundledefaultApplicationProblemPlusJSONResponse) VisitGetBundl
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4140,6 +4420,7 @@ type GetCheckpointResponseObject interface {
 
 type GetCheckpoint200ResponseHeaders struct {
 	CacheControl *string
+	ETag         *string
 }
 
 type GetCheckpoint200TextResponse struct {
@@ -4153,10 +4434,21 @@ func (response GetCheckpoint200TextResponse) VisitGetCheckpointResponse(w http.R
 	if response.Headers.CacheControl != nil {
 		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
 	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
 	w.WriteHeader(200)
 
 	_, err := w.Write([]byte(fmt.Sprint(response.Body)))
 	return err
+}
+
+type GetCheckpoint304Response struct {
+}
+
+func (response GetCheckpoint304Response) VisitGetCheckpointResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetCheckpointdefaultApplicationProblemPlusJSONResponse struct {
@@ -4172,6 +4464,12 @@ func (response GetCheckpointdefaultApplicationProblemPlusJSONResponse) VisitGetC
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4190,6 +4488,7 @@ type GetResultsResponseObject interface {
 
 type GetResults200ResponseHeaders struct {
 	CacheControl *string
+	ETag         *string
 }
 
 type GetResults200JSONResponse struct {
@@ -4207,9 +4506,20 @@ func (response GetResults200JSONResponse) VisitGetResultsResponse(w http.Respons
 	if response.Headers.CacheControl != nil {
 		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
 	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetResults304Response struct {
+}
+
+func (response GetResults304Response) VisitGetResultsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetResultsdefaultApplicationProblemPlusJSONResponse struct {
@@ -4225,6 +4535,12 @@ func (response GetResultsdefaultApplicationProblemPlusJSONResponse) VisitGetResu
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4283,6 +4599,12 @@ func (response CreateSessiondefaultApplicationProblemPlusJSONResponse) VisitCrea
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4301,6 +4623,7 @@ type GetTurnoutResponseObject interface {
 
 type GetTurnout200ResponseHeaders struct {
 	CacheControl *string
+	ETag         *string
 }
 
 type GetTurnout200JSONResponse struct {
@@ -4318,9 +4641,20 @@ func (response GetTurnout200JSONResponse) VisitGetTurnoutResponse(w http.Respons
 	if response.Headers.CacheControl != nil {
 		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
 	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetTurnout304Response struct {
+}
+
+func (response GetTurnout304Response) VisitGetTurnoutResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetTurnoutdefaultApplicationProblemPlusJSONResponse struct {
@@ -4336,6 +4670,12 @@ func (response GetTurnoutdefaultApplicationProblemPlusJSONResponse) VisitGetTurn
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4421,6 +4761,12 @@ func (response AwaitVerificationdefaultApplicationProblemPlusJSONResponse) Visit
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4464,6 +4810,12 @@ func (response CheckCodedefaultApplicationProblemPlusJSONResponse) VisitCheckCod
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4506,6 +4858,12 @@ func (response ResendCodedefaultApplicationProblemPlusJSONResponse) VisitResendC
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
@@ -4972,124 +5330,124 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"zH3bchs5suCvIGonoq0zRepiW25TT7LGPfa47dZY2nbEtLwiWJVkoVUEagCUKLZDERtx9mn/YZ82Yp/2",
-	"E/ZrNmLnOzYyAdSFBEXaY/eZlzZJ4ZLITOQ90Z+STM0rJUFak4w+JQXwHDR9PONZAWdKWq1K/J6DybSo",
-	"rFAyGSWv1IKVSs4YZxkOZHO+ZDcAFbMFMC7NAvQwSROTFTDnON8uK0hGibFayFlyf58mLy/5bH3lywJY",
-	"rrJ6DtJ+Z9gtaCOU3LbWe27hRzEXdn3BXPOpHQiw00FhbcUrMdDcQomjB/7AOy9/rkqRLb/RJmD18nRq",
-	"Qa+vfwGZkrlhj97/cMaeHx4e7EVXE9LCDHRyj+tVXPM5WE/Pc1USHQUuV3FbJGki+RxnVfinNNHw91po",
-	"yJOR1TV0V/+DhmkySv7Tfsst++6vZh/XfZ27HTWYSkkDbkOtJiXM8WOmpAVJtOFVVYqM47H2Kzfij78a",
-	"POOnXTf069KOfSx9KLhlC5CWLTQyp8PWk6fPCFsd5iZUDxpcx7bzo/c7VLmnLT0cOO80y8CYS3UDcp1k",
-	"P1X87zUM2fiqPjh4nCGS6RMM3Q8/87q0zGoujbAsE1UB2sKddYPGCPGc3/0IcmaLZHR08OT7dJVp0uQF",
-	"L0tl38PfazAOv3kuEABenmtVgbYCqTHlpYE0qTo/fUoM8BKpvQr4hBs4flLrMmVSsQpXlLOUqSkDmbFH",
-	"x0/ZZGnB7DEu8w7cKwAfHxwcpBEub7nslwDBx2acmvwKmcWDnXFj33t2QhD7oGvIQFR2G6u898NW9w3T",
-	"oxsXvCxBzmAdMac/Xp69Og0iiR3hiftw9a9cnBbucq3ta8RMcltriAuHLvidXbrzNpxGSqCLD7Ke4+wF",
-	"TJIU7yFOtnQTO1Nb1jpTOXwZY2Uqp1PAHZ9XJf72S3J49PjJ02PcqMMjj4+2cQgtFTvYXz68iRCInQ+O",
-	"nh6zqp6UImM3sHQi4NnTw2d7J2x8I/IxE4YJaxj9fvz4e2aLej6ptJB2nZ6ZvvXyC5GQ0OpJBFc3Io+Q",
-	"LU1u7LI7/+VZbPJddOpyOx/g6inBiIvgFAdJHF8X6/jyuHnK8O7wzDIDWvBS/EZckbKXF0dPjwkr3FrQ",
-	"OOW//HJ1tRh8/OPV1XDt0x9ip/uRy1mX/X4rBq+4tINXb5LUf0E2hjgTvuVSTD0H9kkzIcm3/rsRv0Wu",
-	"7guUWCjC0DxBkQY5q0ouJHPrnNAfnDxiSgJyyfeHTtCRoePMmVU1myamFha6NP7Tqzcv3z4iTknZqzd/",
-	"+mFw8er06OnxXu9byk5fXgwOj74f/PnsbQxtlpfl8voGlttkHF6ENblKQKUOF921YpyRlcqAueaEy6nS",
-	"c/yU5NzCwIo5xIBz3L6LVYBjQVrh7kGfUm7ZljOKPu9uYHr6a+wcN0LuBNYbHHefJiWXs5rPHCzCwtxs",
-	"m02sfJ8mcyFfu/GHDRxca76kZdUskG3dsM0KyG4qJYJpK6YCtJNTZ0cX5wyFOeQDqSyw2xtY7g1j6JfK",
-	"iizC5B+KJatAGxTSLOeWIxdzcwN5yopgsAuLv95AZVNS4Au0mZD5NRg0SIRhC6VtsS4MYTpFVG9B0iXc",
-	"ETmqWlfK6e5dhmtAC1E4Q3D7hFWN6DfrrpMGgGPMoiqQn8fzSs+4FMYZjKv6TlruMLNOKzKxd8NBrcvt",
-	"Qp8WjB2JNLVQcnd+/qufsZWnNdwCL697MimHKRqwjQmwyopgC9BO3Gpxyy0wmk7MvhBlySbg9LQpIGcL",
-	"YYsOFw7Zy1vQy4nKlyzjEv8imYYKPK8uClUCy1QtPRcDDme3yoKmCZVWt8CsYgrBMMT+tgA3JO/cqolS",
-	"JXBCgUFjR8Yu1p+1WhgHo9soK7icwQl6v6VAf0PDtDZgGGdmjvajRiWC2zTMJaQ9fhJXIWImhZztLOyd",
-	"2Qa7yLoLGkhqaj7nerkrJ1phy53Z1skx59Nt0tPXxjmwEbEo5kSoKfKEIFJ7ncyUzCBIydy7F2KOyuLZ",
-	"EToXcyHd1+ODGF7n3gx96Aw/d2B/i+OJD7aA6pkLWbvwZG4ge3zcg+xxBLKVC01gtrumqxhbv+srC4g8",
-	"6TBv4A6vEAMtuwKs0SBdJdiRiV2boKPAVyjdlTgB6KTPza02jAmsn6o4xzjromty8sFvB4PnH/2/g4+f",
-	"DtLHz+//ELfEZcSl5RNj0dhDUTEpubxhcJeVdQ7+PpOUYIqGBysxnG5I1qkzUbJCObz5BfHguFzUdi35",
-	"xHleO904/PdLVB9R323lTx/DtbfHVpyy4mZwdHD4ZHBAjtkXYryxqTqmnHPASB0XwLXhCFwOcxVFFK7w",
-	"o4gZ+ZUqy74+W9G839Z2/VyT8vOtis+X5J8hmmOcEqTBipCI3v0YI/VNg1UzjMi1if8uwlkDl1DQ1G9O",
-	"TmZtIA8Q0AdU8PSpsRTiDNSGGuORiB3iiWde+udguSijtlxrAIcTUDSTAJTKXrffankj1SLu0k4FlHnc",
-	"PZjDfIJyaOpNIRJBjFtGplbKOBoYf7n46R0jH6Lnk7YbaLB6ec0fDCRvcGYtt7WJxZM7fLfuqno/ruH4",
-	"WouBhilor5DWZqxaDLtq6Lgz2Gfq2hDjkE59wAHoUn0NSf/GxnNe4nkgH/xqlByzR08ODlLWofLeiL1T",
-	"li2gLAduJFFmyJCQZLgKw2Be2WWKnyTZM+Cod8vLGlKmNCu4YUbNwRZCzhjRjAk7vJL/xsZ57ULlMCCW",
-	"icNw2jBNltXaMLsQGQzZBaBRzLOiw1OedRwOyLhy+3hm3WkXfxKa4HdRslwSv7ohxkVSiHqsFMYat4uQ",
-	"t7wU+U67IFbIzKcoPmIX9wI29pOnSrNFIbICUeocgM6m+FdhjZtHe9M6A5+FGCAvIACHT1cB6JIOj+kI",
-	"Sqc885MvlxWMWDeLgfzhYJCqGfZSZioXcub2xzUHVqlByfXM7f34ob2tUoyGDtk71cgBCZAbNlcabU8u",
-	"2ffs5oVbXyo7mKpaOrw+ifApsZcwrAANQ3ZWQHbjQ2G2YHzGhTTOszo9f806l8Gtj/ypKCwxQDNvAW6j",
-	"KP7cWJYrcDicCuuIR6vjbOZSK0Qn28xAigvjALL8BjzbKC1mQq5tHUGfMGwBE+YmUD4St894WYaDDdmp",
-	"ccdGHcEt7q9YVbuT+4nKuSDIuQ4CVGqDrRhmps4KhmN76FVl+Z1hIj9hpOwM4xoILlPgDepvgHqQ1n8e",
-	"QywOayRJBZItwTppM/dBUmb40rAF+srCjTGdHZx63b6+GzdsuGbBDdOQKZ1DftLmeL2PRndPLx0Pub3t",
-	"GkgISgcSp9+3Q+LG0R3wu+Hd4DeAhvySboJb1QUNDCGxsRTilLrEG+DQ2Ak/+NgXYRR5xJ3GieMev6Bk",
-	"aqZ5web9o4GXcLjv0VFMV3BGA1iYwWSN4m7IXntpxbzkojAhy8XMBetIfJ0w7pnXRTmsYqVSHlSPXPRG",
-	"dweDhjcw4LHDjXS/uaVTF/cgsNAc00uG2pWJqQ8lSlqyVBkvKejRAQXpMVcTUcJD0LgRa4DwAIYtuKWg",
-	"jkFBjAxH+btbYBdvL9x2WUjadU9/EJWxlVZqiupwofRNg90h+wFsVjDOmqXYVKs527893G9/ws2NKm+h",
-	"UdLtznBXoVmyeed2GeQiP7zdeKrBFGy3vUwF0u6yE15evM5sAlO8Lht3Q4w7X9iAMY3kt+oG5GAujBFy",
-	"RhsePnSjOCXEGc3yivO0toXSPqU0Yi+Aa2Qtr7JpZDB4jYUqANrZvUvS2O69XRsJWWszZBeWaxtkE7Ix",
-	"bXF4wrgfPa+NZRNA1rIM7nhmyyWa2cIS6mbiFnqY6BJ5Oyw9Om+ERUYEbXdPZ73g6M0UX0UBXSDpwho4",
-	"c8gu+Q00WDYMNZ3OQZ84KxEPis6FhIWnXsdw6prrg7nKYYvo9iE74ySMM+UcKAu+dMZAd8nhnORJX3F4",
-	"jlc5uPPHBQgxO812VNdiVtj1HRrBZjWCVcLUNhwo4c4y6yN7Vi87G6PFZpSz/o+er1urtDNSDZfNSZLN",
-	"kY/4TA3ZBy4s7dupNemsDXcFr43dpAbfKQ8r2gsErzsCakWVQ0dKeiLjr+RRmA6biSmTKOPRGPJM3gOh",
-	"5eXnD91qOqdVLkusgbg3DkGjjkHmu6OPLt+u2POLb8cfGcq4h2nyDbQRMZowjZzbdDFTVvJmVzM3g1ry",
-	"Wy5KPiF19nT9Ir5TqJFIVYXNfkX5ItXioROJHOaVsiCz5eAGlj1pe/AQXV53Jr6BJRqeShlgnGkuczUn",
-	"h7MC3bXVyH4TlvFMK4PyhtgsDkhX8MYAWQUg6rcdHiPrHD9BIX86+Bvjg9/YweA5G7Dr+K4agp0av++r",
-	"mzYqjmgXuNEd2dnHU6FRyjskGMtlbobslM6+JKPC+6x8HszalDL/RC784L04+tMu9pWvIwgwBO/H+acj",
-	"1hRYOa/c16woIVup1Cmr6u7tVYH4DTbjp7f5Cklw5pCd85yEXUfcfmcCtDjEK2FaqnViHQiZqsRmoUH3",
-	"qru/ME1SR90xXmrg+XLITj2ZQsbOWOb8RF72vQtYhPk09DvD1EL6rJuDy685oMzeA3A1VjeihAa34Gzi",
-	"EidxuIUBVXJ6tlxfXynE5DK46iZ+3U9YU0c6cIWkTPK5V5C0gfd5b0GXiue0XUTO4HaT2iw70iXurC0i",
-	"QDQeW8PyHQ9iBxFnWTPk6++vapupOQx8SCrA4L/ujdhr2wtBocPZ5Jk96XpmlLNBV253m22mH1cFSi2t",
-	"KDt1zFRF4fg1hLIsaMlLAu+gC95FE8rrVKEqidYoMwL19uXaydOHwRleyU4Cqh+WTNJkJUjYxp6b773A",
-	"W5Im68GwJE36ESoXz3YBjyRN1sM/lE5cDcwkadKPlXR/CDH+NhIRvjXR/qgX30lABsmLE7uebvO9dTeT",
-	"NFlzCXu/edun9xs5VUma9Hye5nu7Ss8TaL63VnqD4zW72Uem3djwJZhJ4Xtj2bQ/hJ1WDKv2l+6cFVPF",
-	"ITBmYET+0h4yrpWbRG9n5Jpqan9zuiJJk56MRrA7IhV5qRF4xL9d2FckAvGzu33R5EpT0vJ1s8pzTkWa",
-	"TVr/MFpvICJV4AesBGt6CWU2U6yWTrb4uoawbrSOwaWldy/r8Xn1XlHP0XpRD7l/8c4OFxmegXMRvQPn",
-	"oDgJtqUwLNd8IZ2OpvABOpKkpbsp86m48yTHaVGi7Z77/mrpzznl7pGsAREtnmPpovdtwXkfXecUTrKh",
-	"iG7N+MlrzSflsmMEDdkFX5rG6+cT5QPQrrjA+Pgx5Myo0ZUk2wD4FBe7eHWKtuKjgztUOy5MmqfMfe1t",
-	"vXfShvdL4Llx0Sxhg+GnlbI+7nIlJ9xmhSuVPn5+fLR3gtaezQoqlubsLx8uGF5RNv50hai5SkZXSaUq",
-	"pPWABl4l6RVJc/qAa9MHlAZXyf34Sk6Wq+amrxNhN0HFrZYN2azYXg51QRWs0SQe2cKF0pacwBHt72y8",
-	"7w/YRNimHNhhV7IzrbKbqdI5GeiPj1L8caZVXdHQqaodY3cKKJ797c0T9vyvH16yw6O379j5X99fRDlc",
-	"yBzu4iDi7t8ZVpU8oyAIAkaH37F6DOdv6uFI2eMjV8McTRRTF1AUKF7nwhL3pCwsRWiyijgHl2tk0YaE",
-	"cCtpKt96tFMb0XpFQZvPpbMGbKahi8mxSvzWGipRjNekmVh2vHOHup7LjsTwBQufV5DiNel6zbqHwsW/",
-	"VV3mZPhOKB0hIWdKM1SruzKKmkUaaZSy8b4AFATMagBK1wU2iPJRKLnfCsRqmbozFgiGGPmCtLg2BT96",
-	"ehwhl5OH4SI3SSeSpkgKFxh4hHcKhVjFl2hm7KWsgLv4lfgMVt1UchuzO9bLiasvnIhC13wJtkn/udnb",
-	"C3vIDPMWyhdv1lniYe26undTaHwdRcImGdHcvbS54e316pcr4mVY2Wed32KgXrio4Tq5XAT+2oZmwIc4",
-	"qNs3eI8aBQ38zysc+2olND24e7CsbPIANr6wTWxzpx3pblXeQt6mqELcDG87XWiqg3I3eqX38MnB8+MI",
-	"zrK2Ga6pXvftcOvNcVE13ull+YyDujzmavHlqWuJe/R4b6Ur7vhJurnI6guaZdIAQIyCpW/P2qXvhbzs",
-	"1WP88funR8/dUZ5tP8iamGhqi93iHX88znDUILO5Kyx0jm87UrPCfZr8ujA7GZorsDdbuRU2Q7vJCtkV",
-	"Vj//d4D0stZS1f8EqGGBbwrrpXcX4zcwojIjsoXPgS2UzsnGI8c19Aa6ip2mLp49enF2zp48Y5bPyHeC",
-	"O7u34gbgrUxGyWlTEx7aGkfJ//s///6P//HvzU/U9jhK/vE//9s//vd/T+6jp9tEA26uVcTSv/SBfCFr",
-	"2+84eVB/TJbXHXG4CZU7mJVrB5gsrwtV64eqtlFT77h8WGqXU62wEk31dsFOZsfnGX9WWV5+iW3k7RVH",
-	"z7BOjyItEmNg/7yi+iNvILRlQpT/USxXvk/KlziEQq0lm/NlpO9Z5XBdejG+ugMtfO1rcDZUEufA81JI",
-	"2N2g+dJuHQl39poKpjb3GPUhHrm8hM9xWb0U7h0TlcMJ4xPK2xJ+KHfus7mU4o+flSAwIPMvA4CbG+Gy",
-	"pSHLsAqFS2V3k9gbAGnsjNjulOgcdeu7vDhL2cvh4SbXbtOJftBqzqRahHhSIHjKjHIeK/fpj6xU2U2o",
-	"B2UF1/MNxedzc10KebMFfi6ZmZsR+8/vX7uI1dNnR0/2XA5lolzf6sYI4xa8WKoFUZQTjq+jBZjrEqZ2",
-	"O407tSah/IQqHoiyJTdRIsZ7w5rb1BJkm2B4G95g8PZi56zeDWxhjdq63cWazo3VB0Q2MAeyt5CzkQs6",
-	"RrhkW/tBY467hRpXZEP/R/PHneQHrIeZ/M6bkerW/g/1+Ha+igTQd77ybLkDlz3kAj7YhWggq7Wwyws8",
-	"ZRcpG57EWatUI/5YLf0LDxtRey6VC7ZHKKyt3Ms/Qk7VSvO1f87oXFU/K2puooZqmmNG+/szYYt6MszU",
-	"fN8Hr8O/60YiOZdCpr5lorZUhexLhlhJ1XJKUqmHvgU9CtF3aqtiVvNbKE2b2PVdwtSBeCW7KEhDkHHc",
-	"K5QchyJ511ewoKofKA0Mr+SVfKm10q42LLxwxPxjSs3bWWbIXqJdm3HtCskQtkkJrvhr7MpL+ZIM4LFr",
-	"lBlfyW4+PfQdLLhhY18CME6p2+C6/UqtGGESp5xH6CgZ+8KKuiypnv5KqqmvyBK9NpFxpxtnTCd0/kh7",
-	"GJapOapKSkGEX6+SEfu///V/pewKfQX/7X488qkPigwEu/4vHy6at2Ca907SK0lPnOwFeDoPj5Gl5IPn",
-	"7FLXPqzol02ZhNvQ307viNgFFTEkaVKKDPyrRc6/nQrUyslpxbMCBkfDg/bprc5v3S7t5LLQEEo1rWKc",
-	"rDk2YItCsaWqkfQpftCuxtJ/9iU8TZ6ruQvs3L2I458DMuz0/LUTqi6YlRwODxwIqgLJK5GMksfDQ4K0",
-	"4ragq71/e7jfiZxXytgNz7eFmgRfyO6RS9XFqPiYy3wRuxS8oj4FdrmpHCNcoivZLeFwBatN0YR/0SlU",
-	"VJAxZfwLdaZx7BASap1A5ue+As81IGq6dq/zZERPT70I7czdF51+WYuTeyHqIsxktGUQjhsu5Mb6vr0h",
-	"e09J0ZRlhTIgXcN7BfpK+lP6tJkTH6MttXQU7ER5R5Kj5bEVhD74Ct1HpxnA2BcqXz7wdtvnvdnWf6bs",
-	"vq+ArK5h9fG4o4PDr7Z57ymxyKtxl23tUDxh69SDDxjG92qA7zxP1+pHYp2eZvzlI6K6ve8XqP8ep1QJ",
-	"R/eXz4w325AwH3G1XisCAjKDDRdwITS4hhJhmHu17DvDnCpvni97dP7izZ9+ONr3SZQ9styRjynwqukZ",
-	"mJvh2u34M9j2ibQ1qh18Pao1m0RIdtqGhVM2UyqnGz8VtyEQYuiKo/8Wyny/nIgNkU5d88hATQfUPNJ2",
-	"T6DPQK0a3qdDIeO8ymb7zTRtmtw9Pfv4/lEYe04jviGymw78DdeDuuH6TyjS+6CDzgOhDz2i2HtM1O/x",
-	"T5Ei9Br4rsEcqlItqXxc19Kgdl6g6UL5/rXeOzyNd+Y9STTwfJ0m+5/wn/uNpPkzEGW+JWFW4t0R8tBD",
-	"Ob6UJNiZrlPUKiqSDDwprOsNMF+PkO0brg/NoTEE+eODJ+sC652ybK5ycrKYEagCUfDirKZg//V08E5J",
-	"GLx1hRFfj398IQrkbeNJlC3WDIHYpu0QulDJ/ccIN+1PapmX8BBTvXAjPoutfhNVn6v8uLeQC37pA50r",
-	"49cDqBFB+7fX52wqSjgh3VDypaqdnqRxE8iRPrnKjD/YcJ5/NQI5o9Wt62rl25ZNRKYz9Mbei3MtP8vx",
-	"N6dgqWb77UtuD1HyrB21lZoW7uw++RJ9Qu5AI8/CUrkMwL+UlPaWValm7V3TSoXXLOjZO1uq2aDF6O9C",
-	"QCtK2P+E/71ffbl117XT9fdHcT3fVG86Z8OfDVtogZaJsGl4FLiEW/CvAu+7X6i2yf3yy7DyPy5Ebgv3",
-	"48exu4im5KZw/WFXEpUamIxX1DjYJqeSUXKwf3dwcLh/cPwsuAf9t5+t8JJm09vPW/K5Ufz6Su6HbsZ7",
-	"P+Sb686QPY0bNv65uX8502alM/1kY497yGIU/NtfG2/Lmi+9Lx/TDUEDEpO+BZ4elW7739PgS3eatkOT",
-	"FBWQU5ev0tBU1LpQQtO64SpoDZ8DhdpMwSvXW20F/hRiV0qTaWjjnULRMIEGbiHUA30bv3mlvuZ3dpzD",
-	"2eI6x/2xiV9SNPOE2mnT2At53dfXu4/1P/j2ejOw+wb/oH2Ef6fJfvjXuJsXvjN0USjyJpaq3urZhdtj",
-	"28T+JqEYcv/fXCg2dRoRqej+9C8lEl+pheuvK/itS2znKZu4ZzgllO5ZvyUrVK2H7B0FZgu1+BbycLXs",
-	"LhqC+SBswcanWQaVHVFScR9uQdqBsRr4fOxzgVJCRv0g9C5P6Z62oG5UCnmOac6oeQBzfCUf5dzyERuH",
-	"nNR4D+VWGBj6uelZUjUnb1j47mr3tMPhU2aG7CcUeAtBjcIUIaXCfYn2NXpixrKjp8ykXoSiYzn2ebgx",
-	"bdcAFJOKpzj05/47kd+MmddzlPc+2dtD+Gfa0xSJpjyOzx30Hiv4vYKBR2nbPtkTpJuETRfK/dASEfTt",
-	"iupC/XrmcsvfQm11/9cBO+msr80SkG8ibPPoAD0VceKfgFiE50D40odgf0cqU26vrdgJWXlfkrIzyV0r",
-	"4Gaiv6e/N1T/Ha5kjAYXID3WqS4rVwtpwpsVEha/C+JDSzDxgus+jiKZVtW38dzPZftkGCWyaKTpdapX",
-	"fObe5EDV1T4v5p5SklMxqzXkTWzVJav3XVWggyW2p20zg8PWjfNAo0tK/z8m6p4cybosVwlwHp5m9TOD",
-	"ZnQv90I+dNPuP97//wAAAP//",
+	"7D1dcxs3kn8FNbdVsXaH1IdtOaaeZK0TO44draWLqzbyieBMk4NoCMwCGFGMS1VXtfd0/+Geruqe7ifc",
+	"r7mq299x1Q1gPkhQor129iUvMUnho9Hd6O9GPiSZmldKgrQmGX1ICuA5aPp4wrMCTpS0WpX4PQeTaVFZ",
+	"oWQySl6oBSuVnDHOMhzI5nzJrgAqZgtgXJoF6GGSJiYrYM5xvl1WkIwSY7WQs+T2Nk2en/PZ+srnBbBc",
+	"ZfUcpP3KsGvQRih531pvuYXvxVzY9QVzzad2IMBOB4W1Fa/EQHMLJY4e+ANvvfypKkW2/EKbgNXL46kF",
+	"vb7+GWRK5oY9ePvNCXu6v7+3E11NSAsz0MktrldxzedgPT1PVUl0FLhcxW2RpInkc5xV4Z/SRMNfaqEh",
+	"T0ZW19Bd/Xcapsko+afdllt23V/NLq77Mnc7ajCVkgbchlpNSpjjx0xJC5Jow6uqFBnHY+1WbsQffjZ4",
+	"xg/bbujXpR37WHpXcMsWIC1baGROh61Hj58QtjrM3WOX2GZ+7G47sMsFg5YNtprshwcaDxoi3zm7ZYdb",
+	"OqtHAM47zjIw5lxdgVznlR8q/pcahmx8Ue/tPcyQuvQJhu6HH3ldWmY1l0ZYlomqAG3hxrpBY0TVnN98",
+	"D3Jmi2R0sPfo63SVW9PkGS9LZd/CX2owjrB5LhAAXp5qVYG2AtlgyksDaVJ1fvqQGOAlstkq4BNu4PBR",
+	"rcuUScUqXFHOUqamDGTGHhw+ZpOlBbPDuMw7cK8AfLi3t5dGrlfL3j8FCN4349TkZ8iIyCfc2LeejxHE",
+	"PugaMhCVvY9H3/phq/uG6dGNC16WIGewjpjj789PXhwHWcgO8MR9uPp3PU4Ld6vX9jViJrmtNcSlUhf8",
+	"zi7deRtOIyWQxAFZz3H2AiZJigIAJ1sSAZ2pLWudqBw+jbEyldMp4IbPqxJ/+ynZP3j46PEhbtThkYcH",
+	"93EILRU72HfvXkUIxE4HB48PWVVPSpGxK1g62fPk8f6TnSM2vhL5mAnDhDWMfj98+DWzRT2fVFpIu07P",
+	"TF97wYlISGj1JIKrK5FHyJYmV3bZnf/8JDb5Jjp1eT8f4OopwYiL4BQHSRxfZ+v48rh5zPDu8MwyA1rw",
+	"UvxCXJGy52cHjw8JK9xa0DjlX366uFgM3v/h4mK49ul3sdN9z+Wsy36/FIMXXNrBi1dJ6r8gG0OcCV9z",
+	"KaaeA/ukmZDkW//diF8iV/cZSiwUYWgXoUiDnFUlF5K5dY7oD04eMSUBueTrfSfoyMJydtSqfk8TUwsL",
+	"XRr/8cWr568fEKek7MWrP34zOHtxfPD4cKf3LWXHz88G+wdfD749eR1Dm+Vluby8guV9Mg4vwppcJaBS",
+	"h4vuWjHOyEplwFxywuVU6Tl+SnJuYWDFHGLAOW7fxhzBsSCtcPegTym3bMsZRZ93NzA9/TV2jishtwLr",
+	"FY67TZOSy1nNZw4WYWFu7ptNrHybJnMhX7rx+w0cXGtOpkWpZoFs6xZ1VkB2VSkRbGoxFaCdnDo5ODtl",
+	"KMwhH0hlgV1fwXJnGEO/VFZkESZ/VyxZBdqgkGY5txy5mJsryFNWBE9BWPz1CiqbkgJfoLGGzK/BoEEi",
+	"DFsobYt1YQjTKaL6HiSdww2Ro6p1pZzu3ma4BjRNhbNA75+wqhH9Zt110gBwjFlUBfLjeF7pGZfCOINx",
+	"Vd9Jyx1m1mlFtv12OKh1eb/QpwVjRyJNLZTcnp//5Gfcy9MaroGXlz2ZlMMUDdjGBFhlRbAFaCdutbjm",
+	"FhhNJ2ZfiLJkE3B62hSQs4WwRYcLh+z5NejlROVLlnGJf5FMQwWeVxeFKoFlqpaeiwGHs2tlQdOESqtr",
+	"YFYxhWAYYn9bgBuSd27VRKkSOKHAoLEjYxfrW60WxsHoNsoKLmdwhG53KdDR0TCtDRjGmZmj/ahRieA2",
+	"DXMJaQ8fxVWImEkhZ1sLe2e2wTay7owGkpqaz7lebsuJVthya7Z1csw5k5v09KVxnnNELIo5EWqKPCGI",
+	"1F4nMyUzCFIy9+6FmKOyeHKAzsVcSPf1cC+G17k3Q+86w48d2F/jeOKDe0D1zIWsXXgyN5A9POxB9jAC",
+	"2cqFJjDbXdNVjK3f9ZUFRJ50mDdwh1eIgZZdAdZokK4S7MjErk3QUeArlO5KnAB00ufmVhvGBNYPVZxj",
+	"nHXRNTn54Je9wdP3/t/B+w976cOnt7+LW+Iy4tLyibFo7KGomJRcXjG4yco6B3+fSUowRcODlRhONyTr",
+	"1JkoWaEc3vyCeHBcLmq7lnziPK+tbhz++ymqj6jvtvKnj+Ha22MrTllxNTjY23802CPH7BMx3thUHVPO",
+	"OWCkjgvg2nAELoe5iiIKV/hexIz8SpVlX5+taN4va7t+rEn58VbFx0vyjxDNMU4J0mBFSETvfoyR+qbB",
+	"qhlG5NrEf2fhrIFLKFrrNycnszaQBwjoAyp4+tRYCnEGamOc8UjEFoHMEy/9c7BclFFbrjWAwwkojEoA",
+	"SmUv22+1vJJqEXdppwLKPO4ezGE+QTk09aYQiSDGLSNTK2UcDYzvzn54w8iH6Pmk7QYarF5e8jsj2Buc",
+	"WcttbWKB7A7frbuq3o9rOL7WYqBhCtorpLUZqxbDtho67gz2mbo2xDikU+9wALpUX0PS79l4zks8D+SD",
+	"n42SY/bg0d5eyjpU3hmxN8qyBZTlwI0kygwZEpIMV2EYzCu7TPGTJHsGHPWueVlDypRmBTfMqDnYQsgZ",
+	"I5oxYYcX8vdsnNcuRg8DYpk4DMcN02RZrQ2zC5HBkJ0BGsU8Kzo85VnH4YCMK7ePZ9atdvEnoQl+FyXL",
+	"JfGrG2JcJIWox0phrHG7CHnNS5FvtQtihcx8Sh8gdnEvYGM/eao0WxQiKxClzgHobIp/Fda4ebQ3rTPw",
+	"6Y8B8gICsP94FYAu6fCYjqB0yhM/+XxZwYh10yfIHw4GqZphz2WmciFnbn9cc2CVGpRcz9zeD+/a2yrF",
+	"aOiQvVGNHJAAuWFzpdH25JJ9za6eufWlsoOpqqXD66MInxJ7CcMK0DBkJwVkVz4UZgvGZ1xI4zyr49OX",
+	"rHMZ3PrIn4rCEgM08xbgNoriz41luQKHw6mwjni0Os5mLrVCdLLNDKS4MA4gy6/As43SYibk2tYR9AnD",
+	"FjBhbgIlQnH7jJdlONiQHRt3bNQR3OL+ilW1O7mfqJwLgpzrIEClNrgXw8zUWcFwbA+9qiy/MkzkR4yU",
+	"nWFcA8FlCrxB/Q1QD9L6T2OIxWGNJKlAsiVYJ23mPkjKDF8atkBfWbgxprODU6/3r+/GDRuuWXDDNGRK",
+	"55Aftcll76PR3dNLx0Nub7sGEoLSgcTp9/shcePoDvjd8G7wK0BDfkk3wa3qggaGkNhYCnFKneMNcGjs",
+	"hB987IswijziTuPEcY9fUDI107xg8/7RwEs43PfgIKYrOKMBLMxgskZxN2QvvbRiXnJRmJDlYuaCdSS+",
+	"jhj3zOuiHFaxUikPqkcueqPbg0HDGxjw2OFGut/c0qmLexBYaI7pJUPtysTUhxIlLVmqjJcU9OiAgvSY",
+	"q4ko4S5o3Ig1QHgAwxbcUlDHoCBGhqP83TWws9dnbrssJO26p9+LythKKzVFdbhQ+qrB7pB9AzYrGGfN",
+	"Umyq1ZztXu/vtj/h5kaV19Ao6XZnuKnQLNm8c7sMcpEf3m481WAKtt1epgJpt9kJLy9eZzaBKV6Xjbsh",
+	"xp0vbMCYRvJbdQVyMBfGCDmjDffvulGcEuKMZnnFeVzbQmmfUhqxZ8A1spZX2TQyGLzGQhUA7ezeJWls",
+	"996ujYSstRmyM8u1DbIJ2Zi22D9i3I+e18ayCSBrWQY3PLPlEs1sYQl1M3ENPUx0iXw/LD06b4RFRgRt",
+	"d09nveDozRRfRQFdIOnCGjhzyM75FTRYNgw1nc5BHzkrEQ+KzoWEhadex3DqmuuDucrhHtHtQ3bGSRhn",
+	"yjlQFnzpjIHuksM5yZO+4vAcr3Jw548LEGJ2mu2orsWssOs7NILNagSrhKltOFDCjWXWR/asXnY2RovN",
+	"KGf9Hzxdt1ZpZ6QaLpuTJJsjH/GZGrJ3XFjat1Nr0lkbbgpeG7tJDb5RHla0FwhedwTUiiqHjpT0RMZf",
+	"yaMwHTYTUyZRxqMx5Jm8B0LLy0/vutV0TqtcllgDcW8cgkYdg8y3Rx9dvm2x5xe/H39kKOMepsk30EbE",
+	"aMI0cm7TxUxZyZtdzdwMasmvuSj5hNTZ4/WL+EahRiJVFTb7GeWLVIu7TiRymFfKgsyWgytY9qTt3l10",
+	"edmZ+AqWaHgqZYBxprnM1Zwczgp011Yj+01YxjOtDMobYrM4IF3BGwNkFYCo37Z/iKxz+AiF/PHgz4wP",
+	"fmF7g6dswC7ju2oIdmr8vq9u2qg4ol3gRndkZx9PhUYp75BgLJe5GbJjOvuSjArvs/J5MGtTyvwTufCD",
+	"9+LoT9vYV76OIMAQvB/nn45YU2DlvHJfs6KEbKVSp6yqu7dXBeIX2Iyf3uYrJMGZQ3bKcxJ2HXH7lQnQ",
+	"4hCvhGmp1ol1IGSqEpuFBt2r7v7CNEkddcN4qYHnyyE79mQKGTtjmfMTedn3LmAR5tPQrwxTC+mzbg4u",
+	"v+aAMnt3wNVY3YgSGtyCs4lLnMThFgZUQurZcn19pRCTy+Cqm/h1P2KrpYtM8rlXkLSB93mvQZeK57Rd",
+	"RM7gdpPaLDvSJe6sLSJANB5bw/IdD2ILEWdZM+Tz769qm6k5DHxIKsDgv+6M2EvbC0Ghw9nkmT3pemaU",
+	"s0FXbnebbaYfVwVKLa0oOwXUVEXh+DWEsixoyUsCb68L3lkTyuuUvyqJ1igzAvX2+drJ07vBGV7ITgKq",
+	"H5ZM0mQlSNjGnpvvvcBbkibrwbAkTfoRKhfPdgGPJE3Wwz+UTlwNzCRp0o+VdH8IMf42EhG+NdH+qBff",
+	"SUAGyYsTu55u8711N5M0WXMJe79526f3GzlVSZr0fJ7me7tKzxNovrdWeoPjNbvZR6bd2PAlmEnhe2PZ",
+	"tD+EnVYMq/aX7pwVU8UhMGZgRP7SHjKulZtEb2fkmmpqf3O6IkmTnoxGsDsiFXmpEXjEv13YVyQC8bO7",
+	"fdHkSlPS8nmzynNORZpNWn8/Wm8gIlXge6wEa3oJZTZTrJZOtvi6hrButI7BpaW3L+vxefVeUc/BelEP",
+	"uX/xlhIXGZ6BcxG9A+egOAq2pTAs13whnY6m8AE6kqSluynzqbjxJMdpUaJtn/v+bOnPOeXukawBES2e",
+	"Y+mit23BeR9dpxROsqGIbs34yWvNJ+WyYwQN2Rlfmsbr5xPlA9CuuMD4+DHkzKjRhSTbAPgUFzt7cYy2",
+	"4oO9G1Q7Lkyap8x97W29c9SG90vguXHRLGGD4aeVsj7uciEn3GaFK5U+fHp4sHOE1p7NCiqW5uy7d2cM",
+	"rygbf7hA1Fwko4ukUhXSekADL5L0gqQ5fcC16QNKg4vkdnwhJ8tVc9PXibCroOJWy4ZsVtxfDnVGFazR",
+	"JB7ZwoXSlpzAEe3vbLyv99hE2KYc2GFXshOtsqup0jkZ6A8PUvxxplVd0dCpqh1jdwoonvz51SP29E/v",
+	"nrP9g9dv2Omf3p5FOVzIHG7iIOLuXxlWlTyjIAgCRoffsnoM52/q4UjZwwNXwxxNFFP7URQoXufCEvek",
+	"LCxFaLKKOAeXa2TRhoRwK2kq3/O0Vf/SekVBm8+lswZspqF9yrFK/NYaKlGM16SZWHa8c4e6nsuWxPAF",
+	"Cx9XkOI16XrNuofCxb9VXeZk+E4oHSEhZ0ozVKvbMoqaRRpplLLxvgAUBMxqAErXBTaI8lEoub8XiNUy",
+	"dWcsEAwx8gVpcWkKfvD4MEIuJw/DRW6STiRNkRQuMPAA7xQKsYov0czYSVkBN/Er8RGsuqnkNmZ3rJcT",
+	"V584EYWu+RRsk/5zs+8v7CEzzFson7xZZ4m7tevq3k2h8WUUCZtkRHP30uaGt9erX66Il2Fln3V+i4F6",
+	"5qKG6+RyEfhLG5oB7+Kgbt/gLWoUNPA/rnDss5XQ9ODuwbKyyR3Y+MQ2sc2ddqS7VXkNeZuiCnEzvO10",
+	"oakOyt3old7DR3tPDyM4y9pmuKZ63bfDrTfHRdV4p5flIw7q8pirxZfHriXuwcOdla64w0fp5iKrT2iW",
+	"SQMAMQqWvj1rm74X8rJXj/GHrx8fPHVHeXL/QdbERFNb7Bbv+ONxhqMGmc1dYaFl/b4jNSvcpsnPC7OV",
+	"obkCe7OVW2EztJuskG1h9fN/BUjPay1V/XeAGhb4orCee3cxfgMjKjMiW/gc2ELpnGw8clxDb6Cr2Gnq",
+	"4tmDZyen7NETZvmMfCe4sTsrbgDeymSUHDc14aGtcZT83//89W//8dfmJ2p7HCV/+89/+9t//3tyGz3d",
+	"Jhpwc6kilv65D+QLWdt+x8md+mOyvOyIw02o3MKsXDvAZHlZqFrfVbWNmnrL5cNS25xqhZVoqrcLtjI7",
+	"Ps74s8ry8lNsI2+vOHqGdXoUaZEYA/vHFdUfeXyhLROi/I9iufJ9Ur7EIRRqLdmcLyN9zyqHy9KL8dUd",
+	"aOFLX4OzoZI4B56XQsL2Bs2ndutIuLGXVDC1uceoD/HI5SV8jsvqpXAPqKgcjhifUN6W8EO5c5/NpRR/",
+	"/KwEgQGZfxoA3FwJly0NWYZVKFwqu5vE3gBIY2fEdqdE56hb3+XFWcqeD/c3uXabTvSNVnMm1SLEkwLB",
+	"U2aU81i5T39kpcquQj0oK7iebyg+n5vLUsire+Dnkpm5GbF/fvvSRawePzl4tONyKBPl+lY3RhjvwYul",
+	"WhBFOeH4OlqAuSxhau+ncafWJJSfUMUDUbbkJkrEeG9Yc5tagtwnGF6HNxi8vdg5q3cDW1ijtm53saZz",
+	"Y/UBkQ3Mgewt5Gzkgo4RLrmv/aAxx91CjSuyof+j+eNW8gPWw0x+581IdWv/Qz2+ra8iAfSVrzxbbsFl",
+	"d7mAd3YhGshqLezyDE/ZRcqGJ3HWKtWIP1ZL/8KLStSeS+WC7REKayv35JCQU7XSfO3fUTpV1Y+Kmpuo",
+	"oZrmmNHu7kzYop4MMzXf9cHr8O+6kUjOpZCpb5moLVUh+5IhVlK1nJJU6qGvQY9C9J3aqpjV/BpK0yZ2",
+	"fZcwdSBeyC4K0hBkHPcKJcehSN71FSyo6gdKA8MLeSGfa620qw0LTysx/4pT82iXGbLnaNdmXLtCMoRt",
+	"UoIr/hq78lK+JAN47Bplxheym08PfQcLbtjYlwCMU+o2uGy/UitGmMQp5xE6Ssa+sKIuS6qnv5Bq6iuy",
+	"RK9NZNzpxhnTCZ0/0h6GZWqOqpJSEOHXi2TE/vdf/ytlF+gr+G+345FPfVBkINj13707a96Cad47SS8k",
+	"PXGyE+DpvHhGlpIPnrNzXfuwol82ZRKuQ387vSNiF1TEkKRJKTLwrxY5/3YqUCsnxxXPChgcDPfaN786",
+	"v3W7tJPzQkMo1bSKcbLm2IAtCsWWqkbSp/hBuxpL/9mX8DR5ruYusFP3Io5/Dsiw49OXTqi6YFayP9xz",
+	"IKgKJK9EMkoeDvcJ0orbgq727vX+bidyXiljN7wbF2oSfCG7Ry5VF6PiYy7zRexS8Ir6FNj5pnKMcIku",
+	"ZLeEwxWsNkUT/kWnUFFBxpTxT+OZxrFDSKh1Apmf+wo814Co6dq9zJMRPT31LLQzd190+mktTu6FqIsw",
+	"k9GWQThuuJAb6/t2huwtJUVTlhXKgHQN7xXoC+lP6dNmTnyM7qmlo2AnyjuSHC2PrSD0zufv3jvNAMY+",
+	"U/nyjkfjPu6xuP4zZbd9BWR1Dauv1h3s7X+2zXtPiUWeqztva4fiCVunHnzAML5XA3znXbxWPxLr9DTj",
+	"T+8R1e19P0P99zClSji6v3xmvNmGhHmPq/VaERCQGWy4gAuhwTWUCMPcq2VfGeZUefN82YPTZ6/++M3B",
+	"rk+i7JDljnxMgVdNz8BcDddux7dg2yfS1qi29/mo1mwSIdlxGxZO2UypnG78VFyHQIihK47+Wyjz/XQi",
+	"NkQ6ds0jAzUdUPNI2z2BPgO1anifDoWM8yqb7TfTtGly9/Ts4/t7YewpjfiCyG468DdcD+qG67/dSA+T",
+	"Djovk971iGLvFdPOm6N3zaExBM/DvUfrfP5GWTZXOdnmzAiUnHhfcVZT5/1yOnijJAxeu3z6388BocXB",
+	"NyvmUJVqSVXrupYGjYIFWkxUZrDW8odI9DEEzwkaeL7OCrsf8J/bjRzxLRBDfEl+WAmzR7iC3ufxFSzB",
+	"vHUNqlZRbWa4CsK6lgTzG/+0/OPrXyBv+12ibLFmf8Q2bYfQPU5u30e4aXdSy7yEu5jqmRvxUWz1i6j6",
+	"XOXHvYZc8HMfX10Zvx63jcj3P788ZVNRwhGppJIvVe3UM42bQI70yVVm/MGG8/yzEcjZym5dV6Lfdooi",
+	"Mp19OfbOo+s0Wo6/OAVLNdttH5C7i5In7ah7qWnhxu6SC9Mn5BY08iwslUs8/Ha5GzuyVLP2imulwtsd",
+	"9MifLdVs0BLyV+EbK0rY/YD/vV19p3bbtdP111ZxPf+EgOmcDX82bKEF2mHCpuEJ5BKuwb+BvOt+oUou",
+	"98tPw8r/uBC5LdyP78fu/puSm8J1w11I1KVgMl5Rm2SbiktGyd7uzd7e/u7e4ZPgDPWf2LbCC7hNT2zf",
+	"k72O4tfXrd91Id/6IV9cZYdccdyM84/r/XZXWznfaf8/2viQQEgVFfzL31bvMJhPvabv0w2RGVIK/p0B",
+	"erm7fWQgDQGLTmd86ESjKn1qpVYamrJlF69p+mNcmbLhc6B4pil45RrYrcCfQoBQaTKEbbwdKxqL0cAt",
+	"hKKrLxOcWCli+pWjE+FscQ3r/tgEiSlkfEQ9y2nsGcJ//Nv6t3//3Tzz7beLQpHvtFT1ve5zuD22rZ7Y",
+	"JItDgcUXl8VNMUxEGLs//SaJXb8J9U4W/NoVLeQpm7gnViWU7snGJStUrYfsDQXdC7X4EmJ4taQyGl57",
+	"J2zBxsdZBpUdUcJ4F65B2oGxGvh87PO8UkJGvT705lLpni2hTmMKZ49pzqh53HR8IR/k3PIRG4d843gH",
+	"xWUYGHr16clZNaeQg/Cd8+7Zjv3HzAzZDyhnF4KawCn6TU0ZEp0YpK2x7OAxM6mX3Oi9j32OdUzbNQDF",
+	"hPExDv2x/wboF7tD6/nnW5/I7yH8I50WyjJQjs7nhXoPUfxagd6DtG2N7cnvTTKuC+VuaHcJan5FY6Ja",
+	"P3F1A19CW3b/txBbqcrPzRKQbyJs86AEPQNy5J/3WISnXvjSh9d/RSpT3ratxgoVF77caGuSuzbPzUR/",
+	"S39vqP4rXMkYDc5AeqxTzV2uFtKE90gkLH4VxId2b+IF11keRTKtqq/jeb3z9jk4SlLSSNN7haDiM/fe",
+	"Cqqu9uk490yWnIpZrSFv4uauEGHXVXw6WGJ72jbrO2ydVg80OuD0P/miztiRrMtylQCn4dldPzNoRvcq",
+	"M+RDN+32/e3/BwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
