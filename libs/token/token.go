@@ -2,6 +2,8 @@
 package token
 
 import (
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/popvote/popvote/libs/identity"
@@ -35,3 +37,9 @@ type Session struct {
 	// code can be sent again.
 	SealedPhone string `json:"sealed_phone,omitempty"`
 }
+
+// Format keeps a session, and the number in it, out of every message.
+func (s Session) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "session for %s", s.Poll) }
+
+// LogValue keeps it out of every log.
+func (s Session) LogValue() slog.Value { return slog.StringValue("session for " + s.Poll) }
