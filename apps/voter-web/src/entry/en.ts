@@ -1,0 +1,4 @@
+import { start } from '../main.tsx'
+import { en } from '../words/en.ts'
+
+start(en)

@@ -1,0 +1,4 @@
+import { start } from '../main.tsx'
+import { zhHans } from '../words/zh-Hans.ts'
+
+start(zhHans)

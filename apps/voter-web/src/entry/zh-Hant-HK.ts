@@ -1,0 +1,4 @@
+import { start } from '../main.tsx'
+import { zhHantHK } from '../words/zh-Hant-HK.ts'
+
+start(zhHantHK)

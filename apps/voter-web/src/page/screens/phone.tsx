@@ -1,0 +1,88 @@
+import { useEffect, useState } from 'preact/hooks'
+
+import { ask, type Trouble } from '../../api/client.ts'
+import type { Session, SessionRequest } from '../../api/types.ts'
+import { opened } from '../../vote/journey.ts'
+import { prepare, spend } from '../../work/challenge.ts'
+import { ErrorSummary, Field, Form, Heading, Live, type Screen, TroubleBox } from '../parts.tsx'
+
+/** The second half of step 1. What comes next, and how long it may take, is said before it starts. */
+export function Phone({ w, j, set, go, refuse }: Screen & { refuse: (message: string) => void }) {
+  const [phone, setPhone] = useState(j.draft?.phone ?? '')
+  const [wrong, setWrong] = useState<string>()
+  const [trouble, setTrouble] = useState<Trouble & { since: number }>()
+  const [working, setWorking] = useState(false)
+  useEffect(() => void prepare(), [])
+
+  const { mode, seconds } = j.manifest.verification
+  const sends = mode === 'voter_sends'
+  const span = w.span(seconds)
+
+  const type = (value: string) => {
+    setPhone(value)
+    set({ ...j, draft: { ...j.draft, phone: value } })
+  }
+
+  const next = async () => {
+    setTrouble(undefined)
+    const empty = phone.replace(/\D/g, '').length < 4
+    setWrong(empty ? w.phone.empty : undefined)
+    if (empty || working) return
+    setWorking(true)
+    const answer = await open({
+      identity: { type: j.manifest.identity.type, number: j.draft!.number! },
+      phone: phone.trim(),
+      lang: w.lang,
+    })
+    setWorking(false)
+    if (answer.value) {
+      set(opened(j, answer.value, phone, Date.now()))
+      return go({ name: 'verify' })
+    }
+    const { code } = answer.trouble
+    if (code === 'identity-invalid') {
+      refuse(w.trouble[code].join(' '))
+      return go({ name: 'identity' })
+    }
+    if (code === 'phone-invalid' || code === 'phone-not-mobile') return setWrong(w.trouble[code].join(' '))
+    setTrouble({ ...answer.trouble, since: Date.now() })
+  }
+
+  const open = async (request: Omit<SessionRequest, 'challenge' | 'channel'>) => {
+    for (let left = 2; ; left--) {
+      const { value: challenge, trouble } = await prepare()
+      if (trouble) return { trouble }
+      const answer = await ask<Session>(`/v1/polls/${j.manifest.id}/sessions`, { body: { ...request, challenge } })
+      // One challenge, one session: whatever came of it, the next try needs another.
+      spend()
+      if (answer.trouble && left > 0 && answer.trouble.code.startsWith('challenge-')) continue
+      return answer
+    }
+  }
+
+  return (
+    <>
+      {wrong && <ErrorSummary w={w} id="phone">{wrong}</ErrorSummary>}
+      {trouble && <TroubleBox w={w} trouble={trouble} since={trouble.since} counted={w.counted.notCast} />}
+      <Heading w={w} poll={j.manifest.title} step={2} wrong={!!(wrong ?? trouble)}>{w.phone.title}</Heading>
+      <Form onSubmit={() => void next()}>
+        <Field
+          id="phone"
+          label={w.phone.label}
+          hint={w.phone.hint}
+          wrong={wrong}
+          value={phone}
+          onInput={type}
+          class="w16"
+          input={{ type: 'tel', autocomplete: 'tel', inputMode: 'tel', maxLength: 64 }}
+        />
+        <div class="box">
+          <p><strong>{sends ? w.phone.sends(span) : w.phone.receives(span)}</strong></p>
+          <p>{sends ? w.phone.sendsText : w.phone.receivesText}</p>
+        </div>
+        <button class="main" aria-disabled={working}>{sends ? w.phone.goSends(span) : w.phone.goReceives}</button>
+        <Live>{working && w.phone.working}</Live>
+      </Form>
+    </>
+  )
+}

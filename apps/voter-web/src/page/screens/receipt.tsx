@@ -1,0 +1,57 @@
+import { useState } from 'preact/hooks'
+
+import { Heading, Live, pick, QR, type Screen, T } from '../parts.tsx'
+
+/** The proof, in forms to keep: on the screen, on paper, in a file. */
+export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
+  const { receipt, genuine } = j.receipt!
+  const [saved, setSaved] = useState(false)
+  const m = j.manifest
+  const save = () => {
+    const file = {
+      about: w.receipt.says,
+      ...(m.kind === 'public' ? {} : { warning: w.kind[m.kind] }),
+      poll: { id: m.id, title: pick(m.title, w).words, organiser: pick(m.organiser.name, w).words, signing_key: m.signing_key },
+      receipt,
+    }
+    const a = document.createElement('a')
+    a.href = URL.createObjectURL(new Blob([JSON.stringify(file, null, 2)], { type: 'application/json' }))
+    a.download = `popvote-${m.id}-${receipt.code.replaceAll(' ', '-')}.json`
+    a.click()
+    setTimeout(() => URL.revokeObjectURL(a.href), 10_000)
+    setSaved(true)
+  }
+  return (
+    <>
+      <Heading w={w} poll={m.title}>{genuine ? w.receipt.title : w.receipt.wrongTitle}</Heading>
+      {!genuine && <p class="box danger" role="alert">{w.receipt.wrong}</p>}
+      <section class="ticket" aria-labelledby="code-name">
+        <div>
+          <h2 id="code-name">{w.receipt.code}</h2>
+          <p class="code">{receipt.code.split(' ').map((group) => <span key={group}>{group} </span>)}</p>
+          <p class="hint"><T of={m.title} w={w} /></p>
+        </div>
+        <QR text={`PopVote ${m.id} ${receipt.code}`} label={w.receipt.qr} />
+      </section>
+      <p>{w.receipt.keep}</p>
+      <div class="row">
+        <button type="button" onClick={save}>{w.receipt.save}</button>
+        <button type="button" onClick={() => print()}>{w.receipt.print}</button>
+      </div>
+      <Live>{saved && w.receipt.savedNote}</Live>
+      {genuine && (
+        <>
+          <h2>{w.receipt.checked}</h2>
+          <ul class="checks">{w.receipt.checks.map((c) => <li key={c}>{c}</li>)}</ul>
+        </>
+      )}
+      <h2>{w.receipt.how}</h2>
+      <ol>{w.receipt.howTo.map((h) => <li key={h}>{h}</li>)}</ol>
+      <div class="unprinted">
+        <h2>{w.receipt.clear}</h2>
+        <p>{w.receipt.clearText}</p>
+        <button type="button" class="main" onClick={clear}>{w.receipt.clear}</button>
+      </div>
+    </>
+  )
+}
