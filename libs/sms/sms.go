@@ -5,6 +5,7 @@ package sms
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -17,6 +18,9 @@ const redacted = "phone:redacted"
 func (Number) String() string       { return redacted }
 func (Number) GoString() string     { return redacted }
 func (Number) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Format keeps %d and its like from printing the digits.
+func (Number) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // Reveal returns the digits, for the network and for nothing else.
 func (n Number) Reveal() string { return string(n) }
