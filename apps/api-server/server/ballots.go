@@ -26,14 +26,14 @@ var (
 // pointSize is an uncompressed P-256 point, the encapsulated key a sealed ballot begins with.
 const pointSize = 65
 
-// receipt is the receipt on its way out. The contract's type and the API's have the same JSON form
+// recorded is a receipt on its way out. The contract's type and the API's have the same JSON form
 // (a test holds them to it), so it is written as it came.
-type receipt struct {
+type recorded struct {
 	Receipt *ballotapi.Receipt `json:"receipt"`
 }
 
 // VisitCastBallotResponse writes it.
-func (r receipt) VisitCastBallotResponse(w http.ResponseWriter) error {
+func (r recorded) VisitCastBallotResponse(w http.ResponseWriter) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("couldn't write a receipt: %w", err)
@@ -83,7 +83,7 @@ func (a api) CastBallot(ctx context.Context, r channelsapi.CastBallotRequestObje
 		return nil, err
 	}
 	a.metrics.casts.WithLabelValues(session.Poll, "recorded").Inc()
-	return receipt{done}, nil
+	return recorded{done}, nil
 }
 
 // outcomeOf reads what became of the one ballot. A call that failed says nothing about it.

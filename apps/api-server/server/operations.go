@@ -24,12 +24,13 @@ type operation struct {
 // operations are the operations by method and by the router's path.
 type operations map[string]map[string]operation
 
-// steps says which token an operation takes where the description only says that it takes one.
+// steps says which token an operation takes where the description only says that it takes one. The
+// generator has capitalised the names.
 var steps = map[string]token.Step{
-	"awaitVerification": token.Identified,
-	"checkCode":         token.Identified,
-	"resendCode":        token.Identified,
-	"castBallot":        token.Verified,
+	"AwaitVerification": token.Identified,
+	"CheckCode":         token.Identified,
+	"ResendCode":        token.Identified,
+	"CastBallot":        token.Verified,
 }
 
 // readOperations takes bodies and security from the API description itself, so that they cannot

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"encoding/json"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/popvote/popvote/libs/channelsapi"
+)
+
+// checker holds answers to the API description: a status that is listed, a media type that is, a
+// body of the schema, and no member that the schema does not list.
+type checker struct{ doc *openapi3.T }
+
+var description = sync.OnceValues(func() (*openapi3.T, error) {
+	doc, err := channelsapi.GetSpec()
+	if err != nil {
+		return nil, err
+	}
+	for _, schema := range doc.Components.Schemas {
+		closeSchema(schema.Value)
+	}
+	return doc, nil
+})
+
+// closeSchema makes an object's listed members the only ones.
+func closeSchema(s *openapi3.Schema) {
+	if s == nil {
+		return
+	}
+	if len(s.Properties) > 0 && s.AdditionalProperties.Has == nil && s.AdditionalProperties.Schema == nil {
+		no := false
+		s.AdditionalProperties.Has = &no
+	}
+	for _, p := range s.Properties {
+		if p.Ref == "" {
+			closeSchema(p.Value)
+		}
+	}
+	if s.Items != nil && s.Items.Ref == "" {
+		closeSchema(s.Items.Value)
+	}
+}
+
+func newChecker(t testing.TB) *checker {
+	t.Helper()
+	doc, err := description()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &checker{doc}
+}
+
+func (c *checker) check(t testing.TB, r *http.Request, got reply) {
+	t.Helper()
+	media, _, _ := mime.ParseMediaType(got.header.Get("Content-Type"))
+	if media == "application/problem+json" {
+		// Problems have one form everywhere, paths unknown to the description included.
+		c.holds(t, r, c.doc.Components.Schemas["Problem"].Value, got)
+		if p := got.problem(t); p.Status != got.status || p.Type != "/problems/"+string(p.Code) {
+			t.Errorf("%s %s: problem says status %d and type %q, status is %d", r.Method, r.URL.Path, p.Status, p.Type, got.status)
+		}
+		return
+	}
+	if !strings.HasPrefix(r.URL.Path, "/v1/") || r.Method == http.MethodOptions {
+		return
+	}
+	op := c.operation(r)
+	if op == nil {
+		t.Errorf("%s %s is not in the description, and the answer is no problem: %d %s", r.Method, r.URL.Path, got.status, got.body)
+		return
+	}
+	described := op.Responses.Value(strconv.Itoa(got.status))
+	if described == nil {
+		t.Errorf("%s %s: status %d is not in the description", r.Method, r.URL.Path, got.status)
+		return
+	}
+	for name := range described.Value.Headers {
+		if name != "RateLimit" && name != "RateLimit-Policy" && got.header.Get(name) == "" {
+			t.Errorf("%s %s: there is no %s", r.Method, r.URL.Path, name)
+		}
+	}
+	if len(described.Value.Content) == 0 {
+		if len(got.body) > 0 {
+			t.Errorf("%s %s: status %d has a body", r.Method, r.URL.Path, got.status)
+		}
+		return
+	}
+	content := described.Value.Content[media]
+	if content == nil {
+		t.Errorf("%s %s: media type %q is not in the description", r.Method, r.URL.Path, media)
+		return
+	}
+	if media == "application/json" {
+		c.holds(t, r, content.Schema.Value, got)
+	}
+}
+
+func (c *checker) holds(t testing.TB, r *http.Request, schema *openapi3.Schema, got reply) {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(got.body, &v); err != nil {
+		t.Errorf("%s %s: not JSON: %s", r.Method, r.URL.Path, got.body)
+		return
+	}
+	if err := c.doc.ValidateSchemaJSON(schema, v, openapi3.VisitAsResponse()); err != nil {
+		t.Errorf("%s %s: %v\n%s", r.Method, r.URL.Path, err, got.body)
+	}
+}
+
+// operation finds the description of a request; tile paths hold slashes.
+func (c *checker) operation(r *http.Request) *openapi3.Operation {
+	asked := strings.Split(r.URL.Path, "/")
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for path, item := range c.doc.Paths.Map() {
+		parts := strings.Split(path, "/")
+		if parts[len(parts)-1] == "{tile}" && len(asked) > len(parts) {
+			asked = asked[:len(parts)]
+		}
+		if len(parts) == len(asked) && fits(parts, asked) {
+			if op := item.Operations()[method]; op != nil {
+				return op
+			}
+		}
+	}
+	return nil
+}
+
+func fits(parts, asked []string) bool {
+	for i, part := range parts {
+		if part != asked[i] && !strings.HasPrefix(part, "{") {
+			return false
+		}
+	}
+	return true
+}
