@@ -252,6 +252,7 @@ func (f *File) change(apply func(*content) bool) error {
 	return nil
 }
 
+// read returns what is in the file, once all of it makes sense: a broken file is never changed.
 func (f *File) read() (*content, error) {
 	file, err := os.Open(f.path)
 	if err != nil {
@@ -277,6 +278,9 @@ func (f *File) read() (*content, error) {
 	}
 	if c.Named == nil {
 		c.Named = map[string][]byte{}
+	}
+	if _, err := newView(c); err != nil {
+		return nil, fmt.Errorf("couldn't use the key file %s: %w", f.path, err)
 	}
 	return c, nil
 }

@@ -30,6 +30,7 @@ const (
 	Challenges   Purpose = "challenges"   // signatures of proof-of-work challenges
 	Documents    Purpose = "documents"    // P-256 private scalar: manifests, receipts, results
 	Checkpoints  Purpose = "checkpoints"  // Ed25519 seed: the ballot log's notes
+	Requests     Purpose = "requests"     // MACs of idempotency keys and requests in the participation table
 )
 
 // Secrets gives 32-byte secrets. Safe for concurrent use.
