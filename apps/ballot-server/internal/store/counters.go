@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// Minute is the ballots of one minute and channel.
+type Minute struct {
+	Minute  int64 // Unix time in minutes
+	Channel string
+	Ballots int64
+}
+
+// Turnout reads a poll's turnout, oldest first.
+func (s *Store) Turnout(ctx context.Context, no int64) ([]Minute, error) {
+	var found []Minute
+	err := s.read.WithContext(ctx).Raw(
+		`SELECT minute, channel, ballots FROM turnout WHERE poll = ? ORDER BY minute, channel`, no).Scan(&found).Error
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read the turnout: %w", err)
+	}
+	return found, nil
+}
+
+// Took reads how long voting took: seconds (0: longer than all others) to ballots.
+func (s *Store) Took(ctx context.Context, no int64) (map[int]int64, error) {
+	var found []struct {
+		UpTo    int
+		Ballots int64
+	}
+	if err := s.read.WithContext(ctx).Raw(`SELECT up_to, ballots FROM took WHERE poll = ?`, no).Scan(&found).Error; err != nil {
+		return nil, fmt.Errorf("couldn't read the time to vote: %w", err)
+	}
+	out := make(map[int]int64, len(found))
+	for _, f := range found {
+		out[f.UpTo] = f.Ballots
+	}
+	return out, nil
+}
+
+// Schema is the database's schema version.
+func (s *Store) Schema() int { return Version }
+
+// Engine names the database and its version.
+func (s *Store) Engine(ctx context.Context) (string, error) {
+	var version string
+	if err := s.read.WithContext(ctx).Raw("SELECT 'SQLite ' || sqlite_version()").Scan(&version).Error; err != nil {
+		return "", fmt.Errorf("couldn't reach the database: %w", err)
+	}
+	return version, nil
+}
+
+// Truncate folds the log of writes into the database and empties it: its order is the order in which
+// ballots came in.
+func (s *Store) Truncate(ctx context.Context) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.write.WithContext(ctx).Exec("PRAGMA wal_checkpoint(TRUNCATE)").Error; err != nil {
+		return fmt.Errorf("couldn't empty the log of writes: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/popvote/popvote/apps/ballot-server/internal/store"
+	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/problem"
+)
+
+// committer is the one goroutine that records votes. It takes what is queued, records it in one
+// transaction, answers, and starts again: no timer, so a batch is as large as the load makes it, and a
+// single voter waits for one commit.
+//
+// Invariants:
+//   - a receipt is given only after the transaction of its ballot is durable;
+//   - once a batch is in Record, nobody's context ends it;
+//   - a batch whose commit has an unknown outcome is recorded again, the same, until it is known.
+type committer struct {
+	server  *Server
+	metrics *metrics
+	max     int
+
+	// gate is held for reading while something is put into the queue, for writing to close it.
+	gate    sync.RWMutex
+	closed  bool
+	queue   chan *item
+	closing chan struct{}
+}
+
+// item is one ballot on its way.
+type item struct {
+	call   *call
+	at     int // place in the call
+	poll   string
+	ballot store.Ballot
+}
+
+// call is one Cast: it waits until each of its ballots has an outcome.
+type call struct {
+	done chan struct{} // closed with the last outcome
+
+	mu       sync.Mutex // guards what follows
+	outcomes []ballotapi.Outcome
+	left     int
+}
+
+func (c *call) answer(at int, o ballotapi.Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.outcomes[at] = o
+	if c.left--; c.left == 0 {
+		close(c.done)
+	}
+}
+
+func newCommitter(cfg Config, s *Server, m *metrics) *committer {
+	return &committer{
+		server: s, metrics: m, max: cfg.Batch,
+		queue: make(chan *item, cfg.Queue), closing: make(chan struct{}),
+	}
+}
+
+// offer queues an item, or says at once why not.
+func (c *committer) offer(it *item) error {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	if c.closed {
+		return problem.New(problem.Unavailable).Because("the ballot server is stopping").After(jitter())
+	}
+	select {
+	case c.queue <- it:
+		return nil
+	default:
+		return problem.New(problem.Overloaded).After(jitter())
+	}
+}
+
+// jitter spreads those who were sent away over two seconds.
+func jitter() time.Duration { return time.Second + rand.N(2*time.Second) }
+
+// close lets the queue run out.
+func (c *committer) close() {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if !c.closed {
+		c.closed = true
+		close(c.closing)
+		close(c.queue)
+	}
+}
+
+// run records batches until the queue is closed and empty.
+func (c *committer) run() {
+	var waiting []*item // put off to the next batch
+	for {
+		items, open := c.draw(waiting)
+		if len(items) == 0 && !open {
+			return
+		}
+		b := arrange(items)
+		c.server.seal(b)
+		started := time.Now()
+		err := c.record(b)
+		c.metrics.batch(len(items), time.Since(started))
+		waiting = c.server.answer(b, err, c.metrics)
+	}
+}
+
+// draw returns what was put off and what is queued, at most max, and waits only if there is nothing.
+func (c *committer) draw(waiting []*item) (items []*item, open bool) {
+	items = append(make([]*item, 0, c.max), waiting...)
+	if len(items) == 0 {
+		first, ok := <-c.queue
+		if !ok {
+			return nil, false
+		}
+		items = append(items, first)
+	}
+	for len(items) < c.max {
+		select {
+		case it, ok := <-c.queue:
+			if !ok {
+				return items, false
+			}
+			items = append(items, it)
+		default:
+			return items, true
+		}
+	}
+	return items, true
+}
+
+// record records a batch until its outcome is known: nil, or an error after which nothing of it is in
+// the box. store.ErrUnknown is returned only if the server is closing.
+func (c *committer) record(b *batch) error {
+	ctx := context.Background()
+	unknown := false
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := c.server.store.Record(ctx, b.groups)
+		if err == nil || !unknown && !errors.Is(err, store.ErrUnknown) {
+			return err
+		}
+		if !unknown {
+			unknown = true
+			c.metrics.unknown.Inc()
+		}
+		c.server.log.LogAttrs(ctx, slog.LevelError, "a batch's outcome is unknown; recording it again",
+			slog.Int("groups", len(b.groups)), slog.String("error", err.Error()))
+		select {
+		case <-time.After(wait):
+		case <-c.closing:
+			// One last try; whoever waits is told the truth either way.
+			if err := c.server.store.Record(ctx, b.groups); err != nil {
+				return errors.Join(store.ErrUnknown, err)
+			}
+			return nil
+		}
+	}
+}
+
+// batch is items arranged for one transaction.
+type batch struct {
+	groups []*store.Group
+	// items[g][i] is the item behind groups[g].Ballots[i].
+	items [][]*item
+	// receipts of the batches sealed on the way.
+	receipts map[*store.Batch][]ballotapi.Receipt
+}
+
+// arrange makes the groups, one per poll, and marks the ballots that have to come second: of two by one
+// voter, or of one leaf, the one that came first is tried first.
+func arrange(items []*item) *batch {
+	type voter struct {
+		poll string
+		tag  [32]byte
+	}
+	b := &batch{receipts: map[*store.Batch][]ballotapi.Receipt{}}
+	groups := map[string]int{}
+	voters := make(map[voter]bool, len(items))
+	leaves := make(map[[32]byte]bool, len(items)) // a leaf is of one poll: it hashes the poll's id, too
+	for _, it := range items {
+		g, ok := groups[it.poll]
+		if !ok {
+			g = len(b.groups)
+			groups[it.poll] = g
+			b.groups = append(b.groups, &store.Group{Poll: it.poll})
+			b.items = append(b.items, nil)
+		}
+		v := voter{it.poll, it.ballot.Voter}
+		it.ballot.Second = voters[v] || leaves[it.ballot.Leaf]
+		if !it.ballot.Second {
+			voters[v], leaves[it.ballot.Leaf] = true, true
+		}
+		b.groups[g].Ballots = append(b.groups[g].Ballots, it.ballot)
+		b.items[g] = append(b.items[g], it)
+	}
+	return b
+}

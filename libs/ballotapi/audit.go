@@ -1,0 +1,39 @@
+package ballotapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Digest is the hash that Hash must hold: SHA-256 over the entry without it, as compact JSON in the
+// members' order (an array), the time in UTC to the millisecond, Prev in base64. Prev is in
+// it, and so is all that came before.
+func (e AuditEntry) Digest() []byte {
+	// A fixed list of strings, numbers and bytes: it cannot fail to encode.
+	b, _ := json.Marshal([]any{e.Seq, e.At.UTC().Truncate(time.Millisecond), e.Poll, e.Actor, e.Action, e.Reason, e.Detail, base64.StdEncoding.EncodeToString(e.Prev)})
+	sum := sha256.Sum256(b)
+	return sum[:]
+}
+
+// VerifyAudit checks a poll's whole chain, oldest first, and names the first entry that does not fit.
+func VerifyAudit(poll string, chain []AuditEntry) error {
+	var prev []byte
+	for i, e := range chain {
+		switch {
+		case e.Seq != int64(i+1):
+			return fmt.Errorf("the audit chain of %s has entry %d where %d belongs", poll, e.Seq, i+1)
+		case e.Poll != poll:
+			return fmt.Errorf("entry %d of the audit chain of %s is about another poll", e.Seq, poll)
+		case !bytes.Equal(e.Prev, prev):
+			return fmt.Errorf("entry %d of the audit chain of %s does not follow the one before it", e.Seq, poll)
+		case !bytes.Equal(e.Hash, e.Digest()):
+			return fmt.Errorf("entry %d of the audit chain of %s was changed", e.Seq, poll)
+		}
+		prev = e.Hash
+	}
+	return nil
+}
