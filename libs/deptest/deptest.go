@@ -11,7 +11,9 @@ import (
 )
 
 // Forbid fails the test if the package under test imports, however deeply, any of the import paths
-// (or a package below one), and prints the reason given for it and who imports it.
+// (or a package below one), and prints the reason given for it and who imports it. A path that ends
+// with $ stands for itself alone: "database/sql$" does not mean the types of database/sql/driver, which
+// libraries far from any database mention.
 func Forbid(t *testing.T, reasons map[string]string) {
 	t.Helper()
 	for _, line := range violations(list(t), reasons) {
@@ -54,7 +56,8 @@ func violations(all []dependency, reasons map[string]string) []string {
 	var found []string
 	for _, one := range all {
 		for banned, reason := range reasons {
-			if one.path == banned || strings.HasPrefix(one.path, banned+"/") {
+			path, alone := strings.CutSuffix(banned, "$")
+			if one.path == path || !alone && strings.HasPrefix(one.path, path+"/") {
 				by := importers[one.path]
 				sort.Strings(by)
 				found = append(found, one.path+" must not be here: "+reason+" (imported by "+strings.Join(by, ", ")+")")

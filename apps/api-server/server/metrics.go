@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -21,7 +22,7 @@ type metrics struct {
 	limiterDown prometheus.Counter
 }
 
-func newMetrics(registerer prometheus.Registerer, waiters func() float64) *metrics {
+func newMetrics(registerer prometheus.Registerer, waiters func() float64) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "popvote", Subsystem: "api", Name: name, Help: help}, labels)
 	}
@@ -46,11 +47,17 @@ func newMetrics(registerer prometheus.Registerer, waiters func() float64) *metri
 	if registerer == nil {
 		registerer = prometheus.NewRegistry()
 	}
-	registerer.MustRegister(m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.limited, m.limiterDown,
+	for _, c := range []prometheus.Collector{
+		m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.limited, m.limiterDown,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "popvote", Subsystem: "api", Name: "waiters", Help: "Connections held for voters who wait for their phone.",
-		}, waiters))
-	return m
+		}, waiters),
+	} {
+		if err := registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("couldn't register the metrics: %w", err)
+		}
+	}
+	return m, nil
 }
 
 // observe counts every request under the router's pattern, never under the path itself.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/gin-gonic/gin"
@@ -35,7 +36,7 @@ var steps = map[string]token.Step{
 
 // readOperations takes bodies and security from the API description itself, so that they cannot
 // differ from it.
-func readOperations() (operations, error) {
+var readOperations = sync.OnceValues(func() (operations, error) {
 	doc, err := channelsapi.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read the API description: %w", err)
@@ -64,7 +65,7 @@ func readOperations() (operations, error) {
 		}
 	}
 	return out, nil
-}
+})
 
 func routerPath(path string) string {
 	return strings.NewReplacer("{", ":", "}", "").Replace(path)

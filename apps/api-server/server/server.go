@@ -144,7 +144,6 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s.headers = newHeaders(strings.HasPrefix(config.PublicOrigin, "https://"))
-	s.metrics = newMetrics(deps.Metrics, func() float64 { return float64(s.waiters.Load()) })
 	s.answers = newAnswers(deps.Clock)
 	s.polls = newPolls(deps.Reader, deps.Secrets, deps.Clock, deps.Log)
 
@@ -153,6 +152,9 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s.handler = s.front(engine)
+	if s.metrics, err = newMetrics(deps.Metrics, func() float64 { return float64(s.waiters.Load()) }); err != nil {
+		return nil, err
+	}
 
 	s.closing, s.close = context.WithCancel(ctx)
 	s.polls.refresh(s.closing) //nolint:errcheck // logged there, and tried again within a second
