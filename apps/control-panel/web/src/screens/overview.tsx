@@ -1,0 +1,167 @@
+import type { JSX } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { api } from '../api';
+import { said } from '../format';
+import { go, Link, pathTo } from '../router';
+import { useNow, usePanel, useTitle } from '../state';
+import type { AuditEntry, PollSummary } from '../types';
+import { decisions, judge, watched, type Verdict } from '../verdict';
+import { KindBadge, Loading, Nothing, Section, StateBadge } from '../views/basics';
+import { Turnout } from '../views/chart';
+import { Icon } from '../views/icon';
+import { Gauges, Refusals, Spread } from '../views/numbers';
+import { Parts } from '../views/parts';
+import { useWords, type Speech } from '../words';
+
+/** lines puts a verdict into words: the line, and the line below it. */
+export function lines(v: Verdict, { t, f }: Speech): [string, string] {
+  switch (v.key) {
+    case 'down':
+    case 'degraded':
+      return t.verdict[v.key](t.common.list(v.parts, f));
+    case 'turning':
+      return t.verdict.turning(f.num(v.count));
+    default:
+      return t.verdict[v.key];
+  }
+}
+
+export function VerdictLine({ verdict }: { verdict: Verdict }): JSX.Element {
+  const words = useWords();
+  const [line, below] = lines(verdict, words);
+  return (
+    <div class={`verdict verdict-${verdict.level}`} data-test="verdict" data-verdict={verdict.key}>
+      <Icon shape={verdict.level} size={28} />
+      <div>
+        <p class="verdict-ask">{words.t.verdict.label}</p>
+        <p class="verdict-line" role="status">{line}</p>
+        <p class="verdict-below">{below}</p>
+      </div>
+    </div>
+  );
+}
+
+/** useShown is the poll the screen is about, and keeps the stream on it. */
+export function useShown(wanted: string): PollSummary | null {
+  const { live, picture } = usePanel();
+  const polls = picture.overview?.polls ?? null;
+  const shown = polls?.find((p) => p.id === wanted) ?? watched(polls);
+  const id = shown?.id ?? '';
+  useEffect(() => live.watch(id), [live, id]);
+  return shown;
+}
+
+export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element {
+  const words = useWords();
+  const { t, lang } = words;
+  const { picture } = usePanel();
+  const now = useNow(picture.skew);
+  const poll = useShown(wanted);
+  const polls = picture.overview?.polls ?? null;
+  const stats = poll && picture.stats?.poll === poll.id ? picture.stats : null;
+  const verdict = judge({
+    poll, polls, stats, parts: picture.overview?.parts ?? [], connection: picture.connection, troubleLately: picture.troubleLately, now,
+  });
+  useTitle(lines(verdict, words)[0]);
+
+  return (
+    <main id="main" class="screen">
+      <h1 class="hidden" tabIndex={-1}>{t.nav.overview}</h1>
+      <VerdictLine verdict={verdict} />
+      {polls?.length === 0 ? (
+        <Nothing title={t.polls.none}>
+          <p>{t.polls.noneHelp}</p>
+          <Link class="button main" to={pathTo.create()}>{t.nav.create}</Link>
+        </Nothing>
+      ) : !poll ? (
+        <Loading rows={5} />
+      ) : (
+        <>
+          <div class="watched">
+            <Link class="watched-title" to={pathTo.poll(poll.id)}>{said(poll.title, lang)}</Link>
+            <StateBadge state={stats?.state ?? poll.state} />
+            <KindBadge kind={poll.kind} />
+            {polls && polls.length > 1 && (
+              <label class="picker">
+                <span class="hidden">{t.picker}</span>
+                <select value={poll.id} onChange={(e) => go(pathTo.overview(e.currentTarget.value), true)}>
+                  {polls.map((p) => <option key={p.id} value={p.id}>{said(p.title, lang)} · {t.states[p.state]}</option>)}
+                </select>
+              </label>
+            )}
+          </div>
+          {stats ? <Gauges stats={stats} poll={poll} now={now} /> : <Loading rows={1} />}
+          <div class="cockpit">
+            <div class="cockpit-main">
+              {stats && <Turnout stats={stats} now={now} />}
+              {stats && <div class="pair"><Spread stats={stats} /><Refusals stats={stats} /></div>}
+            </div>
+            <div class="cockpit-side">
+              <Decisions polls={polls ?? []} now={now} />
+              <Parts parts={picture.overview?.parts ?? null} />
+              <Changes poll={poll.id} state={stats?.state ?? poll.state} closes={poll.closes_at} />
+            </div>
+          </div>
+        </>
+      )}
+    </main>
+  );
+}
+
+function Decisions({ polls, now }: { polls: readonly PollSummary[]; now: number }): JSX.Element {
+  const { t, lang } = useWords();
+  const list = decisions(polls, now);
+  return (
+    <Section id="decisions" title={t.decisions.title}>
+      {list.length === 0 ? (
+        <p class="quiet">{t.decisions.empty}</p>
+      ) : (
+        <ul class="decisions">
+          {list.map(({ poll, key }) => (
+            <li key={poll.id}>
+              <div>
+                <b>{said(poll.title, lang)}</b>
+                <p>{t.decisions[key]}</p>
+              </div>
+              <Link class="button small" to={pathTo.poll(poll.id, key === 'publish' ? 'result' : 'numbers')}>{t.decisions.act[key]}</Link>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Section>
+  );
+}
+
+/** Changes shows the last audit entries; it reads them again when the poll has moved. */
+function Changes({ poll, state, closes }: { poll: string; state: string; closes: string }): JSX.Element {
+  const { t, f } = useWords();
+  const [entries, set] = useState<AuditEntry[] | null>(null);
+  useEffect(() => {
+    let current = true;
+    api.audit(poll).then(
+      (a) => current && set(a.entries.slice(-5).reverse()),
+      () => undefined, // the verdict says what is wrong
+    );
+    return () => {
+      current = false;
+    };
+  }, [poll, state, closes]);
+  return (
+    <Section id="changes" title={t.changes.title} aside={<Link to={pathTo.poll(poll, 'audit')}>{t.changes.all}</Link>}>
+      {entries === null ? (
+        <Loading rows={2} />
+      ) : entries.length === 0 ? (
+        <p class="quiet">{t.changes.empty}</p>
+      ) : (
+        <ol class="changes">
+          {entries.map((e) => (
+            <li key={e.seq}>
+              <time dateTime={e.at}>{f.day(e.at)} {f.short(e.at)}</time>
+              <span><b>{t.audit.actions[e.action] ?? e.action}</b> {e.reason}</span>
+            </li>
+          ))}
+        </ol>
+      )}
+    </Section>
+  );
+}
