@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/popvote/popvote/apps/popvote/internal/bench"
+	"github.com/popvote/popvote/apps/popvote/internal/exit"
+)
+
+func newBenchCommand() *cobra.Command {
+	var out output
+	var mode string
+	var seconds float64
+	o := bench.Options{}
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure votes per second, latency and processor time on this machine",
+		Long: `Start an instance in a process of its own, on a fresh data directory, and drive it: bare casts (tokens
+and sealed ballots made beforehand, then POST /v1/ballots only) and whole journeys (proof of work,
+identity, SMS, verification event, sealing, cast). Each round also drives a bare Gin echo, so that a
+noisy machine shows: trust the ratio to it, and the processor time per vote.
+
+A closed loop measures the rate; an open loop at half of it measures latency, from when each vote was
+due. In the end the box must hold exactly what was acknowledged.
+
+` + exit.Help(),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			o.Casts, o.Journeys = mode != "journeys", mode != "casts"
+			o.Phase = time.Duration(seconds * float64(time.Second))
+			if err := checkBench(mode, &o); err != nil {
+				return err
+			}
+			report, err := bench.Run(cmd.Context(), o, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if out.json() {
+				err = writeJSON(cmd.OutOrStdout(), report)
+			} else {
+				err = writeBench(cmd.OutOrStdout(), report)
+			}
+			if err == nil && !report.OK() {
+				err = exit.Errorf(exit.Unproven, "%d failed; %d acknowledged, %d in the box", report.Failed, report.Acknowledged, report.InTheBox)
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	out.flag(flags)
+	flags.StringVar(&mode, "mode", "all", "what to measure: casts, journeys or all")
+	flags.IntVar(&o.Clients, "clients", 256, "voters at it at once")
+	flags.Float64Var(&seconds, "seconds", 5, "how long each measurement lasts")
+	flags.IntVar(&o.Rounds, "rounds", 5, "how often each measurement is taken")
+	flags.StringVar(&o.Dir, "dir", "", "where to make the data directory; put it on the disk to measure (default: the system's temporary directory)")
+	flags.StringVar(&o.Profile, "profile", "", "a directory for CPU profiles of the instance")
+	flags.StringVar(&o.Target.API, "target", "", "measure a running instance instead (host:port of its API; journeys only)")
+	flags.StringVar(&o.Target.Phone, "target-phone", "127.0.0.1:8082", "the target's simulated phone (host:port)")
+	flags.StringVar(&o.Target.Poll, "target-poll", "hk-2014-06", "the target's poll, a demo or a rehearsal")
+	return cmd
+}
+
+func checkBench(mode string, o *bench.Options) error {
+	switch {
+	case mode != "casts" && mode != "journeys" && mode != "all":
+		return exit.Errorf(exit.Usage, "--mode is %q: want casts, journeys or all", mode)
+	case o.Target.API != "" && o.Casts:
+		return exit.Errorf(exit.Usage, "only --mode journeys can measure a target: bare casts need its keys")
+	case o.Clients < 1 || o.Rounds < 1 || o.Phase < 100*time.Millisecond:
+		return exit.Errorf(exit.Usage, "--clients and --rounds must be at least 1, --seconds at least 0.1")
+	}
+	return nil
+}
+
+func newBenchEchoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "bench-echo",
+		Short:  "Serve the benchmark's yardstick",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE:   func(cmd *cobra.Command, _ []string) error { return bench.Echo(cmd.Context(), cmd.OutOrStdout()) },
+	}
+}
+
+func writeBench(w io.Writer, r *bench.Report) error {
+	fmt.Fprintf(w, "%d cores, %s, load average %s; %d clients, %g s a measurement\n\n",
+		r.Machine.Cores, r.Machine.Build, r.Machine.Load, r.Clients, r.Seconds)
+	t := newTable(w, "ROUND", "WHAT", "LOOP", "PER SECOND", "P50 MS", "P99 MS", "P99.9 MS", "SERVER µS", "LOAD µS", "OF ECHO")
+	for i, round := range r.Rounds {
+		for _, p := range round.Phases {
+			t.row(i+1, p.Mode, p.Loop, fmt.Sprintf("%.0f", p.PerSecond), fmt.Sprintf("%.1f", p.P50), fmt.Sprintf("%.1f", p.P99),
+				fmt.Sprintf("%.1f", p.P999), fmt.Sprintf("%.0f", p.ServerCPU), fmt.Sprintf("%.0f", p.LoadCPU), ofEcho(round, p))
+		}
+	}
+	for _, m := range r.Medians() {
+		t.row("median", m.Mode, m.Loop, fmt.Sprintf("%.0f", m.PerSecond), fmt.Sprintf("%.1f", m.P50), fmt.Sprintf("%.1f", m.P99),
+			fmt.Sprintf("%.1f", m.P999), fmt.Sprintf("%.0f", m.ServerCPU), fmt.Sprintf("%.0f", m.LoadCPU), fmt.Sprintf("%.2f", m.OfEcho))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, round := range r.Rounds {
+		for _, p := range round.Phases {
+			for _, reason := range slices.Sorted(maps.Keys(p.Failed)) {
+				fmt.Fprintf(w, "%s, %s loop: %d × %s\n", p.Mode, p.Loop, p.Failed[reason], reason)
+			}
+		}
+	}
+	if r.InTheBox < 0 {
+		_, err := fmt.Fprintf(w, "\n%d acknowledged.\n", r.Acknowledged)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d acknowledged, %d in the box.\n", r.Acknowledged, r.InTheBox)
+	return err
+}
+
+func ofEcho(r bench.Round, p bench.Phase) string {
+	switch {
+	case p.Loop != "closed":
+		return ""
+	case p.Mode == "casts":
+		return fmt.Sprintf("%.2f", r.CastsToEcho)
+	case p.Mode == "journeys":
+		return fmt.Sprintf("%.2f", r.JourneysToEcho)
+	}
+	return ""
+}

@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/popvote/popvote/libs/identity"
+)
+
+// Voters who are not who they say would measure the error path.
+func TestMadeUpVotersAreValid(t *testing.T) {
+	scheme, _ := identity.Lookup("hkid")
+	seen := map[string]bool{}
+	for _, n := range []int64{0, 1, 7, 999_999, 1_000_000, 2_999_999, 25_999_999} {
+		id := hkid(n)
+		if _, err := scheme.Canonical(id); err != nil {
+			t.Errorf("identity number %d, %s: %v", n, id, err)
+		}
+		if seen[id] {
+			t.Errorf("%s twice", id)
+		}
+		seen[id] = true
+	}
+	for n := int64(0); n < 3_000_000; n += 9973 {
+		if _, err := identity.ParsePhone(mobile(n), "HK"); err != nil {
+			t.Errorf("phone %d, %s: %v", n, mobile(n), err)
+		}
+	}
+}
+
+func TestConnReadsWhatServersWrite(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/stream":
+			w.WriteHeader(http.StatusOK)
+			for _, part := range []string{": ping\n\n", "event: verified\n", "data: {}\n\n"} {
+				_, _ = w.Write([]byte(part))
+				w.(http.Flusher).Flush()
+			}
+		case "/gone":
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusConflict)
+		default:
+			body := make([]byte, r.ContentLength)
+			_, _ = r.Body.Read(body)
+			w.WriteHeader(http.StatusCreated)
+			_, _ = w.Write(body)
+		}
+	}))
+	defer server.Close()
+	c := dial(server.Listener.Addr().String())
+	defer c.hangUp()
+	for range 2 { // the second time over what the first left of the connection
+		status, body, err := c.do(post("h", "/echo", "", []byte(`{"a":1}`)))
+		if err != nil || status != 201 || string(body) != `{"a":1}` {
+			t.Fatal(status, string(body), err)
+		}
+		status, body, err = c.do(get("h", "/stream", ""))
+		if err != nil || status != 200 || !strings.HasSuffix(string(body), "data: {}\n\n") {
+			t.Fatal(status, string(body), err)
+		}
+		if status, _, err = c.do(get("h", "/gone", "")); err != nil || status != 409 {
+			t.Fatal(status, err)
+		}
+	}
+}
+
+func TestConnSaysWhatBroke(t *testing.T) {
+	for _, answer := range []string{"", "junk\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"} {
+		c := &conn{in: bufio.NewReader(strings.NewReader(answer))}
+		if _, _, err := c.receive(); err == nil {
+			t.Errorf("%q was read as an answer", answer)
+		}
+	}
+}
+
+func TestClosedLoopDoesEachUnitOnce(t *testing.T) {
+	done := make([]int32, 100)
+	s := closedLoop(context.Background(), 4, time.Minute, 100, func() (work, func()) {
+		return func(n int64) string { done[n]++; return ok }, func() {}
+	})
+	for n, times := range done {
+		if times != 1 {
+			t.Errorf("unit %d was done %d times", n, times)
+		}
+	}
+	if len(s.took) != 100 || s.outcomes[ok] != 100 {
+		t.Error(len(s.took), s.outcomes)
+	}
+}
+
+// A server that stalls must cost every vote that was due meanwhile, not only the one that waited.
+func TestOpenLoopSeesAStall(t *testing.T) {
+	const stall = 200 * time.Millisecond
+	s := openLoop(context.Background(), 1, 100, 30, func() (work, func()) {
+		return func(n int64) string {
+			if n == 5 {
+				time.Sleep(stall)
+			}
+			return ok
+		}, func() {}
+	})
+	late := 0
+	for _, d := range s.took {
+		if d > stall/4 {
+			late++
+		}
+	}
+	if late < 8 {
+		t.Errorf("a stall of %s delayed %d of 30 arrivals at 100/s", stall, late)
+	}
+}
+
+func TestMedians(t *testing.T) {
+	round := func(echo, casts float64) Round {
+		return Round{Phases: []Phase{{Mode: "echo", Loop: "closed", PerSecond: echo}, {Mode: "casts", Loop: "closed", PerSecond: casts}}}
+	}
+	r := Report{Rounds: []Round{round(100, 50), round(200, 60), round(50, 40)}}
+	m := r.Medians()
+	if m[1].PerSecond != 50 || m[1].OfEcho != 0.5 {
+		t.Errorf("median of casts: %+v", m[1])
+	}
+}
+
+func TestPlainServerIsNoInstance(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.NotFoundHandler()}
+	go func() { _ = server.Serve(l) }()
+	defer func() { _ = server.Close() }()
+	if _, err := joinInstance(context.Background(), Target{API: l.Addr().String(), Poll: "x"}); err == nil {
+		t.Error("joined a server without polls")
+	}
+}

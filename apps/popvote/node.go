@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/popvote/popvote/apps/api-server/page"
+	apiserver "github.com/popvote/popvote/apps/api-server/server"
+	panelserver "github.com/popvote/popvote/apps/control-panel/server"
+	"github.com/popvote/popvote/apps/popvote/internal/datadir"
+	"github.com/popvote/popvote/apps/popvote/internal/exit"
+	"github.com/popvote/popvote/apps/popvote/internal/local"
+	smsgateway "github.com/popvote/popvote/apps/sms-gateway/server"
+	"github.com/popvote/popvote/apps/sms-gateway/simulator"
+	"github.com/popvote/popvote/libs/ratelimit"
+	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/sms"
+	"github.com/popvote/popvote/libs/verification"
+)
+
+// listeners are an instance's open listeners.
+type listeners struct{ public, panel, phone, admin, local net.Listener }
+
+// listen opens every address, or none.
+func listen(ctx context.Context, c *upConfig) (l *listeners, err error) {
+	l = &listeners{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	for _, one := range []struct {
+		name, address string
+		into          *net.Listener
+	}{
+		{"the voter page", c.Listen, &l.public},
+		{"the control panel", c.PanelListen, &l.panel},
+		{"the simulated phone", c.PhoneListen, &l.phone},
+		{"probes and metrics", c.AdminListen, &l.admin},
+	} {
+		if *one.into, err = service.Listen(ctx, one.name, one.address); err != nil {
+			return nil, err
+		}
+	}
+	if l.local, err = local.Listen(c.Data); err != nil {
+		return nil, exit.With(exit.BadData, err)
+	}
+	return l, nil
+}
+
+func (l *listeners) close() {
+	for _, one := range []net.Listener{l.public, l.panel, l.phone, l.admin, l.local} {
+		if one != nil {
+			_ = one.Close() // Serve may have closed it
+		}
+	}
+}
+
+// addresses are where the network reaches this process.
+func (l *listeners) addresses() []string {
+	var out []string
+	for _, one := range []net.Listener{l.public, l.panel, l.phone, l.admin} {
+		out = append(out, one.Addr().String())
+	}
+	return out
+}
+
+// node is every part of PopVote in one process.
+type node struct {
+	listeners *listeners
+	box       *box
+	api       *apiserver.Server
+	panel     *panelserver.Server
+	phone     *simulator.Simulator
+	metrics   *prometheus.Registry
+	health    *service.Health
+	config    *upConfig
+}
+
+// newNode joins the parts: what is a network in a cluster is a method call here.
+func newNode(ctx context.Context, c *upConfig, dir *datadir.Dir, l *listeners, log *slog.Logger) (n *node, err error) {
+	n = &node{listeners: l, metrics: service.NewMetrics("popvote"), health: &service.Health{}, config: c}
+	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
+	limiter, err := ratelimit.NewLocal(ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, time.Now)
+	if err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
+	if n.box, err = openBox(ctx, dir, boxDeps{part("ballot-server"), n.metrics}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	board := verification.NewMemory(time.Now)
+	gateway := smsgateway.New(smsgateway.Config{}, smsgateway.Deps{
+		Board: board, Secrets: n.box.keys, Clock: time.Now, Log: part("sms-gateway"), Metrics: n.metrics,
+	})
+	n.phone, err = simulator.New(simulator.Config{
+		Embedded: true, Addresses: l.addresses(), InboundNumber: sms.Number(c.InboundSMS),
+	}, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: part("sms-gateway"), Metrics: n.metrics})
+	if err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
+	n.api, err = apiserver.New(ctx, apiserver.Config{
+		TrustedProxies: c.Proxies,
+		PublicOrigin:   c.PublicOrigin,
+		AllowedOrigins: c.AllowOrigin,
+		InboundNumber:  c.InboundSMS,
+		ChallengeCost:  c.Cost,
+	}, apiserver.Deps{
+		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.phone,
+		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics, Page: page.Handler(),
+	})
+	if err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
+	origin := c.PanelOrigin
+	if origin == "" {
+		origin = "http://" + l.panel.Addr().String()
+	}
+	n.panel, err = panelserver.New(panelserver.Config{PublicOrigin: origin}, panelserver.Deps{
+		Admin: n.box, Parts: n.parts, Clock: time.Now, Log: part("control-panel"), Metrics: n.metrics,
+	})
+	if err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
+	n.health.Need("ballot-server", func(ctx context.Context) error {
+		_, err := n.box.Health(ctx)
+		return err
+	})
+	return n, nil
+}
+
+// services are the listeners with what answers there. The command line's socket comes last.
+func (n *node) services() []service.Listener {
+	return []service.Listener{
+		{Name: "voters", Open: n.listeners.public, Handler: n.api.Handler()},
+		{Name: "panel", Open: n.listeners.panel, Handler: n.panel.Handler()},
+		{Name: "phone", Open: n.listeners.phone, Handler: n.phone.Handler()},
+		{Name: "admin", Open: n.listeners.admin, Handler: n.adminHandler()},
+		{Name: "command line", Open: n.listeners.local, Handler: local.Handler(n.box)},
+	}
+}
+
+func (n *node) adminHandler() http.Handler {
+	probes := service.AdminHandler(n.health, n.metrics)
+	if !n.config.Pprof {
+		return probes
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", probes)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// parts is what operators see beside the ballot server, which answers for itself.
+func (n *node) parts(context.Context) []panelserver.Part {
+	version := service.Version().Version
+	return []panelserver.Part{
+		{Name: "api-server", State: panelserver.OK, Version: version, Facts: []panelserver.Fact{{Name: "address", Value: n.listeners.public.Addr().String()}}},
+		{Name: "sms-gateway", State: panelserver.Degraded, Version: version, Note: "It is connected to the simulated phone network, not to a real one."},
+	}
+}
+
+// close stops the parts, those that ask before those that answer.
+func (n *node) close() error {
+	if n.panel != nil {
+		n.panel.Close()
+	}
+	if n.api != nil {
+		n.api.Close()
+	}
+	if err := n.box.Close(); err != nil {
+		return fmt.Errorf("couldn't close the ballot server: %w", err)
+	}
+	return nil
+}
