@@ -1,0 +1,60 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/popvote/popvote/apps/e2e/votecheck"
+	"github.com/popvote/popvote/apps/e2e/voter"
+	"github.com/popvote/popvote/libs/ballot"
+	"github.com/popvote/popvote/libs/ballotapi"
+)
+
+// envelope is a sealed ballot with its Idempotency-Key: what a page keeps across retries.
+type envelope struct {
+	key     string
+	sealed  []byte
+	answers ballot.Answers
+}
+
+func seal(w *voter.World) (*envelope, error) {
+	answers := w.Answers()
+	sealed, err := ballot.Seal(w.Manifest, answers)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't seal: %w", err)
+	}
+	var key [16]byte
+	_, _ = rand.Read(key[:])
+	return &envelope{key: hex.EncodeToString(key[:]), sealed: sealed, answers: answers}, nil
+}
+
+// verified takes the first two steps.
+func verified(ctx context.Context, w *voter.World, p voter.Person) (token string, err error) {
+	s, err := w.Identify(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	return w.Verify(ctx, p, s)
+}
+
+// cast casts once, and writes down what was asked and what was answered.
+func (h *history) cast(ctx context.Context, w *voter.World, p voter.Person, token string, e *envelope) (*ballotapi.Receipt, error) {
+	op, err := h.Invoke(p.N, e.key, e.sealed, e.answers)
+	if err != nil {
+		return nil, err
+	}
+	receipt, status, err := w.Cast(ctx, token, e.key, e.sealed)
+	end := votecheck.Event{Type: votecheck.Unknown, Status: status}
+	if err == nil {
+		end.Type, end.Receipt = votecheck.OK, receipt
+	} else if p, ok := errors.AsType[*voter.Problem](err); ok {
+		end.Code = p.Code
+		if p.NotApplied() {
+			end.Type = votecheck.Fail
+		}
+	}
+	return receipt, errors.Join(err, h.Complete(op, end))
+}

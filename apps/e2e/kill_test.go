@@ -1,0 +1,148 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/popvote/popvote/apps/e2e/instance"
+	"github.com/popvote/popvote/apps/e2e/votecheck"
+	"github.com/popvote/popvote/apps/e2e/voter"
+)
+
+const kills = 20
+
+// load is voters who keep coming, and do not give up on a server that is away.
+type load struct {
+	w    *voter.World
+	h    *history
+	run  int
+	next atomic.Int64
+	all  sync.WaitGroup
+	stop context.CancelFunc
+}
+
+// startLoad has clients voters at it at any moment.
+func startLoad(t *testing.T, w *voter.World, h *history, run, clients int) *load {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	l := &load{w: w, h: h, run: run, stop: stop}
+	for range clients {
+		l.all.Go(func() {
+			for ctx.Err() == nil {
+				l.vote(ctx, voter.NewPerson(l.run, int(l.next.Add(1))))
+			}
+		})
+	}
+	t.Cleanup(l.end)
+	return l
+}
+
+// end lets nobody new in and waits for those who are at it. Their casts under way become unknown.
+func (l *load) end() {
+	l.stop()
+	l.all.Wait()
+}
+
+func (l *load) vote(ctx context.Context, p voter.Person) {
+	token, err := voter.Patiently(ctx, func() (string, error) { return verified(ctx, l.w, p) })
+	if err != nil {
+		return
+	}
+	e, err := seal(l.w)
+	if err != nil {
+		return
+	}
+	// A few give up after the first answer that is none: theirs may or may not be in the box.
+	impatient := rand.IntN(8) == 0
+	_, _ = voter.Patiently(ctx, func() (struct{}, error) {
+		_, err := l.h.cast(ctx, l.w, p, token, e)
+		if impatient {
+			return struct{}{}, nil
+		}
+		return struct{}{}, err
+	})
+}
+
+// The process is killed twenty times while voters vote. Whatever was acknowledged is in the tally,
+// once; whatever is in the tally was acknowledged or under way.
+func TestKillNine(t *testing.T) {
+	i := demo(t)
+	w := voters(t, i, referendum)
+	h := record(t)
+	l := startLoad(t, w, h, 300, 24)
+	for range kills {
+		time.Sleep(time.Duration(300+rand.IntN(500)) * time.Millisecond)
+		i.Kill()
+		i = i.Restart(everybodyAtOnce...)
+	}
+	time.Sleep(500 * time.Millisecond)
+	l.end()
+	i.Do("close", referendum, "--yes")
+	if err := h.Closed(); err != nil {
+		t.Fatal(err)
+	}
+	report := h.check(t, i.Publish(referendum))
+	if report.Voters < 20*kills {
+		t.Errorf("only %d voters were acknowledged: that proves little", report.Voters)
+	}
+	if report.Unknown == 0 {
+		t.Error("no cast was cut off: that proves little")
+	}
+}
+
+// The negative control: a store that forgets what it acknowledged, as one without fsync does in a power
+// cut, must make the checker fail. The data directory is put back to what it was a moment before.
+func TestAForgetfulStoreIsCaught(t *testing.T) {
+	i := demo(t)
+	w := voters(t, i, referendum)
+	h := record(t)
+	first := startLoad(t, w, h, 500, 8)
+	time.Sleep(time.Second)
+	first.end()
+	i.Kill()
+	remembered := i.Files()
+
+	i = i.Restart(everybodyAtOnce...)
+	second := startLoad(t, w, h, 600, 8)
+	time.Sleep(time.Second)
+	second.end()
+	i.Kill()
+	putBack(t, i, remembered)
+
+	i = i.Restart(everybodyAtOnce...)
+	report := votecheck.Check(h.events(t), final(t, i.Finish(referendum)))
+	lost := 0
+	for _, v := range report.Violations {
+		if v.Rule == votecheck.Lost {
+			lost++
+		}
+	}
+	if lost == 0 {
+		t.Fatalf("a store forgot a second's votes, and the checker saw nothing: %+v", report)
+	}
+	t.Logf("the checker found %d of the forgotten votes", lost)
+}
+
+// putBack makes the data directory what it was.
+func putBack(t *testing.T, i *instance.Instance, files map[string][]byte) {
+	t.Helper()
+	for path := range i.Files() {
+		if _, was := files[path]; !was {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for path, content := range files {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

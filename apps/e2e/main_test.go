@@ -1,0 +1,113 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/popvote/popvote/apps/e2e/instance"
+	"github.com/popvote/popvote/apps/e2e/votecheck"
+	"github.com/popvote/popvote/apps/e2e/voter"
+)
+
+// popvote is the binary under test, built once.
+var popvote string
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "popvote-e2e-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if popvote, err = instance.Build(context.Background(), dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// referendum is the sample poll in which voters text; lunch the one in which they receive a code.
+const referendum, lunch = "hk-2014-06", "lunch"
+
+// everybodyAtOnce lifts the limits: all these voters share one address.
+var everybodyAtOnce = []string{"--seed-demo", "--limits-scale", "10000", "--log-level", "debug"}
+
+// demo starts an instance with the sample polls open.
+func demo(t *testing.T) *instance.Instance {
+	t.Helper()
+	return instance.Start(t, popvote, instance.Options{Args: everybodyAtOnce})
+}
+
+// voters connects to an instance's poll with many connections.
+func voters(t *testing.T, i *instance.Instance, poll string) *voter.World {
+	t.Helper()
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	t.Cleanup(client.CloseIdleConnections)
+	w, err := voter.NewWorld(t.Context(), i.Voters, i.Phone, poll, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// record starts a history.
+func record(t *testing.T) *history {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "history.jsonl")
+	rec, err := votecheck.Create(path, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &history{Recorder: rec, path: path}
+}
+
+type history struct {
+	*votecheck.Recorder
+	path string
+}
+
+// check compares the history with the bundle.
+func (h *history) check(t *testing.T, bundle string) *votecheck.Report {
+	t.Helper()
+	report := votecheck.Check(h.events(t), final(t, bundle))
+	for n, v := range report.Violations {
+		if n == 20 {
+			t.Errorf("… and %d more", len(report.Violations)-n)
+			break
+		}
+		t.Error(v)
+	}
+	t.Logf("%d casts: %d acknowledged, %d refused, %d unknown; %d voters acknowledged, %d more recorded, %d ballots in the box",
+		report.Casts, report.Acknowledged, report.Refused, report.Unknown, report.Voters, report.Recovered, report.Box)
+	return report
+}
+
+func (h *history) events(t *testing.T) []votecheck.Event {
+	t.Helper()
+	file, err := os.Open(h.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	events, err := votecheck.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func final(t *testing.T, bundle string) votecheck.Final {
+	t.Helper()
+	f, err := votecheck.ReadBundle(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
