@@ -74,5 +74,5 @@ func (h *handset) after(n int64) []Message {
 	for from > 0 && h.messages[from-1].Number > n {
 		from--
 	}
-	return slices.Clone(h.messages[from:])
+	return append([]Message{}, h.messages[from:]...) // never nil: it is a list on the wire, too
 }
