@@ -661,6 +661,27 @@ func TestZipBomb(t *testing.T) {
 	}
 }
 
+// The page for auditors lists every check and every file.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/bundle.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := newRecord(t, 1, true).write()
+	words := []string{string(bundle.CheckReceipt)}
+	for _, c := range verify(t, data).Checks {
+		words = append(words, string(c.ID))
+	}
+	for name := range unzip(t, data) {
+		words = append(words, name)
+	}
+	for _, w := range words {
+		if !bytes.Contains(page, []byte("| `"+w+"` |")) {
+			t.Errorf("docs/bundle.md has no row for %s", w)
+		}
+	}
+}
+
 // How fast the public can check: ballots/s, everything but opening them again.
 func BenchmarkVerify(b *testing.B) {
 	r := newRecord(b, 2000, false)

@@ -81,6 +81,8 @@ type Report struct {
 	Title poll.Text `json:"title,omitempty"`
 	// SigningKey is the thumbprint of the key that signed the manifest.
 	SigningKey string `json:"signing_key,omitempty"`
+	// Manifest is the signed manifest; nil without a valid signature.
+	Manifest *poll.Manifest `json:"-"`
 	// Ballots is the number of sealed ballots in the log.
 	Ballots int64 `json:"ballots"`
 	// Result is the signed result; nil without a valid signature. It holds only if OK.

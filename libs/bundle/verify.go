@@ -132,7 +132,7 @@ func (v *verifier) manifestChecks() {
 		return
 	}
 	v.manifest, v.manifestPayload = m, raw
-	v.report.SigningKey = m.SigningKey.Kid
+	v.report.Manifest, v.report.SigningKey = m, m.SigningKey.Kid
 	v.report.ok(CheckManifestSignature, "signed by the key %s", m.SigningKey.Kid)
 
 	switch {
