@@ -246,7 +246,7 @@ func TestNothingPrintsAnIdentity(t *testing.T) {
 	var out bytes.Buffer
 	for _, v := range []any{id, &id, voter, &voter, phone, &phone, number, holder, []identity.ID{id}, map[identity.ID]int{id: 1}} {
 		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-			fmt.Fprintf(&out, format+"\n", v)
+			_, _ = fmt.Fprintf(&out, format+"\n", v)
 		}
 	}
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {

@@ -258,7 +258,7 @@ func (f *File) read() (*content, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open the key file: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open the key file: %w", err)
@@ -317,7 +317,7 @@ func (f *File) write(c *content) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	return d.Sync()
 }
 
