@@ -72,7 +72,7 @@ export function App({ w }: { w: Words }) {
   const begin_ = async () => {
     setTrouble(undefined)
     // Without WebCrypto (plain http, or a very old browser) no ballot can be sealed: said at once.
-    if (!globalThis.crypto?.subtle) return setTrouble({ code: 'browser-too-old', effect: 'not_applied' })
+    if (!('subtle' in crypto)) return setTrouble({ code: 'browser-too-old', effect: 'not_applied' })
     const asked = new URLSearchParams(location.search).get('poll')
     if (asked) return open(asked)
     const { value, trouble } = await listPolls()

@@ -7,7 +7,7 @@ import type { Trouble } from '../api/client.ts'
 import type { Text } from '../api/types.ts'
 import type { Journey } from '../vote/journey.ts'
 import type { Step } from '../vote/steps.ts'
-import type { Words } from '../words/words.ts'
+import type { Said, Words } from '../words/words.ts'
 import { seconds, useNow } from './hooks.ts'
 
 /** What every screen is given. */
@@ -125,8 +125,8 @@ export function TroubleBox(props: { w: Words; trouble: Trouble; counted: string;
 }
 
 /** A newer server may know codes that this page does not: then what matters is said all the same. */
-export const said = (w: Words, trouble: Trouble): readonly [string, string] =>
-  w.trouble[trouble.code] ?? w.trouble[trouble.effect === 'not_applied' ? 'unavailable' : 'internal']
+export const said = (w: Words, trouble: Trouble): Said =>
+  (w.trouble as Partial<Words['trouble']>)[trouble.code] ?? w.trouble[trouble.effect === 'not_applied' ? 'unavailable' : 'internal']
 
 /** Counts down to a moment, by the second. Silent: what must be heard is said by a live region. */
 export function Countdown({ to, children }: { to: number; children: (seconds: number) => ComponentChildren }) {
@@ -181,7 +181,7 @@ export function Form({ onSubmit, children }: { onSubmit: () => void; children: C
 export function Copy({ w, text, of }: { w: Words; text: string; of: string }) {
   const [copied, setCopied] = useState(false)
   const copy = () => {
-    void navigator.clipboard?.writeText(text).then(() => setCopied(true), () => setCopied(false))
+    void navigator.clipboard.writeText(text).then(() => setCopied(true), () => setCopied(false))
   }
   return (
     <button type="button" class="small" onClick={copy} aria-label={`${w.sends.copy}: ${of}`}>

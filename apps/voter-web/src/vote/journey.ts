@@ -51,7 +51,7 @@ const storage = (): Storage | undefined => {
 
 export function load(poll: string): Journey | undefined {
   try {
-    return JSON.parse(storage()?.getItem(prefix + poll) ?? 'null') ?? undefined
+    return (JSON.parse(storage()?.getItem(prefix + poll) ?? 'null') ?? undefined) as Journey | undefined
   } catch {
     return undefined
   }

@@ -38,11 +38,13 @@ export function watch(token: string, deadline: number, to: Watcher): Watch {
   const over = new AbortController()
   let attempt = new AbortController()
   let nudged = false
+  const stopped = () => over.signal.aborted
+  const wasNudged = () => nudged
 
   const run = async () => {
     let failures = 0
     let stream = true
-    while (!over.signal.aborted) {
+    for (;;) {
       if (Date.now() > deadline + grace) return to.expired()
       attempt = new AbortController()
       nudged = false
@@ -50,11 +52,11 @@ export function watch(token: string, deadline: number, to: Watcher): Watch {
         failures = 0
         to.connected(true)
       })
-      if (over.signal.aborted) return
+      if (stopped()) return
       if (typeof outcome === 'object' && 'verified' in outcome) return to.verified(outcome.verified)
       if (outcome === 'expired') return to.expired()
       if (outcome === 'deaf') stream = false
-      if (outcome === 'waiting' || outcome === 'deaf' || nudged) continue
+      if (outcome === 'waiting' || outcome === 'deaf' || wasNudged()) continue
       let wait = backoff(failures++, 15_000)
       if (typeof outcome === 'object') {
         const { trouble } = outcome
@@ -66,6 +68,7 @@ export function watch(token: string, deadline: number, to: Watcher): Watch {
       if (outcome !== 'ended' || failures > 1) to.connected(false)
       attempt = new AbortController()
       await sleep(Math.min(wait, Math.max(0, deadline - Date.now())), attempt.signal)
+      if (stopped()) return
     }
   }
   void run()

@@ -63,6 +63,7 @@ export const en: Words = {
     secret: 'Who can see how you vote',
     secretText:
       'Your ballot is sealed on this device before it is sent. It can be opened only after the close, with a key that several trustees hold in parts.',
+    revealed: 'After the count that key will be published, so that everybody can repeat the whole count. Whoever knows your receipt code can then see how you voted: keep the code to yourself.',
     privacy: 'Before you start',
   },
   identity: {
@@ -173,6 +174,7 @@ export const en: Words = {
     title: 'Your ballot is in the box',
     code: 'Your receipt code',
     keep: 'Keep this code. It shows that your ballot is in the box, and nothing about how you voted.',
+    revealed: 'Keep this code to yourself. It shows that your ballot is in the box. After the count, whoever knows it can see how you voted, because this poll publishes the key to all ballots.',
     checked: 'This page has checked your receipt',
     checks: [
       'It is for the very ballot that was sealed on this device.',

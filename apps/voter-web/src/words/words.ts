@@ -51,6 +51,7 @@ export interface Words {
     worth: string
     secret: string
     secretText: string
+    revealed: string
     privacy: string
   }
   identity: {
@@ -147,6 +148,7 @@ export interface Words {
     title: string
     code: string
     keep: string
+    revealed: string
     checked: string
     checks: [string, string, string]
     wrongTitle: string

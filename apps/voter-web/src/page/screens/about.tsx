@@ -34,7 +34,7 @@ export function About({ w, j, go }: Screen) {
         <dt>{w.about.worth}</dt>
         <dd><T of={m.notice.effect} w={w} /></dd>
         <dt>{w.about.secret}</dt>
-        <dd>{w.about.secretText}</dd>
+        <dd>{w.about.secretText}{m.reveal_tally_key && <> <strong>{w.about.revealed}</strong></>}</dd>
       </dl>
       {(open || begun) && (
         <button class="main" type="button" onClick={() => go(furthest(j))}>{begun ? w.about.continue : w.about.start}</button>

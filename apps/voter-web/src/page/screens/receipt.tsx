@@ -9,7 +9,7 @@ export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
   const m = j.manifest
   const save = () => {
     const file = {
-      about: w.receipt.says,
+      about: m.reveal_tally_key ? w.receipt.revealed : w.receipt.says,
       ...(m.kind === 'public' ? {} : { warning: w.kind[m.kind] }),
       poll: { id: m.id, title: pick(m.title, w).words, organiser: pick(m.organiser.name, w).words, signing_key: m.signing_key },
       receipt,
@@ -33,7 +33,7 @@ export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
         </div>
         <QR text={`PopVote ${m.id} ${receipt.code}`} label={w.receipt.qr} />
       </section>
-      <p>{w.receipt.keep}</p>
+      <p>{m.reveal_tally_key ? w.receipt.revealed : w.receipt.keep}</p>
       <div class="row">
         <button type="button" onClick={save}>{w.receipt.save}</button>
         <button type="button" onClick={() => print()}>{w.receipt.print}</button>
