@@ -117,7 +117,7 @@ func (a *archive) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open %s: %w", name, err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(r, limits[name]+1))
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read %s: %w", name, err)
@@ -141,7 +141,7 @@ func (a *archive) lines(name string) iter.Seq2[[]byte, error] {
 			yield(nil, fmt.Errorf("couldn't open %s: %w", name, err))
 			return
 		}
-		defer r.Close()
+		defer func() { _ = r.Close() }() // only read
 		// The size in the header decided whether to read at all; hold the file to it.
 		in := bufio.NewReaderSize(io.LimitReader(r, int64(f.UncompressedSize64)), maxLine)
 		for n := int64(1); ; n++ {
