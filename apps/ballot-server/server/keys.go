@@ -53,7 +53,9 @@ func (s *Server) noteSigner(poll string) (note.Signer, error) {
 		return nil, err
 	}
 	// Signer keys have the verifier key's form: name, hash, then algorithm (1, Ed25519) and seed.
-	prefix := verifier[:strings.LastIndexByte(verifier, '+')+1]
+	// The key's own base64 may hold a plus; names and hashes do not.
+	parts := strings.SplitN(verifier, "+", 3)
+	prefix := parts[0] + "+" + parts[1] + "+"
 	secret := append([]byte{1}, s.notes.Seed()...)
 	signer, err := note.NewSigner("PRIVATE+KEY+" + prefix + base64.StdEncoding.EncodeToString(secret))
 	if err != nil {
