@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/popvote/popvote/apps/e2e/instance"
+	"github.com/popvote/popvote/libs/poll"
 )
 
 // Starts that cannot work end at once, with a documented exit code and a sentence that says what to do.
@@ -21,7 +22,11 @@ func TestBadStarts(t *testing.T) {
 	running := instance.Start(t, popvote, instance.Options{})
 	file := write(t, "a-file", "")
 	brokenPoll := write(t, "broken.yaml", "id: test\nkind: demo\nlanguages: [en\n")
-	wrongPoll := write(t, "wrong.yaml", "id: test\nkind: demo\ncolour: blue\n")
+	sample, err := poll.SampleFile(lunch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrongPoll := write(t, "wrong.yaml", "colour: blue\n"+string(sample))
 	config := write(t, "config.yaml", "lisen: 127.0.0.1:9\n")
 
 	for _, c := range []struct {
@@ -39,7 +44,7 @@ func TestBadStarts(t *testing.T) {
 		{"data directory in use", instance.Options{Data: running.Data}, 12, []string{running.Data, "in use"}},
 		{"newer version", instance.Options{Data: newerData(t)}, 13, []string{"newer"}},
 		{"broken poll file", instance.Options{Args: []string{"--poll", brokenPoll}}, 10, []string{brokenPoll + ":3:"}},
-		{"wrong poll file", instance.Options{Args: []string{"--poll", wrongPoll}}, 10, []string{wrongPoll + ":3:1", "colour"}},
+		{"wrong poll file", instance.Options{Args: []string{"--poll", wrongPoll}}, 10, []string{wrongPoll + ":1:1", "colour"}},
 		{"no poll file", instance.Options{Args: []string{"--poll", "no-such-file.yaml"}}, 10, []string{"no-such-file.yaml"}},
 		{"unknown setting", instance.Options{Args: []string{"--config", config}}, 2, []string{"lisen"}},
 		{"unknown flag", instance.Options{Args: []string{"--colour", "blue"}}, 2, []string{"colour"}},

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,7 +13,6 @@ import (
 	"github.com/popvote/popvote/apps/api-server/page"
 	apiserver "github.com/popvote/popvote/apps/api-server/server"
 	panelserver "github.com/popvote/popvote/apps/control-panel/server"
-	"github.com/popvote/popvote/apps/popvote/internal/datadir"
 	"github.com/popvote/popvote/apps/popvote/internal/exit"
 	"github.com/popvote/popvote/apps/popvote/internal/local"
 	smsgateway "github.com/popvote/popvote/apps/sms-gateway/server"
@@ -30,8 +27,8 @@ import (
 type listeners struct{ public, panel, phone, admin, local net.Listener }
 
 // listen opens every address, or none.
-func listen(ctx context.Context, c *upConfig) (l *listeners, err error) {
-	l = &listeners{}
+func listen(ctx context.Context, c *upConfig) (_ *listeners, err error) {
+	l := &listeners{}
 	defer func() {
 		if err != nil {
 			l.close()
@@ -86,19 +83,16 @@ type node struct {
 }
 
 // newNode joins the parts: what is a network in a cluster is a method call here.
-func newNode(ctx context.Context, c *upConfig, dir *datadir.Dir, l *listeners, log *slog.Logger) (n *node, err error) {
-	n = &node{listeners: l, metrics: service.NewMetrics("popvote"), health: &service.Health{}, config: c}
+func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *prometheus.Registry, log *slog.Logger) (_ *node, err error) {
+	n := &node{listeners: l, box: b, metrics: metrics, health: &service.Health{}, config: c}
 	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
 	limiter, err := ratelimit.NewLocal(ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, time.Now)
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)
 	}
-	if n.box, err = openBox(ctx, dir, boxDeps{part("ballot-server"), n.metrics}); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, n.close())
+			n.close()
 		}
 	}()
 	board := verification.NewMemory(time.Now)
@@ -174,16 +168,12 @@ func (n *node) parts(context.Context) []panelserver.Part {
 	}
 }
 
-// close stops the parts, those that ask before those that answer.
-func (n *node) close() error {
+// close stops the parts that ask the ballot server, which stays open.
+func (n *node) close() {
 	if n.panel != nil {
 		n.panel.Close()
 	}
 	if n.api != nil {
 		n.api.Close()
 	}
-	if err := n.box.Close(); err != nil {
-		return fmt.Errorf("couldn't close the ballot server: %w", err)
-	}
-	return nil
 }

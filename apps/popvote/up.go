@@ -66,22 +66,29 @@ func up(ctx context.Context, c *upConfig, f *upFlags, stdout, stderr io.Writer) 
 	}
 	defer listeners.close()
 
-	n, err := newNode(ctx, c, dir, listeners, log)
+	metrics := service.NewMetrics("popvote")
+	box, err := openBox(ctx, dir, boxDeps{log.With(slog.String("part", "ballot-server")), metrics})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.close()) }()
-
+	defer func() { err = errors.Join(err, box.Close()) }()
+	// Polls first: the API reads them as it starts.
 	for _, d := range drafts {
-		if err := applyDraft(ctx, n.box, d, log); err != nil {
+		if err := applyDraft(ctx, box, d, log); err != nil {
 			return explain(err)
 		}
 	}
 	if f.seedDemo {
-		if err := seedDemo(ctx, n.box, dir.Path, time.Now()); err != nil {
+		if err := seedDemo(ctx, box, dir.Path, time.Now()); err != nil {
 			return err
 		}
 	}
+	n, err := newNode(ctx, c, box, listeners, metrics, log)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+
 	return service.Serve(ctx, service.Options{
 		Log:    quietLog(), // the summary says what listens where
 		Health: n.health,
