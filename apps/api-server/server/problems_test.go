@@ -183,19 +183,19 @@ var mishaps = []mishap{
 	}},
 	{name: "an old token", code: problem.TokenExpired, do: func(w *world) reply {
 		given := w.open(sends, w.someone()).AccessToken
-		w.clock.advance(180*time.Second + lateRead)
+		w.clock.advance(181*time.Second + lateRead)
 		return w.await(given)
 	}},
 	{name: "an old token for a code", code: problem.TokenExpired, do: func(w *world) reply {
 		given := w.open(receives, w.someone()).AccessToken
-		w.clock.advance(180 * time.Second)
+		w.clock.advance(181 * time.Second)
 		return w.check(given, "123456")
 	}},
-	{name: "an old token at the box", code: problem.TokenExpired, do: ready(func(w *world) { w.clock.advance(1800 * time.Second) }, someKey)},
+	{name: "an old token at the box", code: problem.TokenExpired, do: ready(func(w *world) { w.clock.advance(1801 * time.Second) }, someKey)},
 	{name: "an SMS after the deadline", code: problem.TokenExpired, do: func(w *world) reply {
 		p := w.someone()
 		session := w.open(sends, p)
-		w.clock.advance(180*time.Second + time.Millisecond)
+		w.clock.advance(181*time.Second + time.Millisecond)
 		w.text(p.phone, *session.Verification.Text)
 		return w.await(session.AccessToken)
 	}},

@@ -57,8 +57,8 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 		Phone:   who.Phone,
 		Channel: channel(r.Body),
 		Lang:    lang(r.Body, p),
-		Started: now.UTC().Truncate(time.Millisecond),
-		Expires: now.Add(time.Duration(seconds) * time.Second).UTC().Truncate(time.Millisecond),
+		Started: now.UTC().Truncate(time.Second),
+		Expires: wholeSecond(now.Add(time.Duration(seconds) * time.Second)),
 	}
 	next := channelsapi.Verification{
 		Mode:     channelsapi.VerificationMode(p.manifest.Verification.Mode),

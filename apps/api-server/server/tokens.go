@@ -91,11 +91,17 @@ func (s *Server) verified(session *token.Session, p *publicPoll) (channelsapi.Ve
 	next.Step = token.Verified
 	next.Await = [32]byte{}
 	next.SealedPhone = ""
-	next.Expires = now.Add(lifetime).UTC().Truncate(time.Millisecond)
+	next.Expires = wholeSecond(now.Add(lifetime))
 	sealed, err := s.seal(next)
 	if err != nil {
 		return channelsapi.Verified{}, err
 	}
 	s.metrics.verified.WithLabelValues(session.Poll, string(p.manifest.Verification.Mode)).Inc()
 	return channelsapi.Verified{AccessToken: sealed, ExpiresAt: next.Expires, Seconds: leftSeconds(lifetime)}, nil
+}
+
+// wholeSecond rounds a deadline up. A time of whole seconds always has the same length, so that no
+// two answers of a kind differ in theirs.
+func wholeSecond(t time.Time) time.Time {
+	return t.Add(time.Second - time.Nanosecond).UTC().Truncate(time.Second)
 }
