@@ -50,7 +50,7 @@ func TestAClassroomBehindOneAddress(t *testing.T) {
 		}
 		for i := range byte(40) {
 			who := Subject{Client: netip.MustParseAddr("192.0.2.1"), Phone: identity.PhoneTag{1, i}, Voter: identity.VoterTag{1, i}, Poll: "p"}
-			for _, action := range []Action{Challenge, Session, Send, Send, Send, Send, Wait, Wait, Check, Check, Check, Check, Check, Cast, Cast} {
+			for _, action := range []Action{Challenge, Attempt, Session, Send, Send, Send, Send, Wait, Wait, Check, Check, Check, Check, Check, Cast, Cast} {
 				if d, _ := l.Take(t.Context(), action, who); !d.Allowed {
 					t.Fatalf("voter %d: %s refused by %s", i, action, d.Limit.Name)
 				}

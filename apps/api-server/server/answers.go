@@ -1,7 +1,13 @@
 package server
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -11,6 +17,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/signed"
 )
 
 // How long caches on the way may keep an answer. Short: what is here changes while people watch.
@@ -23,26 +30,101 @@ const (
 // answer is a finished public answer.
 type answer struct {
 	contentType  string
-	body         []byte
-	etag         string
 	cacheControl string
+	plain        variant
+	// gz is the same, compressed; empty where that gains nothing.
+	gz variant
+	// says is what a signed document says; nil for other answers.
+	says []byte
+}
+
+type variant struct {
+	body []byte
+	etag string
+}
+
+// worthGzip is the size from which compression pays, bytes: less fits into one packet anyway.
+const worthGzip = 1400
+
+func newAnswer(contentType string, body []byte, cacheControl string) answer {
+	return answer{contentType: contentType, cacheControl: cacheControl, plain: newVariant(body)}
+}
+
+func newVariant(body []byte) variant {
+	sum := sha256.Sum256(body)
+	return variant{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
+}
+
+// jsonAnswer makes a JSON answer. What is compressed is public, so its length gives nothing away.
+func jsonAnswer(v any, cacheControl string) (answer, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return answer{}, fmt.Errorf("couldn't write an answer: %w", err)
+	}
+	a := newAnswer("application/json", append(body, '\n'), cacheControl)
+	if len(body) >= worthGzip {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write(a.plain.body) // memory does not fail
+		_ = z.Close()
+		a.gz = newVariant(b.Bytes())
+	}
+	return a, nil
+}
+
+// signedAnswer makes the answer of a signed document.
+func signedAnswer(document signed.Document, cacheControl string) (answer, error) {
+	a, err := jsonAnswer(document, cacheControl)
+	a.says = document.Plain
+	return a, err
+}
+
+// orNew keeps the old answer where the new one says the same under another signature: clients that
+// have it need not fetch it again.
+func (a answer) orNew(fresh answer) answer {
+	if a.says != nil && bytes.Equal(a.says, fresh.says) {
+		return a
+	}
+	return fresh
 }
 
 // write sends the answer, or 304 where the client has it.
 func (a answer) write(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
+	chosen := a.plain
+	if a.gz.body != nil {
+		h["Vary"] = varyOriginAndEncoding
+		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+			chosen = a.gz
+			h.Set("Content-Encoding", "gzip")
+		}
+	}
 	h.Set("Cache-Control", a.cacheControl)
-	h.Set("ETag", a.etag)
-	if matches(r.Header.Get("If-None-Match"), a.etag) {
+	h.Set("ETag", chosen.etag)
+	if matches(r.Header.Get("If-None-Match"), chosen.etag) {
+		h.Del("Content-Encoding")
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	h.Set("Content-Type", a.contentType)
-	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	h.Set("Content-Length", strconv.Itoa(len(chosen.body)))
 	w.WriteHeader(http.StatusOK)
-	_, err := w.Write(a.body)
+	_, err := w.Write(chosen.body)
 	return err
 }
+
+// acceptsGzip reads Accept-Encoding as far as browsers use it; when in doubt, no.
+func acceptsGzip(header string) bool {
+	for one := range strings.SplitSeq(header, ",") {
+		coding, weight, _ := strings.Cut(one, ";")
+		if strings.TrimSpace(coding) == "gzip" {
+			return !strings.Contains(weight, "q=0") || strings.Contains(weight, "q=0.")
+		}
+	}
+	return false
+}
+
+var varyOriginAndEncoding = []string{"Origin, Accept-Encoding"}
 
 // matches is If-None-Match with the weak comparison (RFC 9110, 13.1.2).
 func matches(header, etag string) bool {
@@ -111,10 +193,10 @@ func (a *answers) get(ctx context.Context, key string, ttl time.Duration, ask fu
 	k.at, k.ttl = now, ttl
 	switch {
 	case err == nil:
-		k.answer, k.err = fresh, nil
+		k.answer, k.err = k.answer.orNew(fresh), nil
 	case refused(err):
 		k.answer, k.err, k.ttl = answer{}, err, min(ttl, time.Second)
-	case k.answer.body != nil:
+	case k.answer.plain.body != nil:
 		k.err, k.ttl = nil, time.Second // stale, and said to nobody: caches are told to do the same
 	default:
 		k.err, k.ttl = problem.Wrap(problem.Unavailable, err).After(soon(time.Second)), time.Second

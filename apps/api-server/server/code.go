@@ -65,17 +65,17 @@ func (s *Server) sendCode(ctx context.Context, session *token.Session, next *cha
 	code := s.codeOf(session.ID)
 	state, err := s.deps.Board.NewCode(ctx, session.ID, s.codeMAC(session.ID, code), limits, now)
 	if err != nil {
-		s.returnLimit(ctx, who)
+		s.giveBack(ctx, ratelimit.Send, who)
 		return boardDown(err)
 	}
 	fillIn(next, state)
 	switch state.Result {
 	case verification.Accepted:
 	case verification.TooSoon:
-		s.returnLimit(ctx, who)
+		s.giveBack(ctx, ratelimit.Send, who)
 		return &withVerification{problem.New(problem.ResendTooSoon).After(state.NextSend), *next}
 	default:
-		s.returnLimit(ctx, who)
+		s.giveBack(ctx, ratelimit.Send, who)
 		return &withVerification{problem.New(problem.ResendExhausted), *next}
 	}
 
@@ -92,18 +92,11 @@ func (s *Server) sendCode(ctx context.Context, session *token.Session, next *cha
 	if err == nil || errors.Is(err, sms.ErrUnknown) {
 		return nil // it may have gone out; the code is good if it did, and may be sent again
 	}
-	s.returnLimit(ctx, who)
+	s.giveBack(ctx, ratelimit.Send, who)
 	if undo := s.deps.Board.Unsent(context.WithoutCancel(ctx), session.ID); undo != nil {
 		err = errors.Join(err, undo)
 	}
 	return problem.Wrap(problem.SMSUnavailable, fmt.Errorf("couldn't send a code: %w", err)).After(soon(smsRetry))
-}
-
-// returnLimit gives back a sending that did not happen.
-func (s *Server) returnLimit(ctx context.Context, who ratelimit.Subject) {
-	if err := s.deps.Limiter.Return(ctx, ratelimit.Send, who); err != nil {
-		s.metrics.limiterDown.Inc()
-	}
 }
 
 // fillIn says what the voter may do next, with the waits rounded up.

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+
 	"github.com/gin-gonic/gin"
 
 	"github.com/popvote/popvote/libs/problem"
@@ -29,4 +31,11 @@ func (s *Server) limit(c *gin.Context, action ratelimit.Action, who ratelimit.Su
 	}
 	s.metrics.limited.WithLabelValues(d.Limit.Name).Inc()
 	return problem.New(problem.RateLimited).After(d.RetryAfter)
+}
+
+// giveBack returns what was counted and did not happen.
+func (s *Server) giveBack(ctx context.Context, action ratelimit.Action, who ratelimit.Subject) {
+	if err := s.deps.Limiter.Return(context.WithoutCancel(ctx), action, who); err != nil {
+		s.metrics.limiterDown.Inc()
+	}
 }

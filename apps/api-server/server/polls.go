@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -150,6 +148,7 @@ func (p *polls) read(ctx context.Context, now time.Time) (*pollSet, error) {
 		}
 		if before != nil {
 			read.keys = before.keys
+			read.document = before.document.orNew(read.document)
 		}
 		next.byID[summary.ID] = read
 	}
@@ -174,7 +173,7 @@ func (p *polls) readOne(ctx context.Context, summary poll.Summary, now time.Time
 		return nil, fmt.Errorf("couldn't understand the manifest of poll %s: %w", summary.ID, err)
 	}
 	read.sealedSize = ballot.SealedSize(read.manifest.Ballot.Size)
-	read.document, err = jsonAnswer(document, cacheBriefly)
+	read.document, err = signedAnswer(document, cacheBriefly)
 	return read, err
 }
 
@@ -202,8 +201,8 @@ func (p *polls) open(ctx context.Context, id string) (*publicPoll, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found.refusal(p.clock()) != nil {
-		p.refreshIfOld(ctx) // it may have opened since
+	if found.refusal(p.clock()) != nil && !over(found.manifest.State) {
+		p.refreshIfOld(ctx) // it may have opened or been extended since
 		if found, err = p.get(ctx, id); err != nil {
 			return nil, err
 		}
@@ -212,6 +211,11 @@ func (p *polls) open(ctx context.Context, id string) (*publicPoll, error) {
 		return nil, refused
 	}
 	return found, nil
+}
+
+// over reports whether a poll in this state will never take votes again.
+func over(s poll.State) bool {
+	return s == poll.Closed || s == poll.Counted || s == poll.Published
 }
 
 // refusal says why a poll takes no votes; nil if it does.
@@ -262,23 +266,4 @@ func pollID(id string) bool {
 		}
 	}
 	return true
-}
-
-// jsonAnswer makes a JSON answer with its entity tag.
-func jsonAnswer(v any, cacheControl string) (answer, error) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return answer{}, fmt.Errorf("couldn't write an answer: %w", err)
-	}
-	return newAnswer("application/json", append(body, '\n'), cacheControl), nil
-}
-
-func newAnswer(contentType string, body []byte, cacheControl string) answer {
-	sum := sha256.Sum256(body)
-	return answer{
-		contentType:  contentType,
-		body:         body,
-		etag:         `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`,
-		cacheControl: cacheControl,
-	}
 }

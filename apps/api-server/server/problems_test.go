@@ -423,6 +423,22 @@ func TestTheWayOutOfEachProblem(t *testing.T) {
 			t.Errorf("after the second sending: %d s, %d tries", *next.NextSendSeconds, *next.TriesLeft)
 		}
 	})
+	t.Run("no SMS in step 1 uses no allowance up", func(t *testing.T) {
+		w := newWorld(t, func(w *world) {
+			w.limits = ratelimit.Config{Override: map[string]ratelimit.Rate{
+				"session-voter": {Count: 1, Window: time.Hour}, "send-phone": {Count: 1, Window: time.Hour},
+			}}
+		})
+		p := w.someone()
+		w.phones.failing(errors.New("down"))
+		for range 3 {
+			if got := w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(p)).problem(t); got.Code != "sms-unavailable" {
+				t.Fatalf("%s", got.Code)
+			}
+		}
+		w.phones.failing(nil)
+		w.open(receives, p)
+	})
 	t.Run("an SMS that may have been sent", func(t *testing.T) {
 		w := newWorld(t)
 		w.phones.failing(sms.ErrUnknown)

@@ -70,7 +70,7 @@ func (s *Server) document(ctx context.Context, id, kind, cacheControl string, re
 		if err != nil {
 			return answer{}, err
 		}
-		return jsonAnswer(document, cacheControl)
+		return signedAnswer(document, cacheControl)
 	})
 	return reading{found, routed(ctx).Request}, err
 }
@@ -115,7 +115,7 @@ func (s *Server) getTile(c *gin.Context) {
 	}
 	// What the log cannot hold yet is refused here: made-up tiles cost the ballot server nothing.
 	note, err := s.checkpoint(ctx, id)
-	if err == nil && !t.within(logSize(note.body)) {
+	if err == nil && !t.within(logSize(note.plain.body)) {
 		err = errNotFound
 	}
 	if err != nil {

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +50,44 @@ func TestEverythingReadHasATagAndAnAge(t *testing.T) {
 	}
 	if got := w.call("GET", "/v1/polls/sends/bundle", nil); string(got.body) != "PK\x05\x06" || got.header.Get("Content-Disposition") != `attachment; filename="sends.zip"` {
 		t.Errorf("the bundle is %q, %v", got.body, got.header)
+	}
+}
+
+// TestASignatureAloneChangesNothing: ES256 signs differently each time; what is said stays the same.
+func TestASignatureAloneChangesNothing(t *testing.T) {
+	w := newWorld(t, published)
+	for _, path := range []string{"/v1/polls/sends", "/v1/polls/sends/results", "/v1/polls/sends/turnout"} {
+		first := w.call("GET", path, nil).header.Get("ETag")
+		reads := w.box.total()
+		w.clock.advance(rereadEvery)
+		w.server.polls.refresh(t.Context()) //nolint:errcheck // seen below
+		if again := w.call("GET", path, nil).header.Get("ETag"); first == "" || again != first || w.box.total() == reads {
+			t.Errorf("%s: the tag went from %s to %s", path, first, again)
+		}
+	}
+}
+
+func TestLargeAnswersAreCompressed(t *testing.T) {
+	w := newWorld(t)
+	plain := w.call("GET", "/v1/polls/sends", nil)
+	r := w.request("GET", "/v1/polls/sends", nil, with("Accept-Encoding", "br, gzip"))
+	recorder := httptest.NewRecorder()
+	w.server.Handler().ServeHTTP(recorder, r)
+	if recorder.Header().Get("Content-Encoding") != "gzip" || !strings.Contains(recorder.Header().Get("Vary"), "Accept-Encoding") || recorder.Header().Get("ETag") == plain.header.Get("ETag") {
+		t.Fatalf("%v", recorder.Header())
+	}
+	t.Logf("%d bytes instead of %d", recorder.Body.Len(), len(plain.body))
+	z, err := gzip.NewReader(recorder.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(z); err != nil || string(text) != string(plain.body) {
+		t.Errorf("%v: not the same inside", err)
+	}
+	for header, want := range map[string]bool{"": false, "br": false, "gzip;q=0": false, "gzip; q=0.5": true, "deflate, gzip": true, "gzipped": false} {
+		if acceptsGzip(header) != want {
+			t.Errorf("%q: %v", header, !want)
+		}
 	}
 }
 

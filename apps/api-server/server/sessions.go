@@ -29,6 +29,10 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err != nil {
 		return nil, err
 	}
+	c := routed(ctx)
+	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c)}); err != nil {
+		return nil, err
+	}
 	if err := a.spendChallenge(ctx, r.Body.Challenge); err != nil {
 		return nil, err
 	}
@@ -36,7 +40,6 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err != nil {
 		return nil, err
 	}
-	c := routed(ctx)
 	who := ratelimit.Subject{
 		Client: client(c),
 		Voter:  identity.TagVoter(voterKey, person),
@@ -75,6 +78,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 		err = fmt.Errorf("poll %s verifies phones in an unknown way", r.Poll)
 	}
 	if err != nil {
+		a.giveBack(ctx, ratelimit.Session, who) // there is no session
 		return nil, err
 	}
 	sealed, err := a.seal(session)
