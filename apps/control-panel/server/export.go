@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -24,28 +24,29 @@ import (
 
 type auditView struct {
 	Entries []ballotapi.AuditEntry `json:"entries"`
-	// Broken is the sequence number of the first entry that does not follow from the one before;
-	// 0 while the chain is whole.
+	// Broken is the place, from 1, of the first entry that was changed or does not follow from the one
+	// before; 0 while the chain is whole.
 	Broken int64 `json:"broken"`
 }
 
 func (s *Server) showAudit(c *gin.Context) {
-	entries, err := s.admin.Audit(c, c.Param("poll"))
+	id := c.Param("poll")
+	entries, err := s.admin.Audit(c, id)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, auditView{some(entries), broken(entries)})
+	c.JSON(http.StatusOK, auditView{some(entries), broken(id, entries)})
 }
 
-// broken finds the first entry whose Prev is not the Hash of the entry before it.
-func broken(entries []ballotapi.AuditEntry) int64 {
-	for i := 1; i < len(entries); i++ {
-		if !bytes.Equal(entries[i].Prev, entries[i-1].Hash) {
-			return entries[i].Seq
-		}
+// broken finds the first entry that does not belong where it is. A chain with a bad entry is bad from
+// there on, so that entry can be searched for.
+func broken(id string, entries []ballotapi.AuditEntry) int64 {
+	i := sort.Search(len(entries), func(i int) bool { return ballotapi.VerifyAudit(id, entries[:i+1]) != nil })
+	if i == len(entries) {
+		return 0
 	}
-	return 0
+	return int64(i + 1)
 }
 
 func (s *Server) auditCSV(c *gin.Context) {

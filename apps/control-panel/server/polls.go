@@ -100,7 +100,7 @@ func (r draftRequest) read() (*poll.Definition, error) {
 	switch {
 	case r.File != nil && r.Definition == nil:
 		var err error
-		d, err = poll.Parse(r.File.Name, []byte(r.File.Text))
+		d, err = r.parse()
 		if bad, ok := errors.AsType[*poll.FileError](err); ok {
 			t := errPollFile.with(bad.Faults)
 			t.Line, t.Column = bad.Line, bad.Column
@@ -125,6 +125,22 @@ func (r draftRequest) read() (*poll.Definition, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// parse reads the file. A key given beside a file that lacks one stands in the file's last line, where
+// the parser looks for it.
+func (r draftRequest) parse() (*poll.Definition, error) {
+	text := r.File.Text
+	d, err := poll.Parse(r.File.Name, []byte(text))
+	bad, ok := errors.AsType[*poll.FileError](err)
+	if !ok || r.TallyKey == nil || len(bad.Faults) != 1 || bad.Faults[0].Path != "tally_key" {
+		return d, err
+	}
+	key, err := json.Marshal(r.TallyKey)
+	if err != nil {
+		return nil, err
+	}
+	return poll.Parse(r.File.Name, fmt.Appendf([]byte(text), "\ntally_key: %s\n", key))
 }
 
 type draftView struct {

@@ -190,7 +190,7 @@ function Settings({ setLang }: { setLang: (l: Lang) => void }): JSX.Element {
   useEffect(() => applyTheme(theme), [theme]);
   return (
     <>
-      <label class="pick">
+      <label class="pick pick-theme">
         <span class="hidden">{t.nav.theme}</span>
         <select value={theme} onChange={(e) => setTheme(e.currentTarget.value as Theme)}>
           {(['system', 'light', 'dark'] as const).map((x) => <option key={x} value={x}>{t.theme[x]}</option>)}

@@ -75,19 +75,26 @@ export function tidy(d: Definition): Definition {
   };
 }
 
-/** readKey takes a public key from JSON: the JWK itself, or a file that holds it as tally_key or public. */
+/** readKey takes a public key from what `popvote trustee new` printed: JSON, or lines for a poll file. */
 export function readKey(text: string): JWK | null {
+  const key = fromJSON(text) ?? fromLines(text);
+  return key && key.kty === 'EC' && key.x !== '' && key.y !== '' ? key : null;
+}
+
+function fromJSON(text: string): JWK | null {
   try {
     const whole = JSON.parse(text) as Record<string, unknown>;
-    for (const k of [whole, whole.tally_key, whole.public, whole.key] as (Record<string, unknown> | undefined)[]) {
-      if (k && k.kty === 'EC' && typeof k.x === 'string' && typeof k.y === 'string') {
-        return { kty: 'EC', crv: String(k.crv ?? ''), x: k.x, y: k.y, kid: String(k.kid ?? '') };
-      }
-    }
+    const k = (whole.tally_key ?? whole) as Record<string, unknown>;
+    const [kty, crv, x, y, kid] = [k.kty, k.crv, k.x, k.y, k.kid].map((v) => (typeof v === 'string' ? v : '')) as [string, string, string, string, string];
+    return { kty, crv, x, y, kid };
   } catch {
-    // Not JSON: not a key.
+    return null;
   }
-  return null;
+}
+
+function fromLines(text: string): JWK | null {
+  const value = (name: string): string => new RegExp(`^\\s*${name}:\\s*["']?([\\w-]+)["']?\\s*$`, 'm').exec(text)?.[1] ?? '';
+  return { kty: value('kty'), crv: value('crv'), x: value('x'), y: value('y'), kid: value('kid') };
 }
 
 /** swap moves an item of a list one place. */

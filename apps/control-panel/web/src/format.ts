@@ -32,16 +32,19 @@ const units: Record<Lang, [string, string, string, string]> = {
 export function formatFor(lang: Lang, timeZone?: string): Format {
   const tag = locale[lang];
   const zone = timeZone ? { timeZone } : {};
-  const time = (o: Intl.DateTimeFormatOptions): ((t: string | number) => string) => {
+  const time = (o: Intl.DateTimeFormatOptions, zoned = false): ((t: string | number) => string) => {
     const f = new Intl.DateTimeFormat(tag, { hourCycle: 'h23', ...zone, ...o });
-    return (t) => f.format(typeof t === 'string' ? Date.parse(t) : t);
+    return (t) => {
+      const ms = typeof t === 'string' ? Date.parse(t) : t;
+      return zoned ? `${f.format(ms)} ${zoneAt(ms)}` : f.format(ms);
+    };
   };
+  // Languages put the zone in odd places; behind the time it reads the same in all of them.
+  const zones = new Intl.DateTimeFormat('en-GB', { ...zone, timeZoneName: 'short' });
+  const zoneAt = (ms: number): string => zones.formatToParts(ms).find((p) => p.type === 'timeZoneName')?.value ?? 'UTC';
   const whole = new Intl.NumberFormat(tag);
   const one = new Intl.NumberFormat(tag, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const share = new Intl.NumberFormat(tag, { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
-  const zoneName = new Intl.DateTimeFormat(tag, { ...zone, timeZoneName: 'short' })
-    .formatToParts(Date.now())
-    .find((p) => p.type === 'timeZoneName')?.value;
   return {
     lang,
     num: (n) => whole.format(n),
@@ -56,11 +59,11 @@ export function formatFor(lang: Lang, timeZone?: string): Format {
       }
       return `${n >= 10 || i === 0 ? whole.format(Math.round(n)) : one.format(n)} ${scale[i]!}`;
     },
-    when: time({ year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', timeZoneName: 'short' }),
-    clock: time({ hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short' }),
+    when: time({ year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }, true),
+    clock: time({ hour: '2-digit', minute: '2-digit', second: '2-digit' }, true),
     short: time({ hour: '2-digit', minute: '2-digit' }),
     day: time({ month: 'short', day: 'numeric' }),
-    zone: zoneName ?? 'UTC',
+    zone: zoneAt(Date.now()),
     span: (seconds) => {
       const total = Math.max(0, Math.floor(seconds));
       const parts = [Math.floor(total / 86400), Math.floor(total / 3600) % 24, Math.floor(total / 60) % 60, total % 60];
@@ -68,7 +71,8 @@ export function formatFor(lang: Lang, timeZone?: string): Format {
       const from = first < 0 ? 3 : first;
       return parts
         .slice(from, from + 2)
-        .map((p, i) => `${p}${units[lang][from + i]!}`)
+        .map((p, i) => (i > 0 && p === 0 ? '' : `${p}${units[lang][from + i]!}`))
+        .filter(Boolean)
         .join(' ');
     },
   };

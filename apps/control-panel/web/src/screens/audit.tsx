@@ -1,6 +1,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { api, downloads } from '../api';
+import { deed } from '../deed';
 import { hex } from '../format';
 import type { AuditView } from '../types';
 import { Loading, Nothing, Trouble } from '../views/basics';
@@ -36,7 +37,7 @@ export function AuditTab({ id, version }: { id: string; version: string }): JSX.
   if (view.entries.length === 0) return <Nothing title={t.audit.empty} />;
   const wanted = filter.trim().toLowerCase();
   const shown = [...view.entries].reverse().filter((e) =>
-    wanted === '' || [e.actor, e.action, e.reason, t.audit.actions[e.action] ?? ''].some((x) => x.toLowerCase().includes(wanted)));
+    wanted === '' || [e.actor, e.action, e.reason, deed(e, t)].some((x) => x.toLowerCase().includes(wanted)));
   return (
     <>
       <div class="tools">
@@ -67,7 +68,7 @@ export function AuditTab({ id, version }: { id: string; version: string }): JSX.
                 <td class="number">{f.num(e.seq)}</td>
                 <td class="nowrap"><time dateTime={e.at}>{f.day(e.at)} {f.clock(e.at)}</time></td>
                 <td class="nowrap">{e.actor}</td>
-                <td class="nowrap"><b>{t.audit.actions[e.action] ?? e.action}</b></td>
+                <td class="nowrap"><b>{deed(e, t)}</b></td>
                 <td class="grow">
                   {e.reason}
                   {e.detail && e.detail !== '{}' && (

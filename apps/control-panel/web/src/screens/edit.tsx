@@ -328,7 +328,7 @@ function ByForm({ start, replaces }: { start: Definition; replaces: string }): J
       </form>
       <aside class="editor-preview" aria-label={c.preview}>
         <h2>{c.preview}</h2>
-        <Preview poll={d} />
+        <Preview poll={d} one />
       </aside>
     </div>
   );
@@ -393,7 +393,10 @@ function Questions({ d, change, at }: { d: Definition; change: Change; at: (path
                         )}
                       </Field>
                     </div>
-                    <Texts label={c.field.otext} path={`${path}.options[${j}].text`} optional fault={at(`${path}.options[${j}].text`)} long d={d} value={o.text} on={(text) => putOption(i, j, { text })} />
+                    <details open={Object.values(o.text ?? {}).some(Boolean) || at(`${path}.options[${j}].text`) !== ''}>
+                      <summary>{c.field.otext}</summary>
+                      <Texts label={c.field.otext} path={`${path}.options[${j}].text`} optional fault={at(`${path}.options[${j}].text`)} long d={d} value={o.text} on={(text) => putOption(i, j, { text })} />
+                    </details>
                   </fieldset>
                 );
               })}

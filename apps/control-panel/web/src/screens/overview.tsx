@@ -1,6 +1,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { api } from '../api';
+import { deed } from '../deed';
 import { said } from '../format';
 import { go, Link, pathTo } from '../router';
 import { useNow, usePanel, useTitle } from '../state';
@@ -26,7 +27,7 @@ export function lines(v: Verdict, { t, f }: Speech): [string, string] {
   }
 }
 
-export function VerdictLine({ verdict }: { verdict: Verdict }): JSX.Element {
+export function VerdictLine({ verdict, now }: { verdict: Verdict; now: number }): JSX.Element {
   const words = useWords();
   const [line, below] = lines(verdict, words);
   return (
@@ -37,6 +38,7 @@ export function VerdictLine({ verdict }: { verdict: Verdict }): JSX.Element {
         <p class="verdict-line" role="status">{line}</p>
         <p class="verdict-below">{below}</p>
       </div>
+      <time class="verdict-clock">{words.f.clock(now)}</time>
     </div>
   );
 }
@@ -67,7 +69,7 @@ export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element 
   return (
     <main id="main" class="screen">
       <h1 class="hidden" tabIndex={-1}>{t.nav.overview}</h1>
-      <VerdictLine verdict={verdict} />
+      <VerdictLine verdict={verdict} now={now} />
       {polls?.length === 0 ? (
         <Nothing title={t.polls.none}>
           <p>{t.polls.noneHelp}</p>
@@ -157,7 +159,7 @@ function Changes({ poll, state, closes }: { poll: string; state: string; closes:
           {entries.map((e) => (
             <li key={e.seq}>
               <time dateTime={e.at}>{f.day(e.at)} {f.short(e.at)}</time>
-              <span><b>{t.audit.actions[e.action] ?? e.action}</b> {e.reason}</span>
+              <span><b>{deed(e, t)}</b> {e.reason}</span>
             </li>
           ))}
         </ol>

@@ -61,7 +61,7 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
         <div class="poll-actions" role="group" aria-label={t.poll.actions}>
           {state === 'draft' && <Link class="button" to={pathTo.edit(id)}>{t.poll.edit}</Link>}
           {verbs.map((v, i) => (
-            <button key={v} type="button" disabled={counting} class={`button ${i === 0 ? 'main' : ''} ${v === 'close' ? 'danger-quiet' : ''}`} onClick={() => setVerb(v)} data-test={`do-${v}`}>
+            <button key={v} type="button" disabled={counting} class={`button ${i === 0 && state !== 'open' ? 'main' : ''} ${v === 'close' ? 'danger-quiet' : ''}`} onClick={() => setVerb(v)} data-test={`do-${v}`}>
               {t.action[v].button}
             </button>
           ))}

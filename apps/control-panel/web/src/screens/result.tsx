@@ -33,7 +33,7 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
       <header class="result-head">
         <div>
           <p class="print-only">{said(m.organiser.name, lang)}</p>
-          <h2>{said(m.title, lang)}</h2>
+          <h2><span class="print-only">{said(m.title, lang)}</span> {t.result.title}</h2>
           <p class={view.published ? 'quiet' : 'note'}>{view.published ? t.result.published : t.result.unpublished}</p>
           {t.kindNote[m.kind] && <p class="note">{t.kindNote[m.kind]}</p>}
         </div>
@@ -51,7 +51,6 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
       </dl>
       {r.questions.map((q, i) => {
         const words = m.questions.find((x) => x.id === q.id);
-        const top = Math.max(1, ...q.options.map((o) => o.votes));
         return (
           <table key={q.id} class="table outcome">
             <caption><span class="quiet">{t.preview.question(f.num(i + 1), f.num(r.questions.length))}</span> {said(words?.title, lang)}</caption>
@@ -69,7 +68,7 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
                   <tr key={o.id}>
                     <th scope="row">
                       {said(option?.label, lang)}
-                      <span class="outcome-track" aria-hidden="true"><span class={`outcome-bar ${option && option.kind !== 'choice' ? 'outcome-soft' : ''}`} style={{ width: `${(100 * o.votes) / top}%` }} /></span>
+                      <span class="outcome-track" aria-hidden="true"><span class={`outcome-bar ${option && option.kind !== 'choice' ? 'outcome-soft' : ''}`} style={{ width: `${valid > 0 ? (100 * o.votes) / valid : 0}%` }} /></span>
                     </th>
                     <td class="number"><b>{f.num(o.votes)}</b></td>
                     <td class="number">{valid > 0 ? f.percent(o.votes / valid) : '—'}</td>

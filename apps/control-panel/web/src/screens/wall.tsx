@@ -52,7 +52,7 @@ export function WallScreen({ id }: { id: string }): JSX.Element {
       </header>
       <VerdictLine verdict={judge({
         poll, polls: picture.overview?.polls ?? null, stats, parts, connection: picture.connection, troubleLately: picture.troubleLately, now,
-      })} />
+      })} now={now} />
       {poll && stats && <Gauges stats={stats} poll={poll} now={now} />}
       <div class="wall-curve">{stats && <Turnout stats={stats} now={now} tall plain />}</div>
       <footer class="wall-parts">

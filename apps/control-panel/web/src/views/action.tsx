@@ -1,6 +1,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { api } from '../api';
+import { deed } from '../deed';
 import { global, hex, local, said } from '../format';
 import { Link, pathTo } from '../router';
 import { readShare, tally, type Share } from '../shares';
@@ -43,9 +44,12 @@ export function Modal({ title, onClose, children, wide = false }: { title: strin
   );
 }
 
-/** Emphasise sets the numbers of a sentence in bold: they are what has to be read. */
+/** mark wraps what a sentence says about this poll; Emphasise sets it in bold, for it has to be read. */
+const fence = '\u2063';
+const mark = (text: string): string => (text ? fence + text + fence : '');
+
 export function Emphasise({ text }: { text: string }): JSX.Element {
-  return <>{text.split(/(\d[\d,.:]*(?:\s?%)?)/).map((part, i) => (i % 2 ? <b key={i}>{part}</b> : part))}</>;
+  return <>{text.split(fence).map((part, i) => (i % 2 ? <b key={i}>{part}</b> : part))}</>;
 }
 
 export function EntryCard({ entry }: { entry: AuditEntry }): JSX.Element {
@@ -55,7 +59,7 @@ export function EntryCard({ entry }: { entry: AuditEntry }): JSX.Element {
       <div><dt>{t.audit.columns.seq}</dt><dd>{f.num(entry.seq)}</dd></div>
       <div><dt>{t.audit.columns.at}</dt><dd>{f.day(entry.at)} {f.clock(entry.at)}</dd></div>
       <div><dt>{t.audit.columns.actor}</dt><dd>{entry.actor}</dd></div>
-      <div><dt>{t.audit.columns.action}</dt><dd>{t.audit.actions[entry.action] ?? entry.action}</dd></div>
+      <div><dt>{t.audit.columns.action}</dt><dd>{deed(entry, t)}</dd></div>
       <div class="entry-wide"><dt>{t.audit.columns.reason}</dt><dd>{entry.reason}</dd></div>
       <div class="entry-wide"><dt>{t.audit.columns.hash}</dt><dd><code>{hex(entry.hash, 32)}</code></dd></div>
     </dl>
@@ -180,31 +184,31 @@ function useSentence(verb: Verb, view: PollView, live: PollView['stats'], end: s
   useEffect(() => {
     if (verb === 'publish') api.result(view.manifest.id).then((r) => setCounted(r.result), () => undefined);
   }, [verb, view.manifest.id]);
-  const closes = f.when(m.closes_at);
+  const closes = mark(f.when(m.closes_at));
   const left = (Date.parse(m.closes_at) - opened) / 1000;
-  const total = f.num(live.total);
+  const total = mark(f.num(live.total));
   const a = t.action;
   switch (verb) {
     case 'open':
       return a.open.what({
-        opens: f.when(m.opens_at), closes, early: Date.parse(m.opens_at) > opened,
-        questions: f.lang === 'en' ? `${m.questions.length} ${m.questions.length === 1 ? 'question' : 'questions'}` : `${m.questions.length}`,
+        opens: mark(f.when(m.opens_at)), closes, early: Date.parse(m.opens_at) > opened,
+        questions: mark(f.lang === 'en' ? `${m.questions.length} ${m.questions.length === 1 ? 'question' : 'questions'}` : `${m.questions.length}`),
         languages: t.common.list(m.languages.map((l) => languageName(l, lang)), f),
       });
     case 'pause':
-      return a.pause.what({ total, rate: f.rate(live.rate_now) });
+      return a.pause.what({ total, rate: mark(f.rate(live.rate_now)) });
     case 'resume':
       return a.resume.what({ total, closes });
     case 'extend': {
       const by = (Date.parse(global(end)) - Date.parse(m.closes_at)) / 1000;
-      return a.extend.what({ closes, next: by > 0 ? f.when(global(end)) : '', by: f.span(by) });
+      return a.extend.what({ closes, next: by > 0 ? mark(f.when(global(end))) : '', by: mark(f.span(by)) });
     }
     case 'close':
-      return a.close.what({ total, early: left > 0 ? f.span(left) : '' });
+      return a.close.what({ total, early: left > 0 ? mark(f.span(left)) : '' });
     case 'count':
       return a.count.what({ total });
     case 'publish':
-      return a.publish.what({ ballots: f.num(counted?.ballots ?? live.total), invalid: counted ? f.num(counted.invalid) : '…' }) + (m.reveal_tally_key ? a.reveal : '');
+      return a.publish.what({ ballots: mark(f.num(counted?.ballots ?? live.total)), invalid: counted ? mark(f.num(counted.invalid)) : '…' }) + (m.reveal_tally_key ? a.reveal : '');
   }
 }
 

@@ -18,7 +18,7 @@ function ink(of: Element): { line: string[]; grid: string; text: string; fill: s
     grid: v('--rule'),
     text: v('--ink-soft'),
     fill: v('--line-1-fill'),
-    font: `12px ${style.fontFamily}`,
+    font: `${Math.round(parseFloat(style.fontSize) * 0.82)}px ${style.fontFamily}`,
   };
 }
 
@@ -54,18 +54,18 @@ function Plot({ data, tall, on }: { data: Curve; tall: boolean; on: (index: numb
     const colours = ink(host);
     const size = (): { width: number; height: number } => ({
       width: Math.max(200, host.clientWidth),
-      height: tall ? Math.max(160, host.clientHeight) : 220,
+      height: tall ? Math.max(160, host.clientHeight) : 240,
     });
     const axis = { stroke: colours.text, font: colours.font, grid: { stroke: colours.grid, width: 1 }, ticks: { show: false } };
     plot.current = new uPlot(
       {
         ...size(),
-        padding: [8, 8, 0, 0],
+        padding: [8, 26, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         scales: { y: { range: (_, __, max) => [0, Math.max(4, max * 1.08)] } },
         axes: [
-          { ...axis, space: 90, values: (_, ticks) => ticks.map((v) => (days ? `${f.day(v * 1000)} ${f.short(v * 1000)}` : f.short(v * 1000))) },
+          { ...axis, size: 30, space: 90, values: (_, ticks) => ticks.map((v) => (days ? `${f.day(v * 1000)} ${f.short(v * 1000)}` : f.short(v * 1000))) },
           {
             ...axis, size: 56,
             // Votes are whole: no tick between two of them.

@@ -9,16 +9,16 @@ import { languageName } from './action';
 export type Previewed = Pick<Definition, 'kind' | 'title' | 'summary' | 'organiser' | 'notice' | 'languages' | 'questions'>;
 
 /** Preview shows the poll as a voter reads it, in one language or in all side by side. */
-export function Preview({ poll }: { poll: Previewed }): JSX.Element {
+export function Preview({ poll, one = false }: { poll: Previewed; one?: boolean }): JSX.Element {
   const { t, lang } = useWords();
   const own = langs.filter((l) => poll.languages.includes(l));
-  const [pick, setPick] = useState<Lang | 'all'>('all');
-  const shown = pick !== 'all' && own.includes(pick) ? [pick] : own;
+  const [pick, setPick] = useState<Lang | 'all'>(one ? lang : 'all');
+  const shown = pick !== 'all' && own.includes(pick) ? [pick] : one ? own.slice(0, 1) : own;
   return (
     <div class="preview">
       {own.length > 1 && (
-        <Choice<Lang | 'all'> label={t.nav.lang} value={pick} on={setPick}
-          options={[['all', '1·2·3'.slice(0, own.length * 2 - 1)], ...own.map((l) => [l, languageName(l, lang)] as const)]} />
+        <Choice<Lang | 'all'> label={t.nav.lang} value={shown.length === 1 ? shown[0]! : 'all'} on={setPick}
+          options={[...(one ? [] : [['all', t.preview.all] as const]), ...own.map((l) => [l, languageName(l, lang)] as const)]} />
       )}
       <div class="papers">
         {shown.map((l) => <Paper key={l} poll={poll} lang={l} />)}

@@ -283,17 +283,8 @@ export const en = {
     detail: 'Details',
     csv: 'CSV',
     filterHint: 'Who, what or why',
-    actions: {
-      apply: 'Saved a draft',
-      open: 'Opened',
-      pause: 'Paused',
-      resume: 'Resumed',
-      close: 'Closed',
-      extend: 'Extended',
-      count: 'Counted',
-      publish: 'Published',
-      refused: 'Refused',
-    } as Record<string, string>,
+    refused: (what: string) => `Refused: ${what}`,
+    actions: { apply: 'Saved a draft', open: 'Opened', resume: 'Resumed', paused: 'Paused', extend: 'Extended', closed: 'Closed', counted: 'Counted', published: 'Published' } as Record<string, string>,
   },
   result: {
     title: 'Result',
@@ -401,6 +392,7 @@ export const en = {
     optional: 'optional',
   },
   preview: {
+    all: 'All languages',
     run: 'Run by',
     why: 'Why we ask for data',
     keep: 'How long it is kept',

@@ -255,7 +255,8 @@ export const hans: Messages = {
     detail: '详情',
     csv: 'CSV',
     filterHint: '谁、做了什么或为什么',
-    actions: { apply: '保存草稿', open: '开放', pause: '暂停', resume: '恢复', close: '截止', extend: '延长', count: '计票', publish: '公布', refused: '拒绝' },
+    refused: (what) => `拒绝：${what}`,
+    actions: { apply: '保存草稿', open: '开放', resume: '恢复', paused: '暂停', extend: '延长', closed: '截止', counted: '计票', published: '公布' },
   },
   result: {
     title: '结果',
@@ -363,6 +364,7 @@ export const hans: Messages = {
     optional: '可不填',
   },
   preview: {
+    all: '所有语言',
     run: '主办：',
     why: '为什么收集数据',
     keep: '保留多久',

@@ -255,7 +255,8 @@ export const hant: Messages = {
     detail: '詳情',
     csv: 'CSV',
     filterHint: '誰、做了甚麼或為甚麼',
-    actions: { apply: '儲存草稿', open: '開放', pause: '暫停', resume: '恢復', close: '截止', extend: '延長', count: '點票', publish: '公布', refused: '拒絕' },
+    refused: (what) => `拒絕：${what}`,
+    actions: { apply: '儲存草稿', open: '開放', resume: '恢復', paused: '暫停', extend: '延長', closed: '截止', counted: '點票', published: '公布' },
   },
   result: {
     title: '結果',
@@ -363,6 +364,7 @@ export const hant: Messages = {
     optional: '可不填',
   },
   preview: {
+    all: '所有語言',
     run: '主辦：',
     why: '為何收集資料',
     keep: '保留多久',
