@@ -240,7 +240,7 @@ const (
 	readRest = `
 WITH row (place, bytes) AS MATERIALIZED (
 	SELECT CAST(substr(value, 129) AS INTEGER), unhex(substr(value, 1, 128)) FROM json_each(?))
-SELECT place, v.key_hash, v.req_hash, b.batch, b.place AS batch_place
+SELECT row.place, v.key_hash, v.req_hash, b.batch, b.place AS batch_place
   FROM polls p, row
   LEFT JOIN participation v ON v.poll = p.no AND v.voter = substr(bytes, 1, 32)
   LEFT JOIN leaves b ON b.poll = p.no AND b.leaf = substr(bytes, 33, 32)
