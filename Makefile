@@ -1,0 +1,121 @@
+# Everything that is done with this repository more than once. `make` alone lists it.
+#
+# There is no module at the root, so ./... means nothing here: the go.work set is called "work".
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-builtin-rules
+
+# Binaries are pure Go, so they need nothing where they run.
+export CGO_ENABLED := 0
+
+PROGRAMS := api-server ballot-server sms-gateway control-panel popvote
+MODULES   = $(shell go list -m -f '{{.Dir}}')
+ALL       = $(addsuffix /...,$(MODULES))
+
+# There is no root module whose version the toolchain could know.
+VERSION  ?= $(shell git describe --tags --always --match 'v*' 2>/dev/null || echo dev)
+REVISION ?= $(shell git describe --always --abbrev=40 --exclude '*' --dirty=+dirty 2>/dev/null)
+STAMP     = -s -w -X github.com/popvote/popvote/libs/service.version=$(VERSION) \
+            -X github.com/popvote/popvote/libs/service.revision=$(REVISION)
+
+LINTER_VERSION := $(shell sed -n 's,.*github.com/golangci/golangci-lint/v2 \(v[^ ]*\).*,\1,p' tools/golangci-lint/go.mod)
+LINTER         := bin/tools/golangci-lint-$(LINTER_VERSION)
+
+FUZZ_TIME ?= 60s
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+
+# --- for people -------------------------------------------------------------------------------
+
+run: pages ## build everything and start a whole vote on this machine
+	@$(MAKE) --no-print-directory bin/popvote
+	bin/popvote up --seed-demo
+
+build: pages ## static binaries of every program in bin/, version and revision stamped
+	@for program in $(PROGRAMS); do $(MAKE) --no-print-directory "bin/$$program"; done
+	@ls -l $(addprefix bin/,$(PROGRAMS))
+
+# GOWORK=off: what is tested is what is shipped only if each module builds by its own go.mod.
+.PHONY: $(addprefix bin/,$(PROGRAMS))
+$(addprefix bin/,$(PROGRAMS)): bin/%:
+	cd apps/$* && GOWORK=off go build -trimpath -buildvcs=false -ldflags '$(STAMP)' -o ../../bin/$* .
+
+pages: npm ## build the voter's page and the control panel, which the binaries embed
+	npm run --silent --prefix apps build
+
+clean: ## remove what was built (not data/)
+	rm -rf bin apps/node_modules apps/e2e/artefacts apps/voter-web/.cache
+	find apps/api-server/page/dist apps/control-panel/page/dist -mindepth 1 ! -name .gitignore -delete
+
+# --- tests ------------------------------------------------------------------------------------
+
+test: bootstrap pages ## every test: Go, npm, and a real browser
+	@tools/closing "go test" go test -timeout 20m work
+	@tools/closing "npm test" npm run --silent --prefix apps test
+	@$(MAKE) --no-print-directory bin/popvote
+	@tools/closing "browser tests" npm run --silent --prefix apps browser
+
+fuzz: ## fuzz everything that parses, a minute in all (FUZZ_TIME=60s)
+	tools/fuzz $(FUZZ_TIME)
+
+bench: pages ## measure casts and journeys on this machine, beside a bare echo
+	@$(MAKE) --no-print-directory bin/popvote
+	bin/popvote bench
+
+# --- checks -----------------------------------------------------------------------------------
+
+check: bootstrap format vet lint fences generated web shell ## every check that needs no running program
+
+format: $(LINTER) ## gofumpt has nothing to say
+	@$(LINTER) fmt --diff $(MODULES) || { echo 'run: make formatted'; exit 1; }
+
+formatted: $(LINTER) ## write all Go files as gofumpt would
+	$(LINTER) fmt $(MODULES)
+
+vet: pages ## go vet over the workspace
+	go vet work
+
+lint: pages $(LINTER) ## golangci-lint with the linters of .golangci.yml
+	$(LINTER) run --timeout 15m $(ALL)
+
+fences: pages ## module boundaries, one version of everything, one name for each service
+	cd tools/fences && export GOWORK=off && go vet . && go test . && go run . ../..
+
+generate: npm ## write the generated files anew
+	for module in $(MODULES); do (cd "$$module" && go generate ./...); done
+	npm run --silent --prefix apps generate
+
+# Compared with a copy of before, not with the last commit: what is being worked on may be generated.
+generated: npm ## generated files are current
+	@tools/current $(MAKE) --no-print-directory generate
+
+web: pages ## type check and lint the pages, lint the API description
+	npm run --silent --prefix apps typecheck
+	npm run --silent --prefix apps lint
+	npm run --silent --prefix apps size
+	apps/node_modules/.bin/redocly lint --config tools/redocly.yaml libs/channelsapi/openapi.yaml
+
+shell: ## shellcheck over every script
+	shellcheck .ci/run $$(grep -lE '^#!/.*\b(ba)?sh' tools/* 2>/dev/null || true)
+
+# --- what the above needs ---------------------------------------------------------------------
+
+bootstrap: ## install what is missing and comes from Debian: chromium, CJK fonts, shellcheck
+	@tools/bootstrap
+
+# npm ci only when the lock file is newer than what it installed.
+npm: apps/node_modules/.package-lock.json ## install the pages' dependencies, as locked
+apps/node_modules/.package-lock.json: apps/package-lock.json
+	npm ci --prefix apps --no-audit --no-fund
+	@touch $@
+
+# Built from source at the version of its own go.mod, once.
+$(LINTER): tools/golangci-lint/go.mod
+	@echo "building golangci-lint $(LINTER_VERSION), which takes a few minutes, once"
+	cd tools/golangci-lint && GOWORK=off go build -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
+
+.PHONY: help run build pages clean test fuzz bench check format formatted vet lint fences generate generated web shell bootstrap npm
