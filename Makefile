@@ -85,7 +85,7 @@ fences: pages ## module boundaries, one version of everything, one name for each
 	cd tools/fences && export GOWORK=off && go vet . && go test . && go run . ../..
 
 generate: npm ## write the generated files anew
-	for module in $(MODULES); do (cd "$$module" && go generate ./...); done
+	for module in $(MODULES); do (cd "$$module" && GOWORK=off go generate ./...); done
 	npm run --silent --prefix apps generate
 
 # Compared with a copy of before, not with the last commit: what is being worked on may be generated.

@@ -23,27 +23,6 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
-// Defines values for Channel.
-const (
-	ChannelApp     Channel = "app"
-	ChannelStation Channel = "station"
-	ChannelWeb     Channel = "web"
-)
-
-// Valid indicates whether the value is a known member of the Channel enum.
-func (e Channel) Valid() bool {
-	switch e {
-	case ChannelApp:
-		return true
-	case ChannelStation:
-		return true
-	case ChannelWeb:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for JWKCrv.
 const (
 	P256 JWKCrv = "P-256"
@@ -382,16 +361,16 @@ func (e QuestionOrder) Valid() bool {
 
 // Defines values for SessionRequestChannel.
 const (
-	SessionRequestChannelApp SessionRequestChannel = "app"
-	SessionRequestChannelWeb SessionRequestChannel = "web"
+	App SessionRequestChannel = "app"
+	Web SessionRequestChannel = "web"
 )
 
 // Valid indicates whether the value is a known member of the SessionRequestChannel enum.
 func (e SessionRequestChannel) Valid() bool {
 	switch e {
-	case SessionRequestChannelApp:
+	case App:
 		return true
-	case SessionRequestChannelWeb:
+	case Web:
 		return true
 	default:
 		return false
@@ -472,9 +451,6 @@ type Challenge struct {
 	Parameters map[string]interface{} `json:"parameters"`
 	Signature  string                 `json:"signature"`
 }
-
-// Channel defines model for Channel.
-type Channel string
 
 // CodeRequest defines model for CodeRequest.
 type CodeRequest struct {
@@ -896,7 +872,9 @@ type Text map[string]string
 // Turnout defines model for Turnout.
 type Turnout struct {
 	// AsOf To the minute.
-	AsOf      time.Time        `json:"as_of"`
+	AsOf time.Time `json:"as_of"`
+
+	// ByChannel By channel: web, app, station.
 	ByChannel map[string]int64 `json:"by_channel"`
 	ByHour    []struct {
 		Count int64     `json:"count"`
@@ -5341,113 +5319,113 @@ var swaggerSpec = []string{
 	"D3Jmi2R0sPfo63SVW9PkGS9LZd/CX2owjrB5LhAAXp5qVYG2AtlgyksDaVJ1fvqQGOAlstkq4BNu4PBR",
 	"rcuUScUqXFHOUqamDGTGHhw+ZpOlBbPDuMw7cK8AfLi3t5dGrlfL3j8FCN4349TkZ8iIyCfc2LeejxHE",
 	"PugaMhCVvY9H3/phq/uG6dGNC16WIGewjpjj789PXhwHWcgO8MR9uPp3PU4Ld6vX9jViJrmtNcSlUhf8",
-	"zi7deRtOIyWQxAFZz3H2AiZJigIAJ1sSAZ2pLWudqBw+jbEyldMp4IbPqxJ/+ynZP3j46PEhbtThkYcH",
-	"93EILRU72HfvXkUIxE4HB48PWVVPSpGxK1g62fPk8f6TnSM2vhL5mAnDhDWMfj98+DWzRT2fVFpIu07P",
-	"TF97wYlISGj1JIKrK5FHyJYmV3bZnf/8JDb5Jjp1eT8f4OopwYiL4BQHSRxfZ+v48rh5zPDu8MwyA1rw",
-	"UvxCXJGy52cHjw8JK9xa0DjlX366uFgM3v/h4mK49ul3sdN9z+Wsy36/FIMXXNrBi1dJ6r8gG0OcCV9z",
-	"KaaeA/ukmZDkW//diF8iV/cZSiwUYWgXoUiDnFUlF5K5dY7oD04eMSUBueTrfSfoyMJydtSqfk8TUwsL",
-	"XRr/8cWr568fEKek7MWrP34zOHtxfPD4cKf3LWXHz88G+wdfD749eR1Dm+Vluby8guV9Mg4vwppcJaBS",
-	"h4vuWjHOyEplwFxywuVU6Tl+SnJuYWDFHGLAOW7fxhzBsSCtcPegTym3bMsZRZ93NzA9/TV2jishtwLr",
-	"FY67TZOSy1nNZw4WYWFu7ptNrHybJnMhX7rx+w0cXGtOpkWpZoFs6xZ1VkB2VSkRbGoxFaCdnDo5ODtl",
-	"KMwhH0hlgV1fwXJnGEO/VFZkESZ/VyxZBdqgkGY5txy5mJsryFNWBE9BWPz1CiqbkgJfoLGGzK/BoEEi",
-	"DFsobYt1YQjTKaL6HiSdww2Ro6p1pZzu3ma4BjRNhbNA75+wqhH9Zt110gBwjFlUBfLjeF7pGZfCOINx",
-	"Vd9Jyx1m1mlFtv12OKh1eb/QpwVjRyJNLZTcnp//5Gfcy9MaroGXlz2ZlMMUDdjGBFhlRbAFaCdutbjm",
-	"FhhNJ2ZfiLJkE3B62hSQs4WwRYcLh+z5NejlROVLlnGJf5FMQwWeVxeFKoFlqpaeiwGHs2tlQdOESqtr",
-	"YFYxhWAYYn9bgBuSd27VRKkSOKHAoLEjYxfrW60WxsHoNsoKLmdwhG53KdDR0TCtDRjGmZmj/ahRieA2",
-	"DXMJaQ8fxVWImEkhZ1sLe2e2wTay7owGkpqaz7lebsuJVthya7Z1csw5k5v09KVxnnNELIo5EWqKPCGI",
-	"1F4nMyUzCFIy9+6FmKOyeHKAzsVcSPf1cC+G17k3Q+86w48d2F/jeOKDe0D1zIWsXXgyN5A9POxB9jAC",
-	"2cqFJjDbXdNVjK3f9ZUFRJ50mDdwh1eIgZZdAdZokK4S7MjErk3QUeArlO5KnAB00ufmVhvGBNYPVZxj",
-	"nHXRNTn54Je9wdP3/t/B+w976cOnt7+LW+Iy4tLyibFo7KGomJRcXjG4yco6B3+fSUowRcODlRhONyTr",
-	"1JkoWaEc3vyCeHBcLmq7lnziPK+tbhz++ymqj6jvtvKnj+Ha22MrTllxNTjY23802CPH7BMx3thUHVPO",
-	"OWCkjgvg2nAELoe5iiIKV/hexIz8SpVlX5+taN4va7t+rEn58VbFx0vyjxDNMU4J0mBFSETvfoyR+qbB",
-	"qhlG5NrEf2fhrIFLKFrrNycnszaQBwjoAyp4+tRYCnEGamOc8UjEFoHMEy/9c7BclFFbrjWAwwkojEoA",
-	"SmUv22+1vJJqEXdppwLKPO4ezGE+QTk09aYQiSDGLSNTK2UcDYzvzn54w8iH6Pmk7QYarF5e8jsj2Buc",
-	"WcttbWKB7A7frbuq3o9rOL7WYqBhCtorpLUZqxbDtho67gz2mbo2xDikU+9wALpUX0PS79l4zks8D+SD",
-	"n42SY/bg0d5eyjpU3hmxN8qyBZTlwI0kygwZEpIMV2EYzCu7TPGTJHsGHPWueVlDypRmBTfMqDnYQsgZ",
-	"I5oxYYcX8vdsnNcuRg8DYpk4DMcN02RZrQ2zC5HBkJ0BGsU8Kzo85VnH4YCMK7ePZ9atdvEnoQl+FyXL",
-	"JfGrG2JcJIWox0phrHG7CHnNS5FvtQtihcx8Sh8gdnEvYGM/eao0WxQiKxClzgHobIp/Fda4ebQ3rTPw",
-	"6Y8B8gICsP94FYAu6fCYjqB0yhM/+XxZwYh10yfIHw4GqZphz2WmciFnbn9cc2CVGpRcz9zeD+/a2yrF",
-	"aOiQvVGNHJAAuWFzpdH25JJ9za6eufWlsoOpqqXD66MInxJ7CcMK0DBkJwVkVz4UZgvGZ1xI4zyr49OX",
-	"rHMZ3PrIn4rCEgM08xbgNoriz41luQKHw6mwjni0Os5mLrVCdLLNDKS4MA4gy6/As43SYibk2tYR9AnD",
-	"FjBhbgIlQnH7jJdlONiQHRt3bNQR3OL+ilW1O7mfqJwLgpzrIEClNrgXw8zUWcFwbA+9qiy/MkzkR4yU",
-	"nWFcA8FlCrxB/Q1QD9L6T2OIxWGNJKlAsiVYJ23mPkjKDF8atkBfWbgxprODU6/3r+/GDRuuWXDDNGRK",
-	"55Aftcll76PR3dNLx0Nub7sGEoLSgcTp9/shcePoDvjd8G7wK0BDfkk3wa3qggaGkNhYCnFKneMNcGjs",
-	"hB987IswijziTuPEcY9fUDI107xg8/7RwEs43PfgIKYrOKMBLMxgskZxN2QvvbRiXnJRmJDlYuaCdSS+",
-	"jhj3zOuiHFaxUikPqkcueqPbg0HDGxjw2OFGut/c0qmLexBYaI7pJUPtysTUhxIlLVmqjJcU9OiAgvSY",
-	"q4ko4S5o3Ig1QHgAwxbcUlDHoCBGhqP83TWws9dnbrssJO26p9+LythKKzVFdbhQ+qrB7pB9AzYrGGfN",
-	"Umyq1ZztXu/vtj/h5kaV19Ao6XZnuKnQLNm8c7sMcpEf3m481WAKtt1epgJpt9kJLy9eZzaBKV6Xjbsh",
-	"xp0vbMCYRvJbdQVyMBfGCDmjDffvulGcEuKMZnnFeVzbQmmfUhqxZ8A1spZX2TQyGLzGQhUA7ezeJWls",
-	"996ujYSstRmyM8u1DbIJ2Zi22D9i3I+e18ayCSBrWQY3PLPlEs1sYQl1M3ENPUx0iXw/LD06b4RFRgRt",
-	"d09nveDozRRfRQFdIOnCGjhzyM75FTRYNgw1nc5BHzkrEQ+KzoWEhadex3DqmuuDucrhHtHtQ3bGSRhn",
-	"yjlQFnzpjIHuksM5yZO+4vAcr3Jw548LEGJ2mu2orsWssOs7NILNagSrhKltOFDCjWXWR/asXnY2RovN",
-	"KGf9Hzxdt1ZpZ6QaLpuTJJsjH/GZGrJ3XFjat1Nr0lkbbgpeG7tJDb5RHla0FwhedwTUiiqHjpT0RMZf",
-	"yaMwHTYTUyZRxqMx5Jm8B0LLy0/vutV0TqtcllgDcW8cgkYdg8y3Rx9dvm2x5xe/H39kKOMepsk30EbE",
-	"aMI0cm7TxUxZyZtdzdwMasmvuSj5hNTZ4/WL+EahRiJVFTb7GeWLVIu7TiRymFfKgsyWgytY9qTt3l10",
-	"edmZ+AqWaHgqZYBxprnM1Zwczgp011Yj+01YxjOtDMobYrM4IF3BGwNkFYCo37Z/iKxz+AiF/PHgz4wP",
-	"fmF7g6dswC7ju2oIdmr8vq9u2qg4ol3gRndkZx9PhUYp75BgLJe5GbJjOvuSjArvs/J5MGtTyvwTufCD",
-	"9+LoT9vYV76OIMAQvB/nn45YU2DlvHJfs6KEbKVSp6yqu7dXBeIX2Iyf3uYrJMGZQ3bKcxJ2HXH7lQnQ",
-	"4hCvhGmp1ol1IGSqEpuFBt2r7v7CNEkddcN4qYHnyyE79mQKGTtjmfMTedn3LmAR5tPQrwxTC+mzbg4u",
-	"v+aAMnt3wNVY3YgSGtyCs4lLnMThFgZUQurZcn19pRCTy+Cqm/h1P2KrpYtM8rlXkLSB93mvQZeK57Rd",
-	"RM7gdpPaLDvSJe6sLSJANB5bw/IdD2ILEWdZM+Tz769qm6k5DHxIKsDgv+6M2EvbC0Ghw9nkmT3pemaU",
-	"s0FXbnebbaYfVwVKLa0oOwXUVEXh+DWEsixoyUsCb68L3lkTyuuUvyqJ1igzAvX2+drJ07vBGV7ITgKq",
-	"H5ZM0mQlSNjGnpvvvcBbkibrwbAkTfoRKhfPdgGPJE3Wwz+UTlwNzCRp0o+VdH8IMf42EhG+NdH+qBff",
-	"SUAGyYsTu55u8711N5M0WXMJe79526f3GzlVSZr0fJ7me7tKzxNovrdWeoPjNbvZR6bd2PAlmEnhe2PZ",
-	"tD+EnVYMq/aX7pwVU8UhMGZgRP7SHjKulZtEb2fkmmpqf3O6IkmTnoxGsDsiFXmpEXjEv13YVyQC8bO7",
-	"fdHkSlPS8nmzynNORZpNWn8/Wm8gIlXge6wEa3oJZTZTrJZOtvi6hrButI7BpaW3L+vxefVeUc/BelEP",
-	"uX/xlhIXGZ6BcxG9A+egOAq2pTAs13whnY6m8AE6kqSluynzqbjxJMdpUaJtn/v+bOnPOeXukawBES2e",
-	"Y+mit23BeR9dpxROsqGIbs34yWvNJ+WyYwQN2Rlfmsbr5xPlA9CuuMD4+DHkzKjRhSTbAPgUFzt7cYy2",
-	"4oO9G1Q7Lkyap8x97W29c9SG90vguXHRLGGD4aeVsj7uciEn3GaFK5U+fHp4sHOE1p7NCiqW5uy7d2cM",
-	"rygbf7hA1Fwko4ukUhXSekADL5L0gqQ5fcC16QNKg4vkdnwhJ8tVc9PXibCroOJWy4ZsVtxfDnVGFazR",
-	"JB7ZwoXSlpzAEe3vbLyv99hE2KYc2GFXshOtsqup0jkZ6A8PUvxxplVd0dCpqh1jdwoonvz51SP29E/v",
-	"nrP9g9dv2Omf3p5FOVzIHG7iIOLuXxlWlTyjIAgCRoffsnoM52/q4UjZwwNXwxxNFFP7URQoXufCEvek",
-	"LCxFaLKKOAeXa2TRhoRwK2kq3/O0Vf/SekVBm8+lswZspqF9yrFK/NYaKlGM16SZWHa8c4e6nsuWxPAF",
-	"Cx9XkOI16XrNuofCxb9VXeZk+E4oHSEhZ0ozVKvbMoqaRRpplLLxvgAUBMxqAErXBTaI8lEoub8XiNUy",
-	"dWcsEAwx8gVpcWkKfvD4MEIuJw/DRW6STiRNkRQuMPAA7xQKsYov0czYSVkBN/Er8RGsuqnkNmZ3rJcT",
-	"V584EYWu+RRsk/5zs+8v7CEzzFson7xZZ4m7tevq3k2h8WUUCZtkRHP30uaGt9erX66Il2Fln3V+i4F6",
-	"5qKG6+RyEfhLG5oB7+Kgbt/gLWoUNPA/rnDss5XQ9ODuwbKyyR3Y+MQ2sc2ddqS7VXkNeZuiCnEzvO10",
-	"oakOyt3old7DR3tPDyM4y9pmuKZ63bfDrTfHRdV4p5flIw7q8pirxZfHriXuwcOdla64w0fp5iKrT2iW",
-	"SQMAMQqWvj1rm74X8rJXj/GHrx8fPHVHeXL/QdbERFNb7Bbv+ONxhqMGmc1dYaFl/b4jNSvcpsnPC7OV",
-	"obkCe7OVW2EztJuskG1h9fN/BUjPay1V/XeAGhb4orCee3cxfgMjKjMiW/gc2ELpnGw8clxDb6Cr2Gnq",
-	"4tmDZyen7NETZvmMfCe4sTsrbgDeymSUHDc14aGtcZT83//89W//8dfmJ2p7HCV/+89/+9t//3tyGz3d",
-	"Jhpwc6kilv65D+QLWdt+x8md+mOyvOyIw02o3MKsXDvAZHlZqFrfVbWNmnrL5cNS25xqhZVoqrcLtjI7",
-	"Ps74s8ry8lNsI2+vOHqGdXoUaZEYA/vHFdUfeXyhLROi/I9iufJ9Ur7EIRRqLdmcLyN9zyqHy9KL8dUd",
-	"aOFLX4OzoZI4B56XQsL2Bs2ndutIuLGXVDC1uceoD/HI5SV8jsvqpXAPqKgcjhifUN6W8EO5c5/NpRR/",
-	"/KwEgQGZfxoA3FwJly0NWYZVKFwqu5vE3gBIY2fEdqdE56hb3+XFWcqeD/c3uXabTvSNVnMm1SLEkwLB",
-	"U2aU81i5T39kpcquQj0oK7iebyg+n5vLUsire+Dnkpm5GbF/fvvSRawePzl4tONyKBPl+lY3RhjvwYul",
-	"WhBFOeH4OlqAuSxhau+ncafWJJSfUMUDUbbkJkrEeG9Yc5tagtwnGF6HNxi8vdg5q3cDW1ijtm53saZz",
-	"Y/UBkQ3Mgewt5Gzkgo4RLrmv/aAxx91CjSuyof+j+eNW8gPWw0x+581IdWv/Qz2+ra8iAfSVrzxbbsFl",
-	"d7mAd3YhGshqLezyDE/ZRcqGJ3HWKtWIP1ZL/8KLStSeS+WC7REKayv35JCQU7XSfO3fUTpV1Y+Kmpuo",
-	"oZrmmNHu7kzYop4MMzXf9cHr8O+6kUjOpZCpb5moLVUh+5IhVlK1nJJU6qGvQY9C9J3aqpjV/BpK0yZ2",
-	"fZcwdSBeyC4K0hBkHPcKJcehSN71FSyo6gdKA8MLeSGfa620qw0LTysx/4pT82iXGbLnaNdmXLtCMoRt",
-	"UoIr/hq78lK+JAN47Bplxheym08PfQcLbtjYlwCMU+o2uGy/UitGmMQp5xE6Ssa+sKIuS6qnv5Bq6iuy",
-	"RK9NZNzpxhnTCZ0/0h6GZWqOqpJSEOHXi2TE/vdf/ytlF+gr+G+345FPfVBkINj13707a96Cad47SS8k",
-	"PXGyE+DpvHhGlpIPnrNzXfuwol82ZRKuQ387vSNiF1TEkKRJKTLwrxY5/3YqUCsnxxXPChgcDPfaN786",
-	"v3W7tJPzQkMo1bSKcbLm2IAtCsWWqkbSp/hBuxpL/9mX8DR5ruYusFP3Io5/Dsiw49OXTqi6YFayP9xz",
-	"IKgKJK9EMkoeDvcJ0orbgq727vX+bidyXiljN7wbF2oSfCG7Ry5VF6PiYy7zRexS8Ir6FNj5pnKMcIku",
-	"ZLeEwxWsNkUT/kWnUFFBxpTxT+OZxrFDSKh1Apmf+wo814Co6dq9zJMRPT31LLQzd190+mktTu6FqIsw",
-	"k9GWQThuuJAb6/t2huwtJUVTlhXKgHQN7xXoC+lP6dNmTnyM7qmlo2AnyjuSHC2PrSD0zufv3jvNAMY+",
-	"U/nyjkfjPu6xuP4zZbd9BWR1Dauv1h3s7X+2zXtPiUWeqztva4fiCVunHnzAML5XA3znXbxWPxLr9DTj",
-	"T+8R1e19P0P99zClSji6v3xmvNmGhHmPq/VaERCQGWy4gAuhwTWUCMPcq2VfGeZUefN82YPTZ6/++M3B",
-	"rk+i7JDljnxMgVdNz8BcDddux7dg2yfS1qi29/mo1mwSIdlxGxZO2UypnG78VFyHQIihK47+Wyjz/XQi",
-	"NkQ6ds0jAzUdUPNI2z2BPgO1anifDoWM8yqb7TfTtGly9/Ts4/t7YewpjfiCyG468DdcD+qG67/dSA+T",
-	"Djovk971iGLvFdPOm6N3zaExBM/DvUfrfP5GWTZXOdnmzAiUnHhfcVZT5/1yOnijJAxeu3z6388BocXB",
-	"NyvmUJVqSVXrupYGjYIFWkxUZrDW8odI9DEEzwkaeL7OCrsf8J/bjRzxLRBDfEl+WAmzR7iC3ufxFSzB",
-	"vHUNqlZRbWa4CsK6lgTzG/+0/OPrXyBv+12ibLFmf8Q2bYfQPU5u30e4aXdSy7yEu5jqmRvxUWz1i6j6",
-	"XOXHvYZc8HMfX10Zvx63jcj3P788ZVNRwhGppJIvVe3UM42bQI70yVVm/MGG8/yzEcjZym5dV6Lfdooi",
-	"Mp19OfbOo+s0Wo6/OAVLNdttH5C7i5In7ah7qWnhxu6SC9Mn5BY08iwslUs8/Ha5GzuyVLP2imulwtsd",
-	"9MifLdVs0BLyV+EbK0rY/YD/vV19p3bbtdP111ZxPf+EgOmcDX82bKEF2mHCpuEJ5BKuwb+BvOt+oUou",
-	"98tPw8r/uBC5LdyP78fu/puSm8J1w11I1KVgMl5Rm2SbiktGyd7uzd7e/u7e4ZPgDPWf2LbCC7hNT2zf",
-	"k72O4tfXrd91Id/6IV9cZYdccdyM84/r/XZXWznfaf8/2viQQEgVFfzL31bvMJhPvabv0w2RGVIK/p0B",
-	"erm7fWQgDQGLTmd86ESjKn1qpVYamrJlF69p+mNcmbLhc6B4pil45RrYrcCfQoBQaTKEbbwdKxqL0cAt",
-	"hKKrLxOcWCli+pWjE+FscQ3r/tgEiSlkfEQ9y2nsGcJ//Nv6t3//3Tzz7beLQpHvtFT1ve5zuD22rZ7Y",
-	"JItDgcUXl8VNMUxEGLs//SaJXb8J9U4W/NoVLeQpm7gnViWU7snGJStUrYfsDQXdC7X4EmJ4taQyGl57",
-	"J2zBxsdZBpUdUcJ4F65B2oGxGvh87PO8UkJGvT705lLpni2hTmMKZ49pzqh53HR8IR/k3PIRG4d843gH",
-	"xWUYGHr16clZNaeQg/Cd8+7Zjv3HzAzZDyhnF4KawCn6TU0ZEp0YpK2x7OAxM6mX3Oi9j32OdUzbNQDF",
-	"hPExDv2x/wboF7tD6/nnW5/I7yH8I50WyjJQjs7nhXoPUfxagd6DtG2N7cnvTTKuC+VuaHcJan5FY6Ja",
-	"P3F1A19CW3b/txBbqcrPzRKQbyJs86AEPQNy5J/3WISnXvjSh9d/RSpT3ratxgoVF77caGuSuzbPzUR/",
-	"S39vqP4rXMkYDc5AeqxTzV2uFtKE90gkLH4VxId2b+IF11keRTKtqq/jeb3z9jk4SlLSSNN7haDiM/fe",
-	"Cqqu9uk490yWnIpZrSFv4uauEGHXVXw6WGJ72jbrO2ydVg80OuD0P/miztiRrMtylQCn4dldPzNoRvcq",
-	"M+RDN+32/e3/BwAA//8=",
+	"zi7dedHTqBw+jTsylRMocMPnVYm//ZTsHzx89PgQN+oQ+uHBfWSmpWLQfffuVQTL7HRw8PiQVfWkFBm7",
+	"gqUTIE8e7z/ZOWLjK5GPmTBMWMPo98OHXzNb1PNJpYW060TJ9LWXfoiEhFZPInfpSuQR3KfJlV125z8/",
+	"iU2+iU5d3k9MXD0lGHERnOIgiePrbB1fHjePGV4AnllmQAteil9Iuqfs+dnB40PCCrcWNE75l58uLhaD",
+	"93+4uBiuffpd7HTfc0k2Ash6jkD/UgxecGkHL14lqf+CvAiyA3Y7+zWXYuo5sE+aCYmv9d+N+CVy/56h",
+	"2EE5hMYNyiXIWVVyIZlb54j+4IQKUxKQS77ed9KKzCRnDK0q6TQxtbDQpfEfX7x6/voBcUrKXrz64zeD",
+	"sxfHB48Pd3rfUnb8/Gywf/D14NuT1zG0WV6Wy8srWN4nqPAirAlHAip1uOiuFeOMrFQGzCUnXE6VnuOn",
+	"JOcWBlbMIQac4/ZtbAocC9IKdw/6lHLLtpxR9Hl3A9PTX2PnuBJyK7Be4bjbNCm5nNV85mARFubmvtnE",
+	"yrdpMhfypRu/38DBteZkH5RqFsi2bhZnBWRXlRLBMBZTAdrJqZODs1OGEhnygVQW2PUVLHeGMfRLZUUW",
+	"YfJ3xZJVoA0KaZZzy5GLubmCPGVFMPeFxV+voLIpaeEFWlzI/BoMWhXCsIXStlgXhjCdIqrvQdI53BA5",
+	"qlpXyingbYZrQPtSODPy/gmras1v1l0nDQDHmEVVID+O55WecSmMs/pW9Z203GFmnVZkoG+Hg1qX9wt9",
+	"WjB2JNLUQsnt+flPfsa9PK3hGnh52ZNJOUzRCm1MgFVWBFuAduJWi2tugdF0YvaFKEs2AaenTQE5Wwhb",
+	"dLhwyJ5fg15OVL5kGZf4F8k0VOB5dVGoElimaum5GHA4u1YWNE2otLoGZhVTCIYh9rcFuCF551ZNlCqB",
+	"EwoMGjsydrG+1WphHIxuo6zgcgZH6DuXAr0VDdPagGGcmTkagRqVCG7TMJeQ9vBRXIWImRRytrWwTxNj",
+	"uYVtZN0ZDSQ1NZ9zvdyWE62w5dZs6+SY8wg36elL49zfiFgUcyLUFHlCEKm9TmZKZhCkZO59BDFHZfHk",
+	"AD2EuZDu6+FeDK9zb4bedYYfO7C/xvHEB/eA6pkLWbvwZG4ge3jYg+xhBLKVC01gtrumqxhbv+srC4g8",
+	"6TBv4A6vEAMtuwKs0SBdJdiRiV2boKPAVyjdlTgB6KTPza02jAmsH6o4xzjromty8sEve4On7/2/g/cf",
+	"9tKHT29/F7fEZcQv5RNj0dhDUTEpubxicJOVdQ7+PpOUYIqGBysxnG5I1qkzUbJCObz5BfHguFzUdi35",
+	"BMqtbxz++ymqj6jvtvKnj+Ha22MrTllxNTjY23802CPH7BMx3thUHVPOOWCkjgvg2nAELoe5iiIKV/he",
+	"xIz8SpVlX5+taN4va7t+rEn58VbFx0vyjxDNMU4J0mBFSETvfoyR+qbBqhlG5NrEf2fhrIFLKOTqNycn",
+	"szaQBwjoAyp4+tRYCnEGagOV8UjEFtHIEy/9c7BclFFbrjWAwwkoFkoASmUv22+1vJJqEXdppwLKPO4e",
+	"zGE+QTk09aYQiSDGLSNTK2UcDYzvzn54w8iH6Pmk7QYarF5e8jvD0BucWcttbWLR6A7frbuq3o9rOL7W",
+	"YqBhCtorpLUZqxbDtho67gz2mbo2xDikU+9wALpUX0PS79l4zks8D+SDn42SY/bg0d5eyjpU3hmxN8qy",
+	"BZTlwI0kygwZEpIMV2EYzCu7TPGTJHsGHPWueVlDypRmBTfMqDnYQsgZI5oxYYcX8vdsnNcu0A4DYpk4",
+	"DMcN02RZrQ2zC5HBkJ0BGsU8Kzo85VnH4YCMK7ePZ9atdvEnoQl+FyXLJfGrG2JcJIWox0phrHG7CHnN",
+	"S5FvtQtihcx8ygEgdnEvYGM/eao0WxQiKxClzgHobIp/Fda4ebQ3rTPwOYwB8gICsP94FYAu6fCYjqB0",
+	"yhM/+XxZwYh1cyDIHw4GqZphz2WmciFnbn9cc2CVGpRcz9zeD+/a2yrFaOiQvVGNHJAAuWFzpdH25JJ9",
+	"za6eufWlsoOpqqXD66MInxJ7CcMK0DBkJwVkVz4UZgvGZ1xI4zyr49OXrHMZ3PrIn4rCEgM08xbgNori",
+	"z41luQKHw6mwjni0Os5mLj9CdLLNDKS4MA4gy6/As43SYibk2tYR9AnDFjBhbgJlM3H7jJdlONiQHRt3",
+	"bNQR3OL+ilW1O7mfqJwLgpzrIEClNrgXw8zUWcFwbA+9qiy/MkzkR4yUnWFcA8FlCrxB/Q1QD9L6T2OI",
+	"xWGNJKlAsiVYJ23mPkjKDF8atkBfWbgxprODU6/3r+/GDRuuWXDDNGRK55AftRli76PR3dNLx0Nub7sG",
+	"EoLSgcTp9/shcePoDvjd8G7wK0BDfkk3wa3qggaGkNhYCnFKneMNcGjshB987IswijziTuPEcY9fUDI1",
+	"07xg8/7RwEs43PfgIKYrOKMBLMxgskZxN2QvvbRiXnJRmJDlYuaCdSS+jhj3zOuiHFaxUikPqkcueqPb",
+	"g0HDGxjw2OFGut/c0qmLexBYaI7pJUPtysTUhxIlLVmqjJcU9OiAgvSYq4ko4S5o3Ig1QHgAwxbcUlDH",
+	"oCBGhqMk3DWws9dnbrssZN66p9+LythKKzVFdbhQ+qrB7pB9AzYrGGfNUmyq1ZztXu/vtj/h5kaV19Ao",
+	"6XZnuKnQLNm8c7sMcpEf3m481WAKtt1epgJpt9kJLy9eZzaBKV6Xjbshxp0vbMCYRvJbdQVyMBfGCDmj",
+	"DffvulGcstqMZnnFeVzbQmmfUhqxZ8A1spZX2TQyGLzGQhUA7ezeJWls996ujYSstRmyM8u1DbIJ2Zi2",
+	"2D9i3I+e18ayCSBrWQY3PLPlEs1sYQl1M3ENPUx0iXw/LD06b4RFRgRtd09nveDozRRfRQFdIOnCGjhz",
+	"yM75FTRYNgw1nc5BHzkrEQ+KzoWEhadex3DqmuuDucrhHtHtQ3bGSRhnyjlQFnzpjIHuksM5yZO+4vAc",
+	"r3Jw548LEGJ2mu2orsWssOs7NILNagSrhKltOFDCjWXWR/asXnY2RovNKGf9Hzxdt1ZpZ6QaLpuTJJsj",
+	"H/GZGrJ3XFjat1Mw0lkbbgpeG7tJDb5RHla0FwhedwTUiiqHjpT0RMZfyaMwHTYTUyZRxqMx5Jm8B0LL",
+	"y0/vutV0TqtcllgDcW8cgkYdg8y3Rx9dvm2x5xe/H39kKOMepsk30EbEaMI0cm7TxUxZyZtdzdwMasmv",
+	"uSj5hNTZ4/WL+EahRiJVFTb7GeWLVIu7TiRymFfKgsyWgytY9qTt3l10edmZ+AqWaHgqZYBxprnM1Zwc",
+	"zgp011Yj+01YxjOtDMobYrM4IF3BGwNkFYCo37Z/iKxz+AiF/PHgz4wPfmF7g6dswC7ju2oIdmr8vq9u",
+	"2qg4ol3gRndkZx9PhUYp75BgLJe5GbJjOvuSjArvs/J5MGtTyvwTufCD9+LoT9vYV76OIMAQvB/nn45Y",
+	"UyXlvHJfs6KEbKVSpzaqu7dXBeIX2Iyf3uYrJMGZQ3bKcxJ2HXH7lQnQ4hCvhGmp1ol1IGSqEpuFBt2r",
+	"7v7CNEkddcN4qYHnyyE79mQKGTtjmfMTedn3LmAR5tPQrwxTC+mzbg4uv+aAMnt3wNVY3YgSGtyCs4lL",
+	"nMThFgZUB+rZcn19pRCTy+Cqm/h1P2Kr9YdM8rlXkLSB93mvQZeK57RdRM7gdpPaLDvSJe6sLSJANB5b",
+	"w/IdD2ILEWdZM+Tz769qm6k5DHxIKsDgv+6M2EvbC0Ghw9nkmT3pemaUs0FXbnebbaYfVwVKLa0oO1XQ",
+	"VEXh+DWEsixoyUsCb68L3lkTyuvUsCqJ1igzAvX2+drJ07vBGV7ITgKqH5ZM0mQlSNjGnpvvvcBbkibr",
+	"wbAkTfoRKhfPdgGPJE3Wwz+UTlwNzCRp0o+VdH8IMf42EhG+NdH+qBffSUAGyYsTu55u8711N5M0WXMJ",
+	"e79526f3GzlVSZr0fJ7me7tKzxNovrdWeoPjNbvZR6bd2PAlmEnhe2PZtD+EnVYMq/aX7pwVU8UhMGZg",
+	"RP7SHjKulZtEb2fkmmpqf3O6IkmTnoxGsDsiFXmpEXjEv13YVyQC8bO7fdHkSlPS8nmzynNORZpNWn8/",
+	"Wm8gIqXce6wEa3oJZTZTrJZOtvi6hrButI7BpaW3L+vxefVeUc/BelEPuX/xvhAXGZ6BcxG9A+egOAq2",
+	"pTAs13whnY6m8AE6kqSluynzqbjxJMdpUaJtn/v+bOnPOeXukawBES2eY+mit23VeB9dpxROsqGIbs34",
+	"yWvNJ+WyYwQN2Rlfmsbr5xPlA9CuuMD4+DHkzKjRhSTbAPgUFzt7cYy24oO9G1Q7Lkyap8x97W29c9SG",
+	"90vguXHRLGGD4aeVsj7uciEn3GaFK5U+fHp4sHOE1p7NCiqW5uy7d2cMrygbf7hA1Fwko4ukUhXSekAD",
+	"L5L0gqQ5fcC16QNKg4vkdnwhJ8tVc9PXibCroOJWy4ZsVtxfDnVGFazRJB7ZwoXSlpzAEe3vbLyv99hE",
+	"2KYc2GFXshOtsqup0jkZ6A8PUvxxplVd0dCpqh1jdwoonvz51SP29E/vnrP9g9dv2Omf3p5FOVzIHG7i",
+	"IOLuXxlWlTyjIAgCRoffsnoM529qxEjZwwNXwxxNFFMPURQoXufCEvekLCxFaLKKOAeXa2TRhoRwK2kq",
+	"37i0VRPSekVBm8+lswZspqEHyrFK/NYaKlGM16SZWHa8c4e6nsuWxPAFCx9XkOI16XrNuofCxb9VXeZk",
+	"+E4oHSEhZ0ozVKvbMoqaRbphlLLxvgAUBMxqAErXBTaI8lEoub8XiNUydWcsEAwx8gVpcWkKfvD4MEIu",
+	"Jw/DRW6STiRNkRQuMPAA7xQKsYov0czYSVkBN/Er8RGsuqnkNmZ3rJcTV584EYWu+RRsk/5zs+8v7CEz",
+	"zFson7xZZ4m7tevq3k2h8WUUCZtkRHP30uaGt9erX66Il2Fln3V+i4F65qKG6+RyEfhLGzr67uKgbvPf",
+	"LWoUNPA/rnDss5XQ9ODuwbKyyR3Y+MQ2sc3tcqS7VXkNeZuiCnEzvO10oakOyt3olQbCR3tPDyM4ywou",
+	"JZS96vVkAZOOteq+8aqKq/FOL8tHHNTlMVeLL49dS9yDhzsrXXGHj9LNRVaf0CyTBgBiFCx9e9Y2fS/k",
+	"Za8e4w9fPz546o7y5P6DrImJprbYLd7xx+MMRw0ym7vCQt/5fUdqVrhNk58XZitDcwX2Ziu3wmZoN1kh",
+	"28Lq5/8KkJ7XWqr67wA1LPBFYT337mL8BkZUZkS28DmwhdI52XjkuIbeQFex09TFswfPTk7ZoyfM8hn5",
+	"TnBjd1bcALyVySg5bmrCQ1vjKPm///nr3/7jr81P1PY4Sv72n//2t//+9+Q2erpNNODmUkUs/XMfyBey",
+	"tv2Okzv1x2R52RGHm1C5hVm52mfJ/LIjtoBJynhVpcxYHirp1847WV4WqtZ3FXmjYt8SmrDUNkhY4Tya",
+	"6s2IrayUj7MVrbK8/BRTyps3jvxhnR4BWyTGwP5xxVKIPLjQVhVRukixXPm2Kl8REeq6lmzOl5E2aZXD",
+	"Zeml/uoOtPClL9nZUHicA89LIWF7++dTm3sk3NhLqq/a3JLUh3jk0hg+JWb1UrhHU1QOR4xPKM1L+KFU",
+	"u0/+UkVA/KwEgQGZfxoA3FwJl1wNSYlVKFzmu5vz3gBIY5bEdqe86KhbDualX8qeD/c3eYKbTvSNVnMm",
+	"1SKEnwLBU2aUc3C5z5ZkpcquQvkoK7ieb6hVn5vLUsire+Dnkpm5GbF/fvvSBbgePzl4tONSLhPl2lw3",
+	"BiTvwYul0hFFKeT4OlqAuSxhau+ncac0JVSrUIEEUbbkJkrEeCtZc5tagtwnGF6HJxu8edk5q/caW1ij",
+	"pnF3sabRY/XRkA3Mgewt5GzkYpQRLrmvW6Gx3t1CjeeyoV2k+eNW8gPWo1J+581IdWv/Qx3Era8iAfSV",
+	"L1RbbsFld3mMdzYtGshqLezyDE/ZRcqGZ3DWCtuIP1YrBcMrStTNS9WF7REKayv3zJCQU7XSq+3fTjpV",
+	"1Y+KeqGo/5rmmNHu7kzYop4MMzXf9bHu8O+62UO+qJCp77CoLRUt+wojVlJxnZJUGaKvQY9CsJ66sJjV",
+	"/BpK0+aBfVMxNSxeyC4K0hCTHPfqKsehpt61ISyoSAhKA8MLeSGfa620KyULzykx/3JT81CXGbLnaAZn",
+	"XLu6M4RtUoKrFRu7alS+JHt57Ppqxheym34PbQoLbtjYVwyMU2pOuGy/UudGmMQpRRIaUMa+DqMuSyq/",
+	"v5Bq6gu4RK+rZNxp3hnTCZ370h6GZWqOqpIyFuHXi2TE/vdf/ytlF+ha+G+345HPlFAgIbgB3707a56O",
+	"aZ5HSS8kvYiyE+DpvHJGlpKPtbNzXfsopF82ZRKuQzs8PTtiF1TzkKRJKTLwLxU5d3gqUCsnxxXPChgc",
+	"DPfad746v3WbupPzQkOo7LSKcbLm2IAtCsWWqkbSp/hBu5JM/9lX/DRpseYusFP3gM6JMzANOz596YSq",
+	"i30l+8M9B4KqQPJKJKPk4XCfIK24Lehq717v73YC7ZUydsNbcaGEwde9e+RSMTIqPuYSZcQuBa+orYGd",
+	"b6reCJfoQnYrPlx9a1Nj4V9xCgUYZEwZ/xyeafxAhIQ6LZD5uS/Yc/2Kmq7dyzwZ0XNTz0L3c/cVp5/W",
+	"wupeiLqANBltGYTjhgu5sRxwZ8jeUg41ZVmhDEjXH1+BvpD+lD7L5sTH6J7SO4qNorwjydHy2ApC73zy",
+	"7r3TDGDsM5Uv73go7uMeiOs/TXbbV0BW17D6Ut3B3v5n27z3fFjkibrzttQont916sHHF+N7NcB33sJr",
+	"9SOxTk8z/vQeUd3e9zPUfw9TKpyj+8tnxpttSJj3uFqvcwEBmcGGC7gQGlz/iTDMvVT2lWFOlTdPlj04",
+	"ffbqj98c7Pqcyw5Z7sjHFKfV9GrM1XDtdnwLtn0WbY1qe5+Pas0mEZIdt1HklM2UyunGT8V1iJsYuuLo",
+	"v4Wq4E8nYkOkY9drMlDTAfWatM0W6DNQZ4f36VDIOK+y2X4zTZueeE/PPr6/F8ae0ogviOymYX/D9aDm",
+	"uf57jfQY6aDzGuldDyf2Xi7tvDN61xwaQ/A83Hu0zudvlGVzlZNtzoxAyYn3FWc1ZeEvp4M3SsLgtUu/",
+	"//0cEDoifG9jDlWpllTkrmtp0ChYoMVEVQlrHYKIRB9D8JyggefrrLD7Af+53cgR3wIxxJfkh5WofIQr",
+	"6DkfX/ASzFvXz2oVlXKGqyCs62Awv/FPyz++XAbytj0myhZr9kds03YI3ePk9n2Em3YntcxLuIupnrkR",
+	"H8VWv4iqz1V+3GvIBT/38dWV8etx24h8//PLUzYVJRyRSir5UtVOPdO4CeRIn1xlxh9sOM8/G4GcrezW",
+	"dRX9bWMpItPZl2PvPLrGpOX4i1OwVLPd9r25uyh50o66l5oWbuwuuTB9Qm5BI8/CUrk8xW+Xu7EjSzVr",
+	"r7hWKjz1QW8C2lLNBi0hfxW+saKE3Q/439vVt2m3XTtdf5wV1/MvDpjO2fBnwxZaoB0mbBqePS7hGvy7",
+	"x7vuFyr8cr/8NKz8jwuR28L9+H7s7r8puSlc89yFRF0KJuMVdVW2mbtklOzt3uzt7e/uHT4JzlD/WW0r",
+	"vIDb9Kz2PcnuKH59mftdF/KtH/LFVXZILcfNOP8W3293tZXzndcCjja+OxBSRQX/8rfVOwzmU6/p+3RD",
+	"ZIaUgn+WgF7rbt8kSEPAotNIHxrXqKifOq+VhqbK2cVrmnYaV9Vs+BwonmkKXrl+dyvwpxAgVJoMYRvv",
+	"3orGYjRwC6FG68sEJ1Zqnn7l6EQ4W1zDuj82QWIKGR9Ri3Mae7XwH/+e/u3ffzfPfLfuolDkOy1Vfa/7",
+	"HG6PbYstNsniUI/xxWVxUzsTEcbuT79JYteeQq2WBb92RQt5yiZN1Yl74XHJClXrIXtDQfdCLb6EGF6t",
+	"wIyG194JW7DxcZZBZUeUMN6Fa5B2YKwGPh/7PK+UkFFrED3RVLpXTqgxmcLZY5ozat5CHV/IBzm3fMTG",
+	"Id843kFxGQaG1n56oVbNKeQgfKO9e+Vj/zEzQ/YDytmFoJ5xin5TD4dEJwZpayw7eMxM6iU3eu9jn2Md",
+	"03YNQDFhfIxDf+w/GfrF7tB6/vnWJ/J7CP9Ip4WyDJSj83mh3rsVv1ag9yBtO2l78nuTjOtCuRu6Y4Ka",
+	"X9GYqNZPXN3Al9CW3f+LxFaq8nOzBOSbCNu8P0Gvhhz510AW4WUYvvTh9V+RypS3bauxQsWFLzfamuSu",
+	"K3Qz0d/S3xuq/wpXMkaDM5Ae61Rzl6uFNOH5EgmLXwXxoTuceME1okeRTKvq63he77x9PY6SlDTS9B4t",
+	"qPjMPc+Cqqt9ac69qiWnYlZryJu4uStE2HUFog6W2J62zfoOW6fVA73ugLukbur+d198UkLqQw6dyUE5",
+	"3r6//f8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -281,8 +281,6 @@ export interface components {
             [key: string]: string;
         };
         /** @enum {string} */
-        Channel: "web" | "app" | "station";
-        /** @enum {string} */
         PollState: "draft" | "open" | "paused" | "closed" | "counted" | "published";
         PollList: {
             polls: {
@@ -408,6 +406,7 @@ export interface components {
             as_of: string;
             /** Format: int64 */
             total: number;
+            /** @description By channel: web, app, station. */
             by_channel: {
                 [key: string]: number;
             };
