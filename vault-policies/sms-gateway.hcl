@@ -1,0 +1,16 @@
+# The SMS gateway sees phone numbers and texts, and neither tokens nor identities nor ballots.
+
+# What the verification board's keys are made with: gateway and API server must compute them alike.
+path "secret/data/popvote/verification" {
+  capabilities = ["read"]
+}
+
+# The accounts with SMS providers, and what their webhooks are signed with.
+path "secret/data/popvote/sms-providers" {
+  capabilities = ["read"]
+}
+
+# Its certificate for mutual TLS.
+path "pki_int/issue/sms-gateway" {
+  capabilities = ["update"]
+}
