@@ -15,7 +15,7 @@ import (
 // How much a request may hold. Poll files and bundles of shares need room; nothing else does.
 const (
 	smallBody = 8 << 10
-	largeBody = 512 << 10
+	largeBody = 2 << 20 // a poll file of poll.MaxFileBytes, escaped
 )
 
 // decode reads a body that must be exactly one JSON value of the wanted form: no unknown member, no

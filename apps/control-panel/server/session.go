@@ -200,6 +200,10 @@ func (s *Server) whoAmI(c *gin.Context) {
 }
 
 func (s *Server) logOut(c *gin.Context) {
+	if err := s.decode(c, &struct{}{}, smallBody); err != nil {
+		s.fail(c, err)
+		return
+	}
 	who := operator(c)
 	s.sessions.end(who)
 	s.setCookie(c.Writer, "")
@@ -209,6 +213,10 @@ func (s *Server) logOut(c *gin.Context) {
 
 // makeLink lets an operator log another device in (the big screen, a colleague's).
 func (s *Server) makeLink(c *gin.Context) {
+	if err := s.decode(c, &struct{}{}, smallBody); err != nil {
+		s.fail(c, err)
+		return
+	}
 	who := operator(c)
 	s.log.InfoContext(c, "log-in link made", slogActor(who.actor))
 	c.JSON(http.StatusOK, gin.H{"link": s.LoginLink(), "until": s.clock().Add(s.sessions.linkTTL)})

@@ -12,6 +12,8 @@ export interface Format {
   when: (time: string | number) => string;
   /** Time to the second and zone. */
   clock: (time: string | number) => string;
+  /** Time to the second, without the zone. */
+  time: (time: string | number) => string;
   /** Time to the minute, without the zone, for axes and rows under a heading that has it. */
   short: (time: string | number) => string;
   day: (time: string | number) => string;
@@ -61,6 +63,7 @@ export function formatFor(lang: Lang, timeZone?: string): Format {
     },
     when: time({ year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }, true),
     clock: time({ hour: '2-digit', minute: '2-digit', second: '2-digit' }, true),
+    time: time({ hour: '2-digit', minute: '2-digit', second: '2-digit' }),
     short: time({ hour: '2-digit', minute: '2-digit' }),
     day: time({ month: 'short', day: 'numeric' }),
     zone: zoneAt(Date.now()),
@@ -87,11 +90,11 @@ export function said(text: Text | undefined, lang: string): string {
   return Object.values(text).find(Boolean) ?? '';
 }
 
-/** local turns a time into what a datetime-local field holds; global turns it back. */
+/** local turns a time into what a datetime-local field holds, seconds only if it has any; global turns it back. */
 export function local(iso: string): string {
   const t = new Date(iso);
   if (Number.isNaN(t.getTime())) return '';
-  return new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  return new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, t.getSeconds() === 0 ? 16 : 19);
 }
 
 export function global(field: string): string {

@@ -66,7 +66,7 @@ export function AuditTab({ id, version }: { id: string; version: string }): JSX.
             {shown.map((e) => (
               <tr key={e.seq}>
                 <td class="number">{f.num(e.seq)}</td>
-                <td class="nowrap"><time dateTime={e.at}>{f.day(e.at)} {f.clock(e.at)}</time></td>
+                <td class="nowrap"><time dateTime={e.at}>{f.day(e.at)} {f.time(e.at)}</time></td>
                 <td class="nowrap">{e.actor}</td>
                 <td class="nowrap"><b>{deed(e, t)}</b></td>
                 <td class="grow">

@@ -92,8 +92,8 @@ export function PollsScreen(): JSX.Element {
                     <tr key={p.id}>
                       <th scope="row"><Link to={pathTo.poll(p.id)}>{said(p.title, lang)}</Link> <code class="quiet">{p.id}</code></th>
                       <td><StateBadge state={p.state} /> <KindBadge kind={p.kind} /></td>
-                      <td>{f.when(p.opens_at)}</td>
-                      <td>{f.when(p.closes_at)}</td>
+                      <td data-label={t.polls.columns.opens}>{f.when(p.opens_at)}</td>
+                      <td data-label={t.polls.columns.closes}>{f.when(p.closes_at)}</td>
                     </tr>
                   ))}
                 </tbody>

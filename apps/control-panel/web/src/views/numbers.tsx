@@ -45,9 +45,9 @@ export function Gauges({ stats, poll, now }: { stats: Stats; poll: Times; now: n
         </dd>
       </div>
       <div class="gauge">
-        <dt>{t.numbers.took}</dt>
+        <dt>{t.numbers.halfWithin}</dt>
         <dd>
-          <b>{half === null ? '—' : <><i>{t.numbers.halfWithin}</i> {span(half)}</>}</b>
+          <b>{half === null ? '—' : span(half)}</b>
           <small>{most === null ? t.numbers.noPeak : t.numbers.tookMost(span(most))}</small>
         </dd>
       </div>
