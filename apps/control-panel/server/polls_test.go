@@ -78,7 +78,7 @@ func TestAMistakeInAFileHasItsLineAndColumn(t *testing.T) {
 		line, column float64
 		says         string
 	}{
-		"a wrong kind":   {strings.Replace(lunchFile, "kind: rehearsal", "kind: serious", 1), 2, 7, "serious"},
+		"a wrong kind":   {strings.Replace(lunchFile, "kind: rehearsal", "kind: serious", 1), 2, 1, "serious"},
 		"an unknown key": {strings.Replace(lunchFile, "identity:", "identitiy:", 1), 9, 1, "identitiy"},
 		"not YAML":       {"id: [lunch\n", 1, 0, ""},
 		"nothing":        {"", 1, 1, "empty"},
