@@ -62,10 +62,12 @@ type box struct {
 }
 
 // newBox opens a server with a draft that is open from an hour ago until an hour from now.
-func newBox(t testing.TB) *box {
+func newBox(t testing.TB) *box { t.Helper(); return newBoxIn(t, t.TempDir()) }
+
+func newBoxIn(t testing.TB, dir string) *box {
 	t.Helper()
 	b := &box{t: t, clock: &clock{now: noon}}
-	b.cfg = Config{Dir: t.TempDir(), Tick: time.Hour}
+	b.cfg = Config{Dir: dir, Tick: time.Hour}
 	b.deps = Deps{Secrets: secrets("test"), Clock: b.clock.Now, Log: slog.New(slog.DiscardHandler)}
 	scalar, key, err := trustee.NewKey()
 	if err != nil {

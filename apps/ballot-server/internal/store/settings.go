@@ -21,7 +21,7 @@ const applicationID = 0x506f566f
 
 // common settings come first on every connection.
 var common = []setting{
-	{name: "busy_timeout", set: "10000"},
+	{name: "busy_timeout", set: "2000"},
 	{name: "synchronous", set: "FULL", want: "2", why: "a vote is acknowledged only when it would survive a loss of power"},
 	{name: "foreign_keys", set: "ON", want: "1", why: "no ballot may be without its poll and batch"},
 	{name: "trusted_schema", set: "OFF", want: "0", why: "a database file must not bring code along"},
@@ -32,9 +32,6 @@ var common = []setting{
 // writing is for the connection that writes.
 var writing = append([]setting{
 	{name: "journal_mode", set: "WAL", want: "wal", why: "readers must not hold up the committer"},
-	// The log is folded back every 4,000 pages (16 MiB): often enough to stay small, seldom enough not
-	// to be felt in a commit.
-	{name: "wal_autocheckpoint", set: "16000", want: "16000", why: "the log would grow without end"},
 	{name: "journal_size_limit", set: "67108864"},
 	{name: "cache_size", set: "-65536"},
 	{name: "secure_delete", set: "OFF", want: "0", why: "a replaced draft must be gone from the file"},
@@ -44,6 +41,11 @@ var writing = append([]setting{
 var reading = append([]setting{
 	{name: "cache_size", set: "-8192"},
 	{name: "query_only", set: "ON", want: "1", why: "only the committer's connection may write"},
+	{name: "journal_mode", want: "wal", why: "readers must not hold up the committer"},
+}, common...)
+
+// folding is for the connection that folds the log of writes into the database.
+var folding = append([]setting{
 	{name: "journal_mode", want: "wal", why: "readers must not hold up the committer"},
 }, common...)
 

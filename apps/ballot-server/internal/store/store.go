@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -59,6 +60,13 @@ type Store struct {
 	writing sync.Mutex
 	conn    *sql.Conn
 	write   *gorm.DB
+
+	// The log of writes, and what folds it into the database; see folder.
+	folding  *sql.DB
+	logPages atomic.Int64
+	fold     chan struct{}
+	closing  chan struct{} // closed to end folder
+	folded   chan struct{} // closed when it has ended
 }
 
 // ErrUnknown is a COMMIT that failed in a way that leaves open whether the transaction is in the
@@ -75,7 +83,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: cfg.Dir, clock: cfg.Clock, commit: cfg.Commit, lock: lock}
+	s := &Store{
+		dir: cfg.Dir, clock: cfg.Clock, commit: cfg.Commit, lock: lock,
+		fold: make(chan struct{}, 1), closing: make(chan struct{}), folded: make(chan struct{}),
+	}
 	if s.commit == nil {
 		s.commit = func(commit func() error) error { return commit() }
 	}
@@ -88,7 +99,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func (s *Store) open(ctx context.Context, log *slog.Logger) error {
 	file := filepath.Join(s.dir, FileName)
 	var err error
-	if s.pool, err = driver.Open(dsn(file), s.prepare(writing)); err != nil {
+	writer := func(c *sqlite3.Conn) error {
+		s.watchLog(c)
+		return s.prepare(writing)(c)
+	}
+	if s.pool, err = driver.Open(dsn(file), writer); err != nil {
 		return fmt.Errorf("couldn't open database %s: %w", file, err)
 	}
 	s.pool.SetMaxOpenConns(1)
@@ -112,6 +127,11 @@ func (s *Store) open(ctx context.Context, log *slog.Logger) error {
 	if s.read, err = gorm.Open(gormlite.OpenDB(s.pure), gormConfig(log)); err != nil {
 		return fmt.Errorf("couldn't read database %s: %w", file, err)
 	}
+	if s.folding, err = driver.Open(dsn(file), s.prepare(folding)); err != nil {
+		return fmt.Errorf("couldn't open database %s: %w", file, err)
+	}
+	s.folding.SetMaxOpenConns(1)
+	go s.folder(log)
 	return nil
 }
 
@@ -145,9 +165,14 @@ func (s *Store) prepare(settings []setting) func(*sqlite3.Conn) error {
 
 // Close ends all connections and gives the directory free.
 func (s *Store) Close() error {
+	var errs []error
+	if s.folding != nil {
+		close(s.closing)
+		<-s.folded
+		errs = append(errs, s.folding.Close())
+	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	var errs []error
 	if s.pure != nil {
 		errs = append(errs, s.pure.Close())
 	}

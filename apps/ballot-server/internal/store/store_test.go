@@ -1,0 +1,123 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// conn is a connection whose settings read what the test wants.
+type conn map[string]string
+
+func (c conn) Exec(string) error                  { return nil }
+func (c conn) Pragma(name string) (string, error) { return c[name], nil }
+
+// TestSettingsAreProved: each setting that does not hold is named in the refusal, with the reason.
+func TestSettingsAreProved(t *testing.T) {
+	for kind, settings := range map[string][]setting{"writing": writing, "reading": reading, "folding": folding} {
+		good := conn{"application_id": "0"}
+		for _, s := range settings {
+			good[s.name] = s.want
+		}
+		if err := applyTo(good, settings); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		for _, s := range settings {
+			if s.want == "" {
+				continue
+			}
+			bad := conn{}
+			for k, v := range good {
+				bad[k] = v
+			}
+			bad[s.name] = "other"
+			err := applyTo(bad, settings)
+			if err == nil || !strings.Contains(err.Error(), s.name) || !strings.Contains(err.Error(), s.why) {
+				t.Errorf("%s without %s: %v", kind, s.name, err)
+			}
+		}
+	}
+}
+
+// TestNoLogNoStart: where SQLite silently keeps another journal mode, the store does not start.
+func TestNoLogNoStart(t *testing.T) {
+	c, err := sqlite3.Open(":memory:") // which knows no WAL
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := apply(c, writing); err == nil || !strings.Contains(err.Error(), "journal_mode") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestFullDatabaseRollsBack: an insert that meets the end of the space leaves nothing of its batch.
+func TestFullDatabaseRollsBack(t *testing.T) {
+	s := openTest(t, Config{})
+	addPoll(t, s, "p")
+	if err := s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(pages string) {
+		t.Helper()
+		if err := s.write.Exec("PRAGMA max_page_count = " + pages).Error; err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit("1") // no fewer than there are
+	var many []Ballot
+	for range 500 {
+		many = append(many, randomBallot(sealedSize))
+	}
+	err := s.Record(t.Context(), []*Group{group("p", many...)})
+	if !errors.Is(err, sqlite3.FULL) || errors.Is(err, ErrUnknown) {
+		t.Fatalf("got %v", err)
+	}
+	limit("1000000")
+	g := group("p", many...)
+	if err := s.Record(t.Context(), []*Group{g}); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range g.Verdicts {
+		if v.Judgement != Recorded || !v.Fresh {
+			t.Fatalf("ballot %d had been recorded by the failed batch: %+v", i, v)
+		}
+	}
+}
+
+// TestPathsAreNotParameters: SQLite takes URIs, and paths may have their signs in them.
+func TestPathsAreNotParameters(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a?mode=memory&b=%41#c d")
+	s := openTest(t, Config{Dir: dir})
+	addPoll(t, s, "p")
+	if found, err := filepath.Glob(filepath.Join(filepath.Dir(dir), "*", FileName)); err != nil || len(found) != 1 {
+		t.Errorf("the database is not in its directory: %v %v", found, err)
+	}
+}
+
+// TestLongLogIsFolded: more commits than the log of writes may have pages, and it has been begun anew.
+func TestLongLogIsFolded(t *testing.T) {
+	s := openTest(t, Config{})
+	addPoll(t, s, "p")
+	for range 40 {
+		var many []Ballot
+		for range 400 {
+			many = append(many, randomBallot(sealedSize))
+		}
+		if err := s.Record(t.Context(), []*Group{group("p", many...)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.foldLog(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); err != nil {
+		t.Fatal(err)
+	}
+	if pages := s.logPages.Load(); pages > 100 {
+		t.Errorf("after folding, the log has %d pages with one ballot's commit", pages)
+	}
+}
