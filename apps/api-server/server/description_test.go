@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,3 +142,34 @@ func fits(parts, asked []string) bool {
 	}
 	return true
 }
+
+// TestTheCheckerSees: an answer that the description does not have is found out.
+func TestTheCheckerSees(t *testing.T) {
+	c := newChecker(t)
+	good := `{"status":"waiting","seconds":3}`
+	for name, got := range map[string]reply{
+		"nothing wrong":         {200, http.Header{"Content-Type": {"application/json"}}, []byte(good)},
+		"a status":              {202, http.Header{"Content-Type": {"application/json"}}, []byte(good)},
+		"a media type":          {200, http.Header{"Content-Type": {"text/html"}}, []byte(good)},
+		"a member too many":     {200, http.Header{"Content-Type": {"application/json"}}, []byte(`{"status":"waiting","voted":true}`)},
+		"a member missing":      {200, http.Header{"Content-Type": {"application/json"}}, []byte(`{"seconds":3}`)},
+		"a value unheard of":    {200, http.Header{"Content-Type": {"application/json"}}, []byte(`{"status":"voted"}`)},
+		"a number that is text": {200, http.Header{"Content-Type": {"application/json"}}, []byte(`{"status":"waiting","seconds":"3"}`)},
+		"a code unheard of":     {400, http.Header{"Content-Type": {"application/problem+json"}}, []byte(`{"type":"/problems/x","title":"x","status":400,"code":"x","effect":"not_applied"}`)},
+	} {
+		quiet := &complaints{TB: t}
+		c.check(quiet, httptest.NewRequest("GET", "/v1/verification", nil), got)
+		if (quiet.n > 0) != (name != "nothing wrong") {
+			t.Errorf("%s: %d complaints", name, quiet.n)
+		}
+	}
+}
+
+// complaints counts errors instead of reporting them.
+type complaints struct {
+	testing.TB
+	n int
+}
+
+func (c *complaints) Errorf(string, ...any) { c.n++ }
+func (c *complaints) Helper()               {}
