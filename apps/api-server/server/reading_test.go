@@ -127,17 +127,14 @@ func TestAFloodOfReadsCostsNothing(t *testing.T) {
 		t.Errorf("1,000 made-up polls cost %d calls", cost)
 	}
 	// Junk at the doors of the three steps costs none.
-	before = w.box.total()
 	token := w.verify(w.someone())
-	before = w.box.total() - before
 	for range 500 {
 		w.server.Handler().ServeHTTP(discard{}, w.request("POST", "/v1/ballots", object{"sealed": "AAAA"}, bearer(token), with("Idempotency-Key", someKey)))
 		w.server.Handler().ServeHTTP(discard{}, w.request("POST", sessionsPath, `{"identity":{"type":"hkid","number":"A1"},"phone":"1","challenge":"x"}`))
 	}
-	if w.box.recorded() != 0 || w.box.count("cast") != 0 {
-		t.Error("junk reached the box")
+	if n := w.box.count("cast"); n != 0 {
+		t.Errorf("junk reached the box %d times", n)
 	}
-	_ = before
 }
 
 // TestTheLastGoodStateStays: without the ballot server, what was read goes on being served.

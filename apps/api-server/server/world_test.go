@@ -393,6 +393,7 @@ func (b *box) recorded() int {
 func (b *box) Cast(_ context.Context, ballots []ballotapi.Ballot) ([]ballotapi.Outcome, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.calls["cast"]++
 	if b.panics {
 		panic("the box fell over")
 	}
