@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/identity"
 )
 
@@ -138,5 +140,38 @@ func TestPlainServerIsNoInstance(t *testing.T) {
 	defer func() { _ = server.Close() }()
 	if _, err := joinInstance(context.Background(), Target{API: l.Addr().String(), Poll: "x"}); err == nil {
 		t.Error("joined a server without polls")
+	}
+}
+
+// What the benchmark solves its own way has to be what the server takes.
+func TestSolve(t *testing.T) {
+	issuer := challenge.NewIssuer([32]byte{1}, time.Now)
+	for _, cost := range []int{1, 2} { // the second by the library
+		for range 5 {
+			issued, err := json.Marshal(issuer.Issue(cost))
+			if err != nil {
+				t.Fatal(err)
+			}
+			solved, err := solve(issued)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := issuer.Verify(solved); err != nil {
+				t.Errorf("cost %d: %v", cost, err)
+			}
+		}
+	}
+}
+
+func BenchmarkSolve(b *testing.B) {
+	issuer := challenge.NewIssuer([32]byte{1}, time.Now)
+	for b.Loop() {
+		issued, err := json.Marshal(issuer.Issue(1))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := solve(issued); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

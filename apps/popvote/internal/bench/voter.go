@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/popvote/popvote/libs/ballot"
-	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/token"
 )
@@ -162,7 +161,7 @@ func (j *journey) walk(api, phone *conn, n int64) string {
 	if o := outcome(status, body, err, 200); o != ok {
 		return "challenge: " + o
 	}
-	solved, err := challenge.Solve(context.Background(), body)
+	solved, err := solve(body)
 	if err != nil {
 		return "challenge: not solved"
 	}
