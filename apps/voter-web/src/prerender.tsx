@@ -45,7 +45,7 @@ export function door(assets: Assets): string {
   return document(
     'zh-Hant-HK',
     <>
-      <title>PopVote</title>
+      <title>語言 · 语言 · Language · PopVote</title>
       <link rel="icon" href="data:," />
       <link rel="stylesheet" href={assets.css} />
     </>,

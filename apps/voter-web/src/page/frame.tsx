@@ -28,8 +28,8 @@ export function Frame(props: {
   return (
     <>
       <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), document.getElementById('main')?.focus())}>{w.skip}</a>
-      {m && m.kind !== 'public' && <p class="kind">{w.kind[m.kind]}</p>}
       <header>
+        {m && m.kind !== 'public' && <p class="kind">{w.kind[m.kind]}</p>}
         <div class="inner">
           <div class="whose">
             {m ? (
