@@ -105,9 +105,9 @@ func (c *committer) run() {
 		}
 		b := arrange(items)
 		c.server.seal(b)
-		started := time.Now()
+		started := c.server.clock()
 		err := c.record(b)
-		c.metrics.batch(len(items), time.Since(started))
+		c.metrics.batch(len(items), c.server.clock().Sub(started))
 		waiting = c.server.answer(b, err, c.metrics)
 	}
 }

@@ -108,7 +108,7 @@ func (b *box) open() {
 func (b *box) close() {
 	b.t.Helper()
 	if b.Server != nil {
-		b.ok(b.Server.Close())
+		b.ok(b.Close())
 		b.Server = nil
 	}
 }

@@ -95,7 +95,7 @@ var (
 func Open(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if deps.Clock == nil {
-		deps.Clock = time.Now
+		deps.Clock = time.Now //nolint:forbidigo // what is injected where nothing is
 	}
 	if deps.Log == nil {
 		deps.Log = slog.Default()
