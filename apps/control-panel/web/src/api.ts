@@ -85,7 +85,7 @@ export interface Decision {
 export const api = {
   session: () => ask<SessionView>('GET', '/api/session'),
   logIn: (token: string) => ask<SessionView>('POST', '/api/login', { token }),
-  logOut: () => ask<void>('POST', '/api/logout', {}),
+  logOut: () => ask<undefined>('POST', '/api/logout', {}),
   link: () => ask<{ link: string; until: string }>('POST', '/api/links', {}),
   poll: (id: string) => ask<PollView>('GET', at(id)),
   audit: (id: string) => ask<AuditView>('GET', at(id, '/audit')),

@@ -40,7 +40,7 @@ export function App(): JSX.Element {
     setSession({ is: 'asking' });
     api.session().then(
       (view) => setSession({ is: 'in', view }),
-      (error) => setSession(error instanceof Problem && error.status === 401 ? { is: 'out', token: '', ended: false } : { is: 'failed', error }),
+      (error: unknown) => setSession(error instanceof Problem && error.status === 401 ? { is: 'out', token: '', ended: false } : { is: 'failed', error }),
     );
   };
   useEffect(() => {
@@ -178,7 +178,7 @@ function Pulse(): JSX.Element {
     : c.connecting;
   const level = connection === 'live' && age <= 8 ? 'good' : connection === 'connecting' ? 'idle' : 'bad';
   return (
-    <span class={`pulse pulse-${level}`} data-test="pulse" title={`${f.clock(now + picture.skew)}`}>
+    <span class={`pulse pulse-${level}`} data-test="pulse" title={f.clock(now + picture.skew)}>
       <Icon shape={level} size={14} /> <span>{text}</span>
     </span>
   );

@@ -37,7 +37,7 @@ export function question(others: readonly Question[]): Question {
 
 export function option(others: readonly Option[], kind: OptionKind): Option {
   const taken = others.map((o) => o.id);
-  const letter = [...'abcdefghijklmnopqrstuvwxyz'].find((l) => !taken.includes(l));
+  const letter = Array.from('abcdefghijklmnopqrstuvwxyz').find((l) => !taken.includes(l));
   return { id: letter ?? freeId('o', taken), label: {}, kind };
 }
 

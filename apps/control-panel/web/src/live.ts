@@ -118,7 +118,7 @@ export class Live {
       if (source !== this.#source || this.#closed) return;
       this.#set({ connection: 'lost' });
       // The browser tries again by itself after a break, but not after an answer that is no stream.
-      if (source.readyState === EventSource.CLOSED) this.#retry = setTimeout(() => this.#refused(), 3000);
+      if (source.readyState === EventSource.CLOSED) this.#retry = setTimeout(() => void this.#refused(), 3000);
     });
   }
 

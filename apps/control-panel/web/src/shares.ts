@@ -16,7 +16,7 @@ export function readShare(name: string, text: string): Share {
     if (s.typ !== 'popvote-share') return blank;
     const [index, k, n] = [s.index, s.k, s.n].map(Number) as [number, number, number];
     if (!(index >= 1 && k >= 1 && n >= k)) return blank;
-    return { ...blank, index, k, n, keyId: String(s.key_id ?? ''), readable: true };
+    return { ...blank, index, k, n, keyId: typeof s.key_id === 'string' ? s.key_id : '', readable: true };
   } catch {
     return blank;
   }

@@ -1,19 +1,19 @@
+import { keep, kept } from './kept';
+
 export type Theme = 'system' | 'light' | 'dark';
 
-const key = 'panel.theme';
-
 export function rememberedTheme(): Theme {
-  const kept = localStorage.getItem(key);
-  return kept === 'light' || kept === 'dark' ? kept : 'system';
+  const theme = kept('panel.theme');
+  return theme === 'light' || theme === 'dark' ? theme : 'system';
 }
 
 /** applyTheme puts the choice where the style sheet looks for it. */
 export function applyTheme(theme: Theme): void {
   if (theme === 'system') {
-    localStorage.removeItem(key);
+    keep('panel.theme', null);
     delete document.documentElement.dataset.theme;
   } else {
-    localStorage.setItem(key, theme);
+    keep('panel.theme', theme);
     document.documentElement.dataset.theme = theme;
   }
 }

@@ -26,7 +26,7 @@ export function AuditTab({ id, version }: { id: string; version: string }): JSX.
   useEffect(() => {
     let current = true;
     setError(null);
-    api.audit(id).then((v) => current && setView(v), (e) => current && setError(e));
+    api.audit(id).then((v) => current && setView(v), (e: unknown) => current && setError(e));
     return () => {
       current = false;
     };

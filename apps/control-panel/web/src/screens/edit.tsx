@@ -58,7 +58,7 @@ function ByFile({ intoForm }: { intoForm: (d: Definition) => void }): JSX.Elemen
     let current = true;
     setError(null);
     setChecked(null);
-    api.check(draft).then((v) => current && setChecked(v), (e) => current && setError(e));
+    api.check(draft).then((v) => current && setChecked(v), (e: unknown) => current && setError(e));
     return () => {
       current = false;
     };

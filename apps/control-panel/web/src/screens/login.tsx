@@ -22,7 +22,7 @@ export function LoginScreen({ token, ended, onIn }: { token: string; ended: bool
   const use = (secret: string): void => {
     setBusy(true);
     setError(null);
-    api.logIn(secret).then(onIn, (e) => {
+    api.logIn(secret).then(onIn, (e: unknown) => {
       setError(e);
       setBusy(false);
     });

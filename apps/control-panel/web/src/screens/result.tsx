@@ -17,7 +17,7 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
     if (!there) return;
     let current = true;
     setError(null);
-    api.result(id).then((v) => current && setView(v), (e) => current && setError(e));
+    api.result(id).then((v) => current && setView(v), (e: unknown) => current && setError(e));
     return () => {
       current = false;
     };

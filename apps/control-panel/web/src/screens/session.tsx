@@ -27,8 +27,8 @@ export function Account({ session, onOut }: { session: SessionView; onOut: () =>
           )}
           {error !== null && <Trouble error={error} />}
           <div class="modal-buttons">
-            {!link && <button type="button" class="button" onClick={() => api.link().then(setLink, setError)}>{t.session.link}</button>}
-            <button type="button" class="button" onClick={() => api.logOut().then(onOut, setError)} data-test="log-out">{t.session.out}</button>
+            {!link && <button type="button" class="button" onClick={() => void api.link().then(setLink, setError)}>{t.session.link}</button>}
+            <button type="button" class="button" onClick={() => void api.logOut().then(onOut, setError)} data-test="log-out">{t.session.out}</button>
             <button type="button" class="button main" onClick={() => setOpen(false)}>{t.common.close}</button>
           </div>
         </Modal>

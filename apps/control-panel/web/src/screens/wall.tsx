@@ -26,7 +26,9 @@ export function WallScreen({ id }: { id: string }): JSX.Element {
     document.documentElement.dataset.theme = 'dark';
     // A wall that goes dark after ten minutes is no wall. Not every browser can promise it.
     let lock: WakeLockSentinel | undefined;
-    const hold = (): void => void navigator.wakeLock?.request('screen').then((l) => (lock = l), () => undefined);
+    const hold = (): void => {
+      if ('wakeLock' in navigator) void navigator.wakeLock.request('screen').then((l) => (lock = l), () => undefined);
+    };
     const leave = (e: KeyboardEvent): void => {
       if (e.key === 'Escape') go(pathTo.overview(id));
     };

@@ -126,7 +126,7 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
     );
   }
   return (
-    <Modal title={`${words.title}`} onClose={onClose}>
+    <Modal title={words.title} onClose={onClose}>
       <p class="modal-poll">{said(m.title, lang)}</p>
       <p class={`consequence tone-${tone[verb]}`}><Emphasise text={what} /></p>
       <form

@@ -57,7 +57,7 @@ export const en = {
     down: (parts: string) => [`Not all right: ${parts} is down.`, 'See the parts below for what that means.'],
     silent: ['The ballot server does not answer.', 'What you see is old. Votes may not be recorded.'],
     blind: ['This page cannot see the system.', 'Voting may be fine. Check your network; the page keeps trying.'],
-  } as Words['verdict'],
+  } satisfies VerdictWords,
   numbers: {
     turnout: 'Turnout',
     votes: 'votes',
@@ -439,16 +439,14 @@ export const en = {
 
 type Pair = [string, string];
 
-/** Words is what cannot be told from the catalogue by itself: pairs of a line and the line below it. */
-interface Words {
-  verdict: {
-    label: string;
-    voting: Pair; quiet: Pair; loading: Pair; none: Pair; draft: Pair; early: Pair; over: Pair; paused: Pair;
-    closed: Pair; counted: Pair; published: Pair; silent: Pair; blind: Pair;
-    degraded: (parts: string) => Pair;
-    turning: (n: string) => Pair;
-    down: (parts: string) => Pair;
-  };
+/** VerdictWords are pairs: the line, and the line below it. */
+interface VerdictWords {
+  label: string;
+  voting: Pair; quiet: Pair; loading: Pair; none: Pair; draft: Pair; early: Pair; over: Pair; paused: Pair;
+  closed: Pair; counted: Pair; published: Pair; silent: Pair; blind: Pair;
+  degraded: (parts: string) => Pair;
+  turning: (n: string) => Pair;
+  down: (parts: string) => Pair;
 }
 
 export type Messages = typeof en;

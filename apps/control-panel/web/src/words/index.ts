@@ -1,6 +1,7 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
 import { formatFor, type Format } from '../format';
+import { keep, kept } from '../kept';
 import { langs, type Lang } from '../types';
 import { en, type Messages } from './en';
 import { hans } from './zh-Hans';
@@ -29,13 +30,11 @@ export function preferred(wanted: readonly string[]): Lang {
   return 'en';
 }
 
-const key = 'panel.lang';
-
 export function remembered(): Lang {
-  const kept = langs.find((l) => l === localStorage.getItem(key));
-  return kept ?? preferred(navigator.languages);
+  const lang = langs.find((l) => l === kept('panel.lang'));
+  return lang ?? preferred(navigator.languages);
 }
 
 export function remember(lang: Lang): void {
-  localStorage.setItem(key, lang);
+  keep('panel.lang', lang);
 }
