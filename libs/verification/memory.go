@@ -250,11 +250,13 @@ func (o byEnd[K, V]) Swap(i, j int) {
 	o[i], o[j] = o[j], o[i]
 	o[i].place, o[j].place = i, j
 }
+
 func (o *byEnd[K, V]) Push(x any) {
 	added := x.(*entry[K, V])
 	added.place = len(*o)
 	*o = append(*o, added)
 }
+
 func (o *byEnd[K, V]) Pop() any {
 	last := (*o)[len(*o)-1]
 	(*o)[len(*o)-1] = nil

@@ -59,7 +59,7 @@ func TestNothingFallsBetween(t *testing.T) {
 		key := Key{byte(i), byte(i >> 8)}
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
-		group.Go(func() { m.Heard(ctx, key, time.Now(), time.Minute) }) //nolint:errcheck // never fails
+		group.Go(func() { m.Heard(ctx, key, time.Now(), time.Minute) })
 		group.Go(cancel)
 		_, err := m.Await(ctx, key)
 		group.Wait()
@@ -112,7 +112,7 @@ func TestFiveTriesAndOneUse(t *testing.T) {
 				t.Fatalf("%+v, %v; want %s and %d", got, err, want, left)
 			}
 		}
-		send := func(session string) { m.NewCode(t.Context(), session, right, rules, time.Now()) } //nolint:errcheck // never fails
+		send := func(session string) { m.NewCode(t.Context(), session, right, rules, time.Now()) }
 		try("nobody", right, NoCode, 0)
 		send("a")
 		for left := 4; left >= 0; left-- {
@@ -149,12 +149,12 @@ func TestASendingThatWasNone(t *testing.T) {
 		if got, _ := m.TryCode(ctx, "s", mac, time.Now()); got.Result != NoCode {
 			t.Errorf("a code that was never sent is %s", got.Result)
 		}
-		m.NewCode(ctx, "s", mac, rules, time.Now())  //nolint:errcheck // never fails
-		m.TryCode(ctx, "s", [32]byte{9}, time.Now()) //nolint:errcheck // never fails
+		m.NewCode(ctx, "s", mac, rules, time.Now())
+		m.TryCode(ctx, "s", [32]byte{9}, time.Now())
 		time.Sleep(30 * time.Second)
-		m.NewCode(ctx, "s", [32]byte{2}, rules, time.Now()) //nolint:errcheck // never fails
-		m.Unsent(ctx, "s")                                  //nolint:errcheck // never fails
-		m.Unsent(ctx, "s")                                  //nolint:errcheck // once is enough
+		m.NewCode(ctx, "s", [32]byte{2}, rules, time.Now())
+		m.Unsent(ctx, "s")
+		m.Unsent(ctx, "s")
 		if got, _ := m.TryCode(ctx, "s", mac, time.Now()); got.Result != Right || got.TriesLeft != 3 {
 			t.Errorf("the code before it: %+v", got)
 		}

@@ -7,9 +7,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/popvote/popvote/libs/ratelimit"
-	"time"
 )
 
 // discard is a connection nobody looks at.

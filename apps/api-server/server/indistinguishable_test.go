@@ -56,7 +56,7 @@ func TestTheTimingTestSees(t *testing.T) {
 	extra := median(usual[0])
 	leaky := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if names[r.Header.Get("X-Test-Who")] {
-			for start := time.Now(); time.Since(start) < extra; { //nolint:revive // burning time is the point
+			for start := time.Now(); time.Since(start) < extra; {
 			}
 		}
 		w.server.Handler().ServeHTTP(rw, r)

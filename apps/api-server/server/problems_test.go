@@ -18,7 +18,6 @@ import (
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/sms"
-	"github.com/popvote/popvote/libs/token"
 )
 
 // mishap is a request that must come to a problem, and to nothing else.
@@ -45,21 +44,6 @@ func changed(change func(object)) func(*world) reply {
 		change(body)
 		return w.call("POST", sessionsPath, body)
 	}
-}
-
-// resealed makes a token of ours that no step gave out.
-func resealed(w *world, given string, change func(*token.Session)) string {
-	codec := token.NewCodec(w.keys)
-	session, err := codec.Open(given, w.clock.now())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	change(&session)
-	sealed, err := codec.Seal(session)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return sealed
 }
 
 // ready casts a good ballot by a verified voter, after the change.

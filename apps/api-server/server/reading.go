@@ -24,10 +24,14 @@ type reading struct {
 	request *http.Request
 }
 
-func (r reading) VisitListPollsResponse(w http.ResponseWriter) error  { return r.write(w, r.request) }
-func (r reading) VisitGetPollResponse(w http.ResponseWriter) error    { return r.write(w, r.request) }
+func (r reading) VisitListPollsResponse(w http.ResponseWriter) error { return r.write(w, r.request) }
+
+func (r reading) VisitGetPollResponse(w http.ResponseWriter) error { return r.write(w, r.request) }
+
 func (r reading) VisitGetTurnoutResponse(w http.ResponseWriter) error { return r.write(w, r.request) }
+
 func (r reading) VisitGetResultsResponse(w http.ResponseWriter) error { return r.write(w, r.request) }
+
 func (r reading) VisitGetCheckpointResponse(w http.ResponseWriter) error {
 	return r.write(w, r.request)
 }

@@ -60,7 +60,7 @@ func TestASignatureAloneChangesNothing(t *testing.T) {
 		first := w.call("GET", path, nil).header.Get("ETag")
 		reads := w.box.total()
 		w.clock.advance(rereadEvery)
-		w.server.polls.refresh(t.Context()) //nolint:errcheck // seen below
+		w.server.polls.refresh(t.Context())
 		if again := w.call("GET", path, nil).header.Get("ETag"); first == "" || again != first || w.box.total() == reads {
 			t.Errorf("%s: the tag went from %s to %s", path, first, again)
 		}
@@ -143,7 +143,7 @@ func TestTheLastGoodStateStays(t *testing.T) {
 	first := w.call("GET", "/v1/polls/sends/turnout", nil)
 	w.box.breakReads(errors.New("no route to host"))
 	w.clock.advance(time.Hour)
-	w.server.polls.refresh(t.Context()) //nolint:errcheck // it fails, that is the point
+	w.server.polls.refresh(t.Context())
 	for _, path := range []string{"/v1/polls", "/v1/polls/sends"} {
 		if got := w.call("GET", path, nil); got.status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
@@ -239,8 +239,14 @@ func TestTilePaths(t *testing.T) {
 		size uint64
 		want bool
 	}{
-		{tile{0, 0, 256}, 255, false}, {tile{0, 0, 256}, 256, true}, {tile{0, 1, 44}, 300, true}, {tile{0, 1, 45}, 300, false},
-		{tile{1, 0, 1}, 300, true}, {tile{1, 0, 2}, 300, false}, {tile{63, 0, 1}, 1 << 62, false}, {tile{0, 1 << 62, 256}, 300, false},
+		{tile{0, 0, 256}, 255, false},
+		{tile{0, 0, 256}, 256, true},
+		{tile{0, 1, 44}, 300, true},
+		{tile{0, 1, 45}, 300, false},
+		{tile{1, 0, 1}, 300, true},
+		{tile{1, 0, 2}, 300, false},
+		{tile{63, 0, 1}, 1 << 62, false},
+		{tile{0, 1 << 62, 256}, 300, false},
 	} {
 		if got := c.tile.within(c.size); got != c.want {
 			t.Errorf("%v within %d: %v", c.tile, c.size, got)

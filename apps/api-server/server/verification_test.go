@@ -271,7 +271,7 @@ func TestAStreamOutlivesTheWriteTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := &http.Server{Handler: w.server.Handler(), ReadTimeout: 200 * time.Millisecond, WriteTimeout: 200 * time.Millisecond}
-	go server.Serve(listener) //nolint:errcheck // it ends with the test
+	go server.Serve(listener)
 	defer server.Close()
 	p := w.someone()
 	s := w.open(sends, p)
