@@ -77,8 +77,8 @@ type Message struct {
 	// At is when the network took it, in UTC.
 	At time.Time `json:"at"`
 	// Number grows from message to message, also when the network is started anew: it says which
-	// of two came later, and where to go on after a lost connection.
-	Number int64 `json:"number"`
+	// of two came later, and where to go on after a lost connection. 0 on what was sent.
+	Number int64 `json:"number,omitempty"`
 }
 
 // New returns a network, or ErrNotEmbedded with what is wrong.
