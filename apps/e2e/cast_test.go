@@ -58,3 +58,16 @@ func (h *history) cast(ctx context.Context, w *voter.World, p voter.Person, toke
 	}
 	return receipt, errors.Join(err, h.Complete(op, end))
 }
+
+// vote takes all three steps.
+func (h *history) vote(ctx context.Context, w *voter.World, p voter.Person) (*ballotapi.Receipt, error) {
+	token, err := verified(ctx, w, p)
+	if err != nil {
+		return nil, err
+	}
+	e, err := seal(w)
+	if err != nil {
+		return nil, err
+	}
+	return h.cast(ctx, w, p, token, e)
+}

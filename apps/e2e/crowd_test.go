@@ -15,6 +15,7 @@ import (
 // 200 voters at once. One in ten sends its ballot again, as after a lost answer; one in twenty tries to
 // vote twice, at the same moment, from two devices. Everybody counts once.
 func TestCrowd(t *testing.T) {
+	t.Parallel()
 	const people = 200
 	i := demo(t)
 	w := voters(t, i, referendum)

@@ -73,6 +73,7 @@ func (l *load) vote(ctx context.Context, p voter.Person) {
 // The process is killed twenty times while voters vote. Whatever was acknowledged is in the tally,
 // once; whatever is in the tally was acknowledged or under way.
 func TestKillNine(t *testing.T) {
+	t.Parallel()
 	i := demo(t)
 	w := voters(t, i, referendum)
 	h := record(t)
@@ -100,6 +101,7 @@ func TestKillNine(t *testing.T) {
 // The negative control: a store that forgets what it acknowledged, as one without fsync does in a power
 // cut, must make the checker fail. The data directory is put back to what it was a moment before.
 func TestAForgetfulStoreIsCaught(t *testing.T) {
+	t.Parallel()
 	i := demo(t)
 	w := voters(t, i, referendum)
 	h := record(t)

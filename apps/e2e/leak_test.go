@@ -71,6 +71,7 @@ func (s *secrets) in(content []byte) (found []string) {
 // A whole rehearsal, with everything that goes wrong in one: no identity number, no phone number, no
 // one-time text, no code and no access token is in any log line, metric or file afterwards.
 func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
 	i := demo(t)
 	s := &secrets{exact: map[string]string{}}
 	for n, poll := range []string{referendum, lunch} {
@@ -169,6 +170,7 @@ func (s *secrets) mistakes(t *testing.T, w *voter.World, p voter.Person) {
 
 // The oracle must be able to see: every form of a planted secret is found.
 func TestTheLeakOracleSees(t *testing.T) {
+	t.Parallel()
 	s := &secrets{exact: map[string]string{}, codes: []string{"493027"}}
 	p := voter.NewPerson(999, 1)
 	s.person(p)

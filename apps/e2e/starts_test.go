@@ -14,6 +14,7 @@ import (
 
 // Starts that cannot work end at once, with a documented exit code and a sentence that says what to do.
 func TestBadStarts(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
