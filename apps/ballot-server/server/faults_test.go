@@ -153,6 +153,9 @@ func TestFullQueueAnswersAtOnce(t *testing.T) {
 	}
 	close(hold)
 	waiting.Wait()
+	for len(b.committer.queue) > 0 {
+		time.Sleep(time.Millisecond)
+	}
 	b.expectAll(b.cast(many[:4]...), "") // they were recorded, though nobody waited any more
 	b.expectAll(b.cast(many[4:8]...), "")
 }
