@@ -80,7 +80,7 @@ vet: pages ## go vet over the workspace
 	go vet work
 
 lint: pages $(LINTER) ## golangci-lint with the linters of .golangci.yml
-	$(LINTER) run --timeout 15m $(ALL)
+	$(LINTER) run --allow-parallel-runners --timeout 15m $(ALL)
 
 fences: pages ## module boundaries, one version of everything, one name for each service
 	cd tools/fences && export GOWORK=off && go vet . && go test . && go run . ../..

@@ -144,6 +144,7 @@ func (g *given) String() string { return g.text }
 func (g *given) IsBoolFlag() bool {
 	return g.field.value.IsValid() && g.field.value.Kind() == reflect.Bool
 }
+
 func (g *given) Set(text string) error {
 	if _, err := g.field.parse(text); err != nil {
 		return err

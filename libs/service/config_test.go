@@ -85,7 +85,7 @@ func TestConfigWrongIsFatalAndSaysWhere(t *testing.T) {
 		env  []string
 		want string
 	}{
-		"unknown key":            {file: "adress: x", want: `unknown key "adress"`},
+		"unknown key":            {file: "lisen: x", want: `unknown key "lisen"`},
 		"unknown key in section": {file: "log: {lvel: info}", want: `unknown key "log.lvel"`},
 		"two unknown keys":       {file: "b: 1\na: 1", want: `unknown key "a"`},
 		"key twice":              {file: "limit: 1\nlimit: 2", want: "already defined at line 1"},
@@ -94,7 +94,7 @@ func TestConfigWrongIsFatalAndSaysWhere(t *testing.T) {
 		"text as number":         {file: "address: 8080", want: "address"},
 		"bad duration":           {file: "wait: soon", want: "'wait'"},
 		"not YAML":               {file: "{", want: "config.yaml"},
-		"unknown variable":       {env: []string{"POPVOTE_ADRESS=x"}, want: `unknown variable "POPVOTE_ADRESS"`},
+		"unknown variable":       {env: []string{"POPVOTE_LISEN=x"}, want: `unknown variable "POPVOTE_LISEN"`},
 		"bad variable":           {env: []string{"POPVOTE_LIMIT=many"}, want: `POPVOTE_LIMIT: "many" is not a whole number`},
 		"not valid together":     {env: []string{"POPVOTE_LIMIT=-1"}, want: "limit is negative"},
 	} {

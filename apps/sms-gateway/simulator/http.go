@@ -274,8 +274,9 @@ func (s *Simulator) stream(w http.ResponseWriter, r *http.Request, to sms.Number
 	w.Header().Set("Content-Type", "text/event-stream")
 	controller := http.NewResponseController(w)
 	write := func(format string, args ...any) bool {
+		deadline := time.Now().Add(writeTime) //nolint:forbidigo // the network's deadlines are on the wall clock
 		// Recorders in tests have no deadlines; a server's connection does.
-		if err := controller.SetWriteDeadline(time.Now().Add(writeTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := controller.SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return false
 		}
 		if _, err := fmt.Fprintf(w, format, args...); err != nil {
