@@ -123,3 +123,12 @@ func TestEveryAnswerCarriesItsGuards(t *testing.T) {
 	p.want(p.get("/api/nothing"), http.StatusNotFound, "not-found")
 	p.want(p.get("/api/login"), http.StatusMethodNotAllowed, "method-not-allowed")
 }
+
+func TestEveryAddressOutsideTheAPIIsThePages(t *testing.T) {
+	p := newPanel(t)
+	for path, status := range map[string]int{"/": 200, "/polls/p/audit": 200, "/apiary": 200, "/missing.js": 404} {
+		if answer := p.get(path); answer.StatusCode != status {
+			t.Errorf("%s: %d", path, answer.StatusCode)
+		}
+	}
+}

@@ -74,7 +74,13 @@ func newPanel(t *testing.T, change ...func(*server.Config)) *panel {
 	var err error
 	p.server, err = server.New(config, server.Deps{
 		Admin: p.box, Clock: c.Now, Log: slog.New(slog.NewTextHandler(p.log, nil)),
-		Parts: nil, Page: http.NotFoundHandler(),
+		Page: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/missing.js" {
+				http.NotFound(w, r)
+				return
+			}
+			_, _ = io.WriteString(w, "the page at "+r.URL.Path)
+		}),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -147,6 +147,8 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 			s.fail(c, errNotFound)
 			return
 		}
+		// Gin has put down 404 already; the page says for itself what is found.
+		c.Status(http.StatusOK)
 		pages.ServeHTTP(c.Writer, c.Request)
 	})
 	g.NoMethod(func(c *gin.Context) { s.private(c); s.fail(c, errMethod) })
