@@ -22,7 +22,7 @@ func Build(ctx context.Context, dir string, tags ...string) (string, error) {
 		binary = filepath.Join(dir, "popvote-"+tag)
 		args = []string{"build", "-buildvcs=false", "-tags", tag, "-o", binary}
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, ".")...) //nolint:gosec // constants
+	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -111,7 +111,7 @@ func start(t *testing.T, binary string, o Options) (*Instance, error) {
 		"--phone-listen", bare(at.Phone), "--admin-listen", bare(at.Admin), "--challenge-cost", "1",
 	}, o.Args...)
 	i := &Instance{Data: o.Data, Output: o.Log, t: t, binary: binary, ended: make(chan struct{})}
-	i.cmd = exec.Command(binary, args...) //nolint:gosec // just built
+	i.cmd = exec.Command(binary, args...)
 	i.cmd.Stderr = o.Log
 	stdout, err := i.cmd.StdoutPipe()
 	if err != nil {
@@ -179,7 +179,7 @@ func Run(t *testing.T, binary string, args ...string) (code int, stdout, stderr 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*Patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // just built
+	cmd := exec.CommandContext(ctx, binary, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

@@ -271,18 +271,18 @@ func failures(p Phase) (n int64) {
 }
 
 // measure runs one phase of load and reads the clocks around it.
-func (b *bench) measure(ctx context.Context, mode string, rate float64, count int64, server *process, make worker) Phase {
+func (b *bench) measure(ctx context.Context, mode string, rate float64, count int64, server *process, newClient worker) Phase {
 	runtime.GC() // the load's garbage is not the server's
 	profiled := b.profile(ctx, mode, rate)
 	serverBefore, loadBefore := server.cpu(), cpuOf(os.Getpid())
 	p := Phase{Mode: mode, Loop: "closed", Offered: rate}
 	var s *sample
 	if rate == 0 {
-		s = closedLoop(ctx, b.Clients, b.Phase, count, make)
+		s = closedLoop(ctx, b.Clients, b.Phase, count, newClient)
 		b.expect[mode] = s.rate()
 	} else {
 		p.Loop = "open"
-		s = openLoop(ctx, b.Clients, rate, count, make)
+		s = openLoop(ctx, b.Clients, rate, count, newClient)
 	}
 	p.PerSecond, p.Count = s.rate(), len(s.took)
 	p.P50, p.P99, p.P999 = milliseconds(s.percentile(0.5)), milliseconds(s.percentile(0.99)), milliseconds(s.percentile(0.999))

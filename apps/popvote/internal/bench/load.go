@@ -37,11 +37,11 @@ func (s *sample) percentile(q float64) time.Duration {
 
 // closedLoop keeps every client busy: the next unit starts when the last one ends. It stops after the
 // time, or when limit units were begun.
-func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int64, make worker) *sample {
+func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int64, newClient worker) *sample {
 	ctx, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	var next atomic.Int64
-	return run(clients, make, func(_ int, do work, note func(string, time.Duration)) {
+	return run(clients, newClient, func(_ int, do work, note func(string, time.Duration)) {
 		for ctx.Err() == nil {
 			n := next.Add(1) - 1
 			if n >= limit {
@@ -55,9 +55,9 @@ func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int
 
 // openLoop begins units at fixed times, whether or not earlier ones have ended: client i takes every
 // clients-th arrival. Latency counts from when a unit was due, so a stall is seen by all it delayed.
-func openLoop(ctx context.Context, clients int, rate float64, total int64, make worker) *sample {
+func openLoop(ctx context.Context, clients int, rate float64, total int64, newClient worker) *sample {
 	start := time.Now().Add(50 * time.Millisecond)
-	return run(clients, make, func(i int, do work, note func(string, time.Duration)) {
+	return run(clients, newClient, func(i int, do work, note func(string, time.Duration)) {
 		for n := int64(i); n < total && ctx.Err() == nil; n += int64(clients) {
 			due := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
 			time.Sleep(time.Until(due))
@@ -66,14 +66,14 @@ func openLoop(ctx context.Context, clients int, rate float64, total int64, make 
 	})
 }
 
-func run(clients int, make worker, loop func(i int, do work, note func(string, time.Duration))) *sample {
+func run(clients int, newClient worker, loop func(i int, do work, note func(string, time.Duration))) *sample {
 	out := &sample{outcomes: map[string]int64{}}
 	var mu sync.Mutex // guards out while the clients end
 	var all sync.WaitGroup
 	begin := time.Now()
 	for i := range clients {
 		all.Go(func() {
-			do, closing := make()
+			do, closing := newClient()
 			defer closing()
 			var took []time.Duration
 			outcomes := map[string]int64{}

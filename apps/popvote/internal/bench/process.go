@@ -30,7 +30,7 @@ func spawn(ctx context.Context, ready any, args ...string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't find this program: %w", err)
 	}
-	p := &process{cmd: exec.Command(self, args...), ended: make(chan error, 1)} //nolint:gosec // ourselves
+	p := &process{cmd: exec.Command(self, args...), ended: make(chan error, 1)}
 	p.cmd.Stderr = &p.stderr
 	// Ctrl-C goes to the benchmark, which then stops its processes in order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -100,9 +100,10 @@ func TestWhatIsAskedArrives(t *testing.T) {
 func TestErrorsKeepTheirTypes(t *testing.T) {
 	a := &admin{}
 	c := serve(t, a)
-	a.fails = &ballotapi.Refused{Poll: "lunch", State: poll.Closed, Reason: "it is over"}
+	refused := ballotapi.Refused{Poll: "lunch", State: poll.Closed, Reason: "it is over"}
+	a.fails = &refused
 	err := c.Apply(t.Context(), poll.Definition{}, ballotapi.Change{})
-	if r, ok := errors.AsType[*ballotapi.Refused](err); !ok || *r != *a.fails.(*ballotapi.Refused) {
+	if r, ok := errors.AsType[*ballotapi.Refused](err); !ok || *r != refused {
 		t.Errorf("%#v", err)
 	}
 	a.fails = problem.New(problem.PollNotFound).Because("for a reason").After(time.Second)
