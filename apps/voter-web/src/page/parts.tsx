@@ -208,7 +208,11 @@ export function QR({ text, label }: { text: string; label: string }) {
 }
 
 /** A moment in the voter's own time zone, which is said. */
-export const moment = (when: string, w: Words): string =>
-  new Intl.DateTimeFormat(w.lang, {
-    year: 'numeric', month: 'long', day: 'numeric', hour: 'numeric', minute: '2-digit', timeZoneName: 'short',
-  }).format(new Date(when))
+export function moment(when: string, w: Words): string {
+  const date = new Date(when)
+  const day = { year: 'numeric', month: 'long', day: 'numeric', hour: 'numeric', minute: '2-digit' } as const
+  const zone = new Intl.DateTimeFormat(w.locale, { timeZoneName: 'long' })
+    .formatToParts(date)
+    .find((p) => p.type === 'timeZoneName')?.value
+  return w.moment(new Intl.DateTimeFormat(w.locale, day).format(date), zone ?? '')
+}

@@ -76,7 +76,10 @@ export function begin(manifest: Manifest): Journey {
   const order: Record<string, string[]> = {}
   for (const q of manifest.questions) {
     const ids = q.options.map((o) => o.id)
-    order[q.id] = q.order === 'random' ? shuffled(ids) : ids
+    // Chance places the choices; abstain and blank stay where the organiser put them, because what
+    // they say ("none of the above") may depend on it.
+    const drawn = shuffled(q.options.filter((o) => o.kind === 'choice').map((o) => o.id))
+    order[q.id] = q.order === 'random' ? q.options.map((o) => (o.kind === 'choice' ? drawn.pop()! : o.id)) : ids
   }
   return { manifest, order, answers: {} }
 }

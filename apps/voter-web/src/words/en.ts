@@ -9,6 +9,7 @@ const s = (n: number, word: string) => `${n} ${word}${n === 1 ? '' : 's'}`
 
 export const en: Words = {
   lang: 'en',
+  locale: 'en-GB',
   skip: 'Skip to the main content',
   languages: 'Language',
   back: 'Back',
@@ -33,6 +34,7 @@ export const en: Words = {
     return rest ? `${s(m, 'minute')} ${s(rest, 'second')}` : s(m, 'minute')
   },
   left: (span) => `${span} left`,
+  moment: (when, zone) => `${when} (${zone})`,
 
   polls: {
     title: 'Which poll do you want to vote in?',
@@ -141,7 +143,7 @@ export const en: Words = {
     skip: 'You may leave this question unanswered.',
     alone: 'Abstaining or a blank vote stands alone, without other choices.',
     fixed: 'The options are in an order set by the organiser, the same for everybody.',
-    random: 'The order of the options was drawn at random for you.',
+    random: 'The order of the choices was drawn at random for you.',
     clear: 'Clear my choice',
     faults: {
       'too-few': (min) => (min === 1 ? 'Choose an option' : `Choose at least ${min} options`),

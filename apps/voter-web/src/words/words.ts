@@ -9,6 +9,8 @@ export type Said = readonly [what: string, now: string]
 
 export interface Words {
   lang: Lang
+  /** Whose dates and numbers. */
+  locale: string
   skip: string
   languages: string
   back: string
@@ -26,6 +28,7 @@ export interface Words {
   /** A span of time in words. */
   span: (seconds: number) => string
   left: (span: string) => string
+  moment: (when: string, zone: string) => string
 
   polls: {
     title: string

@@ -5,6 +5,7 @@ const startAgain = '请从输入身份证号码重新开始。'
 
 export const zhHans: Words = {
   lang: 'zh-Hans',
+  locale: 'zh-Hans',
   skip: '跳到正文',
   languages: '语言',
   back: '返回',
@@ -28,6 +29,7 @@ export const zhHans: Words = {
     return rest ? `${m} 分 ${rest} 秒` : `${m} 分钟`
   },
   left: (span) => `还剩 ${span}`,
+  moment: (when, zone) => `${when}（${zone}）`,
 
   polls: {
     title: '您要参加哪一项投票？',
@@ -134,7 +136,7 @@ export const zhHans: Words = {
     skip: '这道题可以不回答。',
     alone: '选择弃权或空白票，就不能同时选择其他选项。',
     fixed: '选项的顺序由主办方确定，所有人相同。',
-    random: '选项的顺序是随机为您排列的。',
+    random: '各个选择的顺序是随机为您排列的。',
     clear: '清除选择',
     faults: {
       'too-few': (min) => (min === 1 ? '请选择一项' : `请至少选择 ${min} 项`),

@@ -5,6 +5,7 @@ const startAgain = '請重新開始，再次輸入身份證號碼。'
 
 export const zhHantHK: Words = {
   lang: 'zh-Hant-HK',
+  locale: 'zh-Hant-HK',
   skip: '跳到主要內容',
   languages: '語言',
   back: '返回',
@@ -28,6 +29,7 @@ export const zhHantHK: Words = {
     return rest ? `${m} 分 ${rest} 秒` : `${m} 分鐘`
   },
   left: (span) => `尚餘 ${span}`,
+  moment: (when, zone) => `${when}（${zone}）`,
 
   polls: {
     title: '你想參與哪一項投票？',
@@ -134,7 +136,7 @@ export const zhHantHK: Words = {
     skip: '這一題可以不作答。',
     alone: '選擇棄權或白票，便不可同時選其他選項。',
     fixed: '選項次序由主辦機構訂定，人人相同。',
-    random: '選項次序以抽籤方式為你隨機排列。',
+    random: '各選擇的次序以抽籤方式為你隨機排列。',
     clear: '清除選擇',
     faults: {
       'too-few': (min) => (min === 1 ? '請選一項' : `請最少選 ${min} 項`),

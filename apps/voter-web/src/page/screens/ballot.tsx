@@ -47,11 +47,11 @@ export function Ballot({ w, j, set, go, n }: Screen & { n: number }) {
         <fieldset class={wrong ? 'wrong' : ''} aria-describedby="rule">
           <legend>
             {w.ballot.rule(q.min, q.max)}
-            {q.min === 0 && ` ${w.ballot.skip}`}
+            {q.min === 0 && <> {w.ballot.skip}</>}
           </legend>
           <p class="hint" id="rule">
-            {q.order === 'random' ? w.ballot.random : w.ballot.fixed}
-            {!single && alone.length > 0 && ` ${w.ballot.alone}`}
+            <span>{q.order === 'random' ? w.ballot.random : w.ballot.fixed}</span>
+            {!single && alone.length > 0 && <span>{w.ballot.alone}</span>}
           </p>
           {says && <p class="fault">{says}</p>}
           {options.map((o) => (

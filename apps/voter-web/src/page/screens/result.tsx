@@ -13,8 +13,8 @@ export function Result({ w, j }: Screen) {
   useEffect(() => {
     void fetchResult(m).then((a) => (a.value ? setResult(a.value) : setTrouble(a.trouble)))
   }, [])
-  const number = new Intl.NumberFormat(w.lang)
-  const percent = new Intl.NumberFormat(w.lang, { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 })
+  const number = new Intl.NumberFormat(w.locale)
+  const percent = new Intl.NumberFormat(w.locale, { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 })
   return (
     <>
       <Heading w={w} poll={m.title}>{w.result.title}</Heading>

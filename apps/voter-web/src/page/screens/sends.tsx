@@ -83,13 +83,13 @@ export function Sends({ w, j, set, go }: Screen) {
               </div>
             </div>
           )}
-          <h2>{w.sends.byHand}</h2>
-          {byHand}
           {!heard && <p class="clock">{w.left(w.span(left))}</p>}
           <p role="status" class={heard ? 'box good' : connected ? 'box busy' : 'box busy warn'}>
             {heard ? w.sends.heard : connected ? w.sends.waiting : w.sends.reconnecting}
           </p>
           <Live class="unseen">{!heard && mark && w.left(w.span(mark))}</Live>
+          <h2>{w.sends.byHand}</h2>
+          {byHand}
           <details>
             <summary>{w.sends.helpTitle}</summary>
             <ul>{w.sends.help(session.phoneEnd).map((h) => <li key={h}>{h}</li>)}</ul>
