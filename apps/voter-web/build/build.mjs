@@ -4,7 +4,7 @@
 //   POPVOTE_OUT=dir                   where to (default: ../api-server/page/dist)
 
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
@@ -12,7 +12,7 @@ import { brotliCompress, constants, gzip } from 'node:zlib'
 import { build, createServer } from 'vite'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const out = join(root, process.env.POPVOTE_OUT ?? '../api-server/page/dist')
+const out = resolve(root, process.env.POPVOTE_OUT ?? '../api-server/page/dist')
 const api = process.env.POPVOTE_API ?? ''
 const langs = ['zh-Hant-HK', 'zh-Hans', 'en']
 

@@ -2,11 +2,11 @@
 // does not pass.
 
 import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const dist = join(root, process.env.POPVOTE_OUT ?? '../api-server/page/dist')
+const dist = resolve(root, process.env.POPVOTE_OUT ?? '../api-server/page/dist')
 
 /** Bytes, gzipped. The first view is measured with gzip, though most browsers take the smaller Brotli. */
 const budget = { firstView: 60_000, script: 30_000, worker: 2_000, css: 4_000 }

@@ -29,11 +29,12 @@ export function App({ w }: { w: Words }) {
   const [polls, setPolls] = useState<PollList['polls']>()
   const [journey, setJourney] = useState<Journey>()
   const [step, setStep] = useState<Step>({ name: 'about' })
-  const [trouble, setTrouble] = useState<Trouble>()
+  const [trouble, setTrouble] = useState<Trouble & { since: number }>()
   const [refused, refuse] = useState<string>()
   // What happens between two drawings of the page must see the newest journey, not the drawn one.
   const latest = useRef<Journey | undefined>(undefined)
 
+  const fail = (t: Trouble) => setTrouble({ ...t, since: Date.now() })
   const set = (j: Journey) => {
     latest.current = j
     save(j)
@@ -66,17 +67,17 @@ export function App({ w }: { w: Words }) {
       const now = latest.current
       if (now) set(renew(now, value))
       else start(begin(value))
-    } else if (!kept || trouble.code === 'not-genuine') setTrouble(trouble)
+    } else if (!kept || trouble.code === 'not-genuine') fail(trouble)
   }
 
   const begin_ = async () => {
     setTrouble(undefined)
     // Without WebCrypto (plain http, or a very old browser) no ballot can be sealed: said at once.
-    if (!('subtle' in crypto)) return setTrouble({ code: 'browser-too-old', effect: 'not_applied' })
+    if (!('subtle' in crypto)) return fail({ code: 'browser-too-old', effect: 'not_applied' })
     const asked = new URLSearchParams(location.search).get('poll')
     if (asked) return open(asked)
     const { value, trouble } = await listPolls()
-    if (trouble) return setTrouble(trouble)
+    if (trouble) return fail(trouble)
     const [only, ...others] = value.polls
     if (only && !others.length) return open(only.id)
     setPolls(value.polls)
@@ -111,7 +112,7 @@ export function App({ w }: { w: Words }) {
       {trouble ? (
         <>
           <Heading w={w}>{w.somethingWrong}</Heading>
-          <TroubleBox w={w} trouble={trouble} since={Date.now()} counted={w.counted.notCast}>
+          <TroubleBox w={w} trouble={trouble} since={trouble.since} counted={w.counted.notCast} bare>
             <p><button type="button" onClick={() => void begin_()}>{w.tryAgain}</button></p>
           </TroubleBox>
         </>

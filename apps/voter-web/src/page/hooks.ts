@@ -18,11 +18,12 @@ export function useReturn(back: () => void): void {
     const seen = () => document.visibilityState === 'visible' && back()
     document.addEventListener('visibilitychange', seen)
     addEventListener('online', back)
-    addEventListener('pageshow', back)
+    const restored = (e: PageTransitionEvent) => e.persisted && back()
+    addEventListener('pageshow', restored)
     return () => {
       document.removeEventListener('visibilitychange', seen)
       removeEventListener('online', back)
-      removeEventListener('pageshow', back)
+      removeEventListener('pageshow', restored)
     }
   }, [])
 }

@@ -106,15 +106,15 @@ export function ErrorSummary({ w, id, children }: { w: Words; id: string; childr
 }
 
 /** A trouble in plain words: what happened, whether the vote counted, what to do now. */
-export function TroubleBox(props: { w: Words; trouble: Trouble; counted: string; since?: number; children?: ComponentChildren }) {
+export function TroubleBox(props: { w: Words; trouble: Trouble; counted: string; since?: number; bare?: boolean; children?: ComponentChildren }) {
   const { w, trouble } = props
   const ref = useRef<HTMLDivElement>(null)
   useEffect(() => ref.current?.focus(), [trouble])
   const [what, now] = said(w, trouble)
   return (
     <div class="box danger" role="alert" tabIndex={-1} ref={ref}>
-      <h2>{w.somethingWrong}</h2>
-      <p>{what} <strong>{props.counted}</strong></p>
+      {!props.bare && <h2>{w.somethingWrong}</h2>}
+      <p>{what}<strong>{w.gap}{props.counted}</strong></p>
       <p>{now}</p>
       {!!trouble.retryAfter && props.since && (
         <Countdown to={props.since + trouble.retryAfter * 1000}>{(s) => s > 0 && <p>{w.retryIn(w.span(s))}</p>}</Countdown>

@@ -35,6 +35,7 @@ export const en: Words = {
   },
   left: (span) => `${span} left`,
   moment: (when, zone) => `${when} (${zone})`,
+  gap: ' ',
 
   polls: {
     title: 'Which poll do you want to vote in?',
@@ -49,6 +50,7 @@ export const en: Words = {
     notYet: 'Voting has not opened yet.',
     paused: 'Voting is paused just now. You can come back to this page later.',
     closed: (when) => `Voting closed on ${when}.`,
+    over: 'Voting has closed.',
     counted: 'The ballots have been counted. The result will be published here.',
     published: 'The result has been published.',
     seeResult: 'See the result',
@@ -221,6 +223,7 @@ export const en: Words = {
   retryIn: (span) => `You can try again in ${span}.`,
   counted: {
     no: 'Your vote has not been counted.',
+    this: 'This ballot has not been counted.',
     unknown: 'We do not know yet whether your vote has been recorded. Do not vote again: this page is finding out.',
     notCast: 'You have not voted yet.',
   },

@@ -29,6 +29,8 @@ export interface Words {
   span: (seconds: number) => string
   left: (span: string) => string
   moment: (when: string, zone: string) => string
+  /** What stands between two sentences. */
+  gap: string
 
   polls: {
     title: string
@@ -43,6 +45,7 @@ export interface Words {
     notYet: string
     paused: string
     closed: (when: string) => string
+    over: string
     counted: string
     published: string
     seeResult: string
@@ -182,6 +185,6 @@ export interface Words {
   startAgain: string
   somethingWrong: string
   retryIn: (span: string) => string
-  counted: { no: string; unknown: string; notCast: string }
+  counted: { no: string; this: string; unknown: string; notCast: string }
   trouble: Record<ProblemCode | LocalCode, Said>
 }

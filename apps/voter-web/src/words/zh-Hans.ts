@@ -30,6 +30,7 @@ export const zhHans: Words = {
   },
   left: (span) => `还剩 ${span}`,
   moment: (when, zone) => `${when}（${zone}）`,
+  gap: '',
 
   polls: {
     title: '您要参加哪一项投票？',
@@ -44,6 +45,7 @@ export const zhHans: Words = {
     notYet: '投票还没有开始。',
     paused: '投票目前暂停，请稍后再来。',
     closed: (when) => `投票已于${when}截止。`,
+    over: '投票已截止。',
     counted: '选票已清点，结果将在本页公布。',
     published: '结果已公布。',
     seeResult: '查看结果',
@@ -214,6 +216,7 @@ export const zhHans: Words = {
   retryIn: (span) => `${span}后可以重试。`,
   counted: {
     no: '您的选票没有计入。',
+    this: '这一张选票没有计入。',
     unknown: '暂时不能确定您的选票是否已经记录。请不要再次投票，本页面正在查证。',
     notCast: '您还没有投票。',
   },

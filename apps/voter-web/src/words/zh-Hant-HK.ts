@@ -30,6 +30,7 @@ export const zhHantHK: Words = {
   },
   left: (span) => `尚餘 ${span}`,
   moment: (when, zone) => `${when}（${zone}）`,
+  gap: '',
 
   polls: {
     title: '你想參與哪一項投票？',
@@ -44,6 +45,7 @@ export const zhHantHK: Words = {
     notYet: '投票尚未開始。',
     paused: '投票現正暫停，請稍後再來。',
     closed: (when) => `投票已於${when}截止。`,
+    over: '投票已截止。',
     counted: '選票已點算，結果將在本頁公布。',
     published: '結果已公布。',
     seeResult: '查看結果',
@@ -214,6 +216,7 @@ export const zhHantHK: Words = {
   retryIn: (span) => `${span}後可再試。`,
   counted: {
     no: '你的選票沒有計算。',
+    this: '這一張選票沒有計算。',
     unknown: '暫時未能確定你的選票是否已記錄。請不要再次投票，本頁正在查證。',
     notCast: '你仍未投票。',
   },

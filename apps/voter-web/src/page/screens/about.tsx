@@ -56,7 +56,8 @@ function stateOf({ manifest: m }: Journey, w: Words): string {
     case 'paused':
       return about.paused
     case 'closed':
-      return about.closed(moment(m.closes_at, w))
+      // Closed before its time by the organiser: then the manifest's time says nothing.
+      return Date.parse(m.closes_at) > Date.now() ? about.over : about.closed(moment(m.closes_at, w))
     case 'counted':
       return about.counted
     case 'published':

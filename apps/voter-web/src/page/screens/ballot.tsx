@@ -47,7 +47,7 @@ export function Ballot({ w, j, set, go, n }: Screen & { n: number }) {
         <fieldset class={wrong ? 'wrong' : ''} aria-describedby="rule">
           <legend>
             {w.ballot.rule(q.min, q.max)}
-            {q.min === 0 && <> {w.ballot.skip}</>}
+            {q.min === 0 && <>{w.gap}{w.ballot.skip}</>}
           </legend>
           <p class="hint" id="rule">
             <span>{q.order === 'random' ? w.ballot.random : w.ballot.fixed}</span>

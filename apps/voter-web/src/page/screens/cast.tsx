@@ -5,6 +5,9 @@ import type { Journey } from '../../vote/journey.ts'
 import { useReturn } from '../hooks.ts'
 import { Countdown, Heading, said, type Screen } from '../parts.tsx'
 
+// Refusals after which another ballot of the same identity is in the box.
+const stands: readonly string[] = ['already-voted', 'idempotency-key-reused']
+
 /** Casting, and the truth about it at every moment. */
 export function Cast({ w, j, set, go, get }: Screen & { get: () => Journey }) {
   const [now, setNow] = useState<Casting>({ at: 'sending', maybe: !!j.pending?.maybe })
@@ -41,7 +44,8 @@ export function Cast({ w, j, set, go, get }: Screen & { get: () => Journey }) {
       {trouble && (
         <div class={now.at === 'stopped' ? 'box danger' : 'box'} role="alert">
           <p>
-            {said(w, trouble)[0]} {!now.maybe && <strong>{w.counted.no}</strong>}
+            {said(w, trouble)[0]}
+            {!now.maybe && <strong>{w.gap}{stands.includes(trouble.code) ? w.counted.this : w.counted.no}</strong>}
           </p>
           {now.at === 'stopped' && !now.verify && <p>{said(w, trouble)[1]}</p>}
         </div>
@@ -55,7 +59,10 @@ export function Cast({ w, j, set, go, get }: Screen & { get: () => Journey }) {
         </>
       )}
       {now.at === 'stopped' && now.verify && (
-        <button class="main" type="button" onClick={() => go({ name: 'identity' })}>{w.cast.prove}</button>
+        <>
+          <p>{w.phone.resume}</p>
+          <button class="main" type="button" onClick={() => go({ name: 'identity' })}>{w.cast.prove}</button>
+        </>
       )}
       {now.at === 'stopped' && !now.verify && (
         <button type="button" onClick={() => go({ name: trouble?.code.startsWith('ballot-') ? 'review' : 'about' }, true)}>

@@ -20,7 +20,7 @@ export function Identity({ w, j, set, go, refused }: Screen & { refused: string 
     <>
       {wrong && <ErrorSummary w={w} id="number">{wrong}</ErrorSummary>}
       <Heading w={w} poll={j.manifest.title} step={1} wrong={!!wrong}>{w.identity.title}</Heading>
-      {j.pending && <p class="box">{j.pending.maybe && <strong>{w.counted.unknown} </strong>}{w.phone.resume}</p>}
+      {j.pending && <p class="box">{j.pending.maybe && <strong>{w.counted.unknown}{w.gap}</strong>}{w.phone.resume}</p>}
       <Form onSubmit={next}>
         <Field
           id="number"

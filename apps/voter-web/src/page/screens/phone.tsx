@@ -41,10 +41,10 @@ export function Phone({ w, j, set, go, refuse }: Screen & { refuse: (message: st
     }
     const { code } = answer.trouble
     if (code === 'identity-invalid') {
-      refuse(w.trouble[code].join(' '))
+      refuse(w.trouble[code].join(w.gap))
       return go({ name: 'identity' })
     }
-    if (code === 'phone-invalid' || code === 'phone-not-mobile') return setWrong(w.trouble[code].join(' '))
+    if (code === 'phone-invalid' || code === 'phone-not-mobile') return setWrong(w.trouble[code].join(w.gap))
     setTrouble({ ...answer.trouble, since: Date.now() })
   }
 

@@ -25,7 +25,7 @@ export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
     <>
       <Heading w={w} poll={m.title}>{genuine ? w.receipt.title : w.receipt.wrongTitle}</Heading>
       {!genuine && <p class="box danger" role="alert">{w.receipt.wrong}</p>}
-      <section class="ticket" aria-labelledby="code-name">
+      <section class={genuine ? 'ticket' : 'ticket doubtful'} aria-labelledby="code-name">
         <div>
           <h2 id="code-name">{w.receipt.code}</h2>
           <p class="code">{receipt.code.split(' ').map((group) => <span key={group}>{group} </span>)}</p>
@@ -33,7 +33,7 @@ export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
         </div>
         <QR text={`PopVote ${m.id} ${receipt.code}`} label={w.receipt.qr} />
       </section>
-      <p>{m.reveal_tally_key ? w.receipt.revealed : w.receipt.keep}</p>
+      {genuine && <p>{m.reveal_tally_key ? w.receipt.revealed : w.receipt.keep}</p>}
       <div class="row">
         <button type="button" onClick={save}>{w.receipt.save}</button>
         <button type="button" onClick={() => print()}>{w.receipt.print}</button>

@@ -34,7 +34,7 @@ export function Receives({ w, j, set, go }: Screen) {
   const refused = (t: Trouble) => {
     if (t.code === 'token-expired') return setEnded(true)
     if (t.verification) learn(t.verification)
-    if (ofTheCode.includes(t.code)) setWrong(said(w, t).join(' '))
+    if (ofTheCode.includes(t.code)) setWrong(said(w, t).join(w.gap))
     else setTrouble({ ...t, since: Date.now() })
   }
 

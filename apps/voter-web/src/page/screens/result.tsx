@@ -18,7 +18,7 @@ export function Result({ w, j }: Screen) {
   return (
     <>
       <Heading w={w} poll={m.title}>{w.result.title}</Heading>
-      {trouble && <TroubleBox w={w} trouble={trouble} counted="" />}
+      {trouble && <TroubleBox w={w} trouble={trouble} counted="" bare />}
       {!result && !trouble && <Live>{w.loading}</Live>}
       {result && (
         <>
