@@ -295,10 +295,14 @@ func TestTampering(t *testing.T) {
 		after  func(files map[string][]byte, r *record)
 		caught string
 	}{
-		{name: "dropped ballot", before: func(r *record) { r.sealed = r.sealed[1:] },
-			caught: "root:failed numbers:failed"},
-		{name: "dropped ballot, checkpoint made anew", before: func(r *record) { r.sealed = r.sealed[1:]; r.log() },
-			caught: "result-log:failed numbers:failed"},
+		{
+			name: "dropped ballot", before: func(r *record) { r.sealed = r.sealed[1:] },
+			caught: "root:failed numbers:failed",
+		},
+		{
+			name: "dropped ballot, checkpoint made anew", before: func(r *record) { r.sealed = r.sealed[1:]; r.log() },
+			caught: "result-log:failed numbers:failed",
+		},
 		{name: "added ballot", before: func(r *record) {
 			s, err := ballot.Seal(&r.manifest, ballot.Answers{{"atd"}, {}})
 			if err != nil {
@@ -323,10 +327,14 @@ func TestTampering(t *testing.T) {
 			}
 			r.sealed[3] = s
 		}, caught: "root:failed"},
-		{name: "ballot twice", before: func(r *record) { r.sealed[3] = r.sealed[4]; r.log(); r.result.Log.Root = r.root[:] },
-			caught: "unique:failed"},
-		{name: "reordered log", before: func(r *record) { r.sealed[0], r.sealed[1] = r.sealed[1], r.sealed[0] },
-			caught: "root:failed"},
+		{
+			name: "ballot twice", before: func(r *record) { r.sealed[3] = r.sealed[4]; r.log(); r.result.Log.Root = r.root[:] },
+			caught: "unique:failed",
+		},
+		{
+			name: "reordered log", before: func(r *record) { r.sealed[0], r.sealed[1] = r.sealed[1], r.sealed[0] },
+			caught: "root:failed",
+		},
 		{name: "changed leaf", after: func(f map[string][]byte, _ *record) {
 			at := len(`{"leaf":"`)
 			if f["ballots.ndjson"][at] != 'A' {
@@ -335,14 +343,22 @@ func TestTampering(t *testing.T) {
 				f["ballots.ndjson"][at] = 'B'
 			}
 		}, caught: "leaves:failed root:failed"},
-		{name: "changed result", before: func(r *record) { r.result.Questions[0].Options[0].Votes++ },
-			caught: "recount:failed"},
-		{name: "changed unanswered", before: func(r *record) { r.result.Questions[1].Unanswered-- },
-			caught: "recount:failed"},
-		{name: "changed number of ballots", before: func(r *record) { r.result.Ballots++ },
-			caught: "numbers:failed"},
-		{name: "ballots called invalid", before: func(r *record) { r.result.Invalid++ },
-			caught: "numbers:failed"},
+		{
+			name: "changed result", before: func(r *record) { r.result.Questions[0].Options[0].Votes++ },
+			caught: "recount:failed",
+		},
+		{
+			name: "changed unanswered", before: func(r *record) { r.result.Questions[1].Unanswered-- },
+			caught: "recount:failed",
+		},
+		{
+			name: "changed number of ballots", before: func(r *record) { r.result.Ballots++ },
+			caught: "numbers:failed",
+		},
+		{
+			name: "ballots called invalid", before: func(r *record) { r.result.Invalid++ },
+			caught: "numbers:failed",
+		},
 		{name: "result's readable half changed", after: func(f map[string][]byte, _ *record) {
 			f["result.json"] = bytes.Replace(f["result.json"], []byte(`"invalid":1`), []byte(`"invalid":0`), 1)
 		}, caught: "result-signature:failed result-inputs:not_possible result-log:not_possible recount:not_possible numbers:not_possible"},
@@ -352,10 +368,14 @@ func TestTampering(t *testing.T) {
 		{name: "opened ballot that is none", before: func(r *record) {
 			r.opened[0] = []byte(`{"v":1,"poll":"hk-2014-06","answers":[["abstain","atd"],[]]}`)
 		}, caught: "opened:failed recount:not_possible numbers:not_possible"},
-		{name: "opened ballot missing", before: func(r *record) { r.opened = r.opened[1:] },
-			caught: "recount:failed numbers:failed"},
-		{name: "opened ballots in the order they were cast", before: func(r *record) { slices.Reverse(r.opened) },
-			caught: "opened:failed recount:not_possible numbers:not_possible"},
+		{
+			name: "opened ballot missing", before: func(r *record) { r.opened = r.opened[1:] },
+			caught: "recount:failed numbers:failed",
+		},
+		{
+			name: "opened ballots in the order they were cast", before: func(r *record) { slices.Reverse(r.opened) },
+			caught: "opened:failed recount:not_possible numbers:not_possible",
+		},
 		{name: "more opened ballots than sealed ones", before: func(r *record) {
 			last := r.opened[len(r.opened)-1]
 			r.opened = append(r.opened, last, last)
@@ -365,8 +385,10 @@ func TestTampering(t *testing.T) {
 			r.manifest.SigningKey = r.signer.Key()
 			r.count()
 		}, caught: "pinned-key:failed"},
-		{name: "foreign signature on the manifest", before: func(r *record) { r.signer = newSigner(r.tb) },
-			caught: "manifest-signature:failed *"},
+		{
+			name: "foreign signature on the manifest", before: func(r *record) { r.signer = newSigner(r.tb) },
+			caught: "manifest-signature:failed *",
+		},
 		{name: "foreign signature on the result", after: func(f map[string][]byte, r *record) {
 			r.signer = newSigner(r.tb)
 			f["result.json"] = marshal(r.tb, r.sign(r.result))
@@ -388,14 +410,22 @@ func TestTampering(t *testing.T) {
 			}
 			f["checkpoint"] = n
 		}, caught: "checkpoint-signature:failed root:not_possible result-log:not_possible"},
-		{name: "other manifest", before: func(r *record) { r.manifest.Title["en"] = "Another question altogether" },
-			caught: "result-inputs:failed"},
-		{name: "manifest whose rules do not hold", before: func(r *record) { r.manifest.Questions[0].Max = 9; r.manifest.Ballot.Size = 64; r.rehash() },
-			caught: "manifest:failed opened:not_possible recount:not_possible numbers:not_possible"},
-		{name: "result of another poll", before: func(r *record) { r.result.Poll = "lunch" },
-			caught: "result-inputs:failed"},
-		{name: "result by another tally key", before: func(r *record) { r.result.TallyKeyID = r.signer.Key().Kid },
-			caught: "result-inputs:failed"},
+		{
+			name: "other manifest", before: func(r *record) { r.manifest.Title["en"] = "Another question altogether" },
+			caught: "result-inputs:failed",
+		},
+		{
+			name: "manifest whose rules do not hold", before: func(r *record) { r.manifest.Questions[0].Max = 9; r.manifest.Ballot.Size = 64; r.rehash() },
+			caught: "manifest:failed opened:not_possible recount:not_possible numbers:not_possible",
+		},
+		{
+			name: "result of another poll", before: func(r *record) { r.result.Poll = "lunch" },
+			caught: "result-inputs:failed",
+		},
+		{
+			name: "result by another tally key", before: func(r *record) { r.result.TallyKeyID = r.signer.Key().Kid },
+			caught: "result-inputs:failed",
+		},
 		{name: "other revealed key", reveal: true, after: func(f map[string][]byte, r *record) {
 			other, _, err := trustee.NewKey()
 			if err != nil {
@@ -407,8 +437,10 @@ func TestTampering(t *testing.T) {
 			}
 			f["tally-key.json"] = key
 		}, caught: "reopened:failed"},
-		{name: "promised key kept back", reveal: true, after: func(f map[string][]byte, _ *record) { delete(f, "tally-key.json") },
-			caught: "reopened:failed"},
+		{
+			name: "promised key kept back", reveal: true, after: func(f map[string][]byte, _ *record) { delete(f, "tally-key.json") },
+			caught: "reopened:failed",
+		},
 		{name: "key revealed against the promise", after: func(f map[string][]byte, r *record) {
 			key, err := trustee.MarshalKey(r.scalar)
 			if err != nil {
@@ -424,10 +456,14 @@ func TestTampering(t *testing.T) {
 				r.tb.Fatal(err)
 			}
 		}, caught: "reopened:failed"},
-		{name: "missing file", after: func(f map[string][]byte, _ *record) { delete(f, "opened.ndjson") },
-			caught: "contents:failed opened:failed recount:not_possible numbers:not_possible"},
-		{name: "unknown file", after: func(f map[string][]byte, _ *record) { f["run-me.exe"] = nil },
-			caught: "contents:failed"},
+		{
+			name: "missing file", after: func(f map[string][]byte, _ *record) { delete(f, "opened.ndjson") },
+			caught: "contents:failed opened:failed recount:not_possible numbers:not_possible",
+		},
+		{
+			name: "unknown file", after: func(f map[string][]byte, _ *record) { f["run-me.exe"] = nil },
+			caught: "contents:failed",
+		},
 		{name: "cut short", after: func(f map[string][]byte, _ *record) {
 			f["ballots.ndjson"] = f["ballots.ndjson"][:len(f["ballots.ndjson"])-20]
 		}, caught: "leaves:failed unique:not_possible root:not_possible opened:not_possible recount:not_possible numbers:not_possible"},

@@ -119,6 +119,7 @@ func (r *Report) set(id CheckID, status Status, format string, args ...any) {
 
 func (r *Report) ok(id CheckID, format string, args ...any)     { r.set(id, OK, format, args...) }
 func (r *Report) failed(id CheckID, format string, args ...any) { r.set(id, Failed, format, args...) }
+
 func (r *Report) notPossible(id CheckID, format string, args ...any) {
 	r.set(id, NotPossible, format, args...)
 }

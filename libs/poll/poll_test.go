@@ -2,6 +2,7 @@ package poll_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -203,7 +204,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		fe, ok := err.(*poll.FileError)
+		fe, ok := errors.AsType[*poll.FileError](err)
 		if !ok || len(fe.Faults) == 0 || fe.Line < 1 || fe.Column < 1 {
 			t.Fatalf("no place: %#v", err)
 		}

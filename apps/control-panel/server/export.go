@@ -58,8 +58,10 @@ func (s *Server) auditCSV(c *gin.Context) {
 	}
 	rows := [][]string{{"seq", "at", "actor", "action", "reason", "detail", "prev", "hash"}}
 	for _, e := range entries {
-		rows = append(rows, []string{strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339), e.Actor, e.Action,
-			e.Reason, e.Detail, hex.EncodeToString(e.Prev), hex.EncodeToString(e.Hash)})
+		rows = append(rows, []string{
+			strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339), e.Actor, e.Action,
+			e.Reason, e.Detail, hex.EncodeToString(e.Prev), hex.EncodeToString(e.Hash),
+		})
 	}
 	s.sendCSV(c, id+"-audit.csv", rows)
 }

@@ -281,7 +281,7 @@ func (o *sender) send(b []byte) {
 	}
 	// A page that stopped reading must not hold this goroutine for ever. Sockets go by the real clock.
 	control := http.NewResponseController(o.w)
-	_ = control.SetWriteDeadline(time.Now().Add(30 * time.Second))
+	_ = control.SetWriteDeadline(time.Now().Add(30 * time.Second)) //nolint:forbidigo // deadlines are the network's, whatever the injected clock says
 	if _, o.err = o.w.Write(b); o.err == nil {
 		o.err = control.Flush()
 	}
