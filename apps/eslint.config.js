@@ -22,6 +22,17 @@ export default ts.config(
   },
   {
     files: ['**/*.{js,mjs}'],
-    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', fetch: 'readonly', setTimeout: 'readonly', clearTimeout: 'readonly', document: 'readonly', getComputedStyle: 'readonly', location: 'readonly', sessionStorage: 'readonly', localStorage: 'readonly', window: 'readonly', Buffer: 'readonly', AbortController: 'readonly', AbortSignal: 'readonly' } },
+    // Scripts of Node whose functions are partly sent into a page.
+    languageOptions: {
+      globals: Object.fromEntries(
+        [
+          'process', 'console', 'URL', 'fetch', 'setTimeout', 'clearTimeout',
+          'document', 'getComputedStyle', 'location', 'sessionStorage', 'localStorage', 'window',
+          'Buffer', 'AbortController', 'AbortSignal', 'history', 'innerWidth', 'performance',
+        ].map((name) => [name, 'readonly']),
+      ),
+    },
+    // What is taken out of an object so that the rest is left is not used, and is not meant to be.
+    rules: { 'no-unused-vars': ['error', { ignoreRestSiblings: true, varsIgnorePattern: '^_' }] },
   },
 )
