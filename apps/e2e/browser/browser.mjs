@@ -26,10 +26,10 @@ export const launch = () =>
   })
 
 /**
- * Opens a page of its own context, watched from its first request on. `page.watched()` fails on
- * anything that went wrong so far; close() calls it.
+ * Opens a page of its own context, watched from its first request on; it may ask the given origin (or
+ * list of them) and no other. `page.watched()` fails on anything that went wrong so far; done() closes.
  */
-export async function open(browser, origin, options = {}) {
+export async function open(browser, origins, options = {}) {
   const context = await browser.newContext({ timezoneId: 'Asia/Hong_Kong', permissions: ['clipboard-read', 'clipboard-write'], ...options })
   const page = await context.newPage()
   page.setDefaultTimeout(15_000)
@@ -37,7 +37,7 @@ export async function open(browser, origin, options = {}) {
   const expected = []
   page.on('request', (r) => {
     const url = new URL(r.url())
-    if (url.origin !== origin && !['data:', 'blob:'].includes(url.protocol)) wrong.push(`a request to ${url.origin}`)
+    if (![origins].flat().includes(url.origin) && !['data:', 'blob:'].includes(url.protocol)) wrong.push(`a request to ${url.origin}`)
     // Tokens and numbers travel in headers and bodies, never in an address.
     if (/vault:|[A-Z]\d{6}/.test(decodeURIComponent(r.url()))) wrong.push(`a secret in an address: ${r.url()}`)
   })
@@ -50,7 +50,7 @@ export async function open(browser, origin, options = {}) {
     document.addEventListener('securitypolicyviolation', (e) => window.violations.push(`${e.violatedDirective} ${e.blockedURI}`))
   })
   // A refused request is written to the console by the browser itself; tests of refusals expect it.
-  page.expectRefusals = () => expected.push(/Failed to load resource|net::ERR_/)
+  page.expectRefusals = (pattern = /Failed to load resource|net::ERR_/) => expected.push(pattern)
   page.watched = async () => {
     const violations = await page.evaluate(() => window.violations).catch(() => [])
     assert.deepEqual([...wrong, ...violations.map((v) => `against the policy: ${v}`)], [])

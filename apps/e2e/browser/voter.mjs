@@ -58,9 +58,13 @@ export async function fill(page, poll) {
   await at(page, 'review')
 }
 
+/** Every code that a page has shown. */
+export const receipts = new Set()
+
 export const castIt = async (page) => {
   await page.click('button.main')
   await at(page, 'receipt')
+  return receiptCode(page)
 }
 
 /** Everything from the first screen to the receipt; its code. */
@@ -70,13 +74,13 @@ export async function vote(page, instance, voter, lang = 'en', poll = 'hk-2014-0
   await identify(page, voter)
   await prove(page, instance, voter, poll)
   await fill(page, poll)
-  await castIt(page)
-  return receiptCode(page)
+  return castIt(page)
 }
 
 export async function receiptCode(page) {
   const code = (await page.locator('.code').textContent()).trim()
   assert.match(code, /^([0-9A-HJKMNP-TV-Z]{4} ){3}[0-9A-HJKMNP-TV-Z]{4}$/)
+  receipts.add(code)
   return code
 }
 
