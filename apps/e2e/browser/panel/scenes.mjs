@@ -1,15 +1,15 @@
 // What the stage plays: the polls, numbers and parts of a first day with a hundred thousand voters.
 
-const hour = 3600_000;
-const iso = (t) => new Date(t).toISOString();
+const hour = 3600_000
+const iso = (t) => new Date(t).toISOString()
 
 const title = {
   'zh-Hant-HK': '「6.22民間全民投票」重溫示範',
   'zh-Hans': '“6.22民间全民投票”重温示范',
   en: 'The June 2014 civil referendum, a demonstration',
-};
-const words = (hant, hans, en) => ({ 'zh-Hant-HK': hant, 'zh-Hans': hans, en });
-const option = (id, kind, ...label) => ({ id, kind, label: words(...label) });
+}
+const words = (hant, hans, en) => ({ 'zh-Hant-HK': hant, 'zh-Hans': hans, en })
+const option = (id, kind, ...label) => ({ id, kind, label: words(...label) })
 
 export function manifest(state, now = Date.now()) {
   return {
@@ -54,37 +54,37 @@ export function manifest(state, now = Date.now()) {
     ballot: { suite: 'DHKEM(P-256, HKDF-SHA256)', size: 128, tally_key: { kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'vkDM7nljRy3BcW_M6VCa2tIgC5au_X8Hxa7rFxlQibg' } },
     signing_key: { kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'k' },
     log_key: 'log',
-  };
+  }
 }
 
 /** minutes is a day that rises at noon and in the evening; always the same one. */
 export function minutes(now, count) {
-  let seed = 7;
-  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
-  const first = Math.floor(now / 60_000) - count;
+  let seed = 7
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647
+  const first = Math.floor(now / 60_000) - count
   return Array.from({ length: count }, (_, i) => {
-    const x = i / count;
-    const shape = 60 + 190 * Math.exp(-((x - 0.12) ** 2) / 0.006) + 120 * Math.exp(-((x - 0.75) ** 2) / 0.02);
-    const all = Math.round(shape * (0.82 + 0.36 * random()));
-    const app = Math.round(all * (0.2 + 0.15 * x));
-    const station = x > 0.2 && x < 0.9 ? Math.round(6 + 5 * random()) : 0;
-    return { minute: iso((first + i) * 60_000), by_channel: { web: all - app, app, station } };
-  });
+    const x = i / count
+    const shape = 60 + 190 * Math.exp(-((x - 0.12) ** 2) / 0.006) + 120 * Math.exp(-((x - 0.75) ** 2) / 0.02)
+    const all = Math.round(shape * (0.82 + 0.36 * random()))
+    const app = Math.round(all * (0.2 + 0.15 * x))
+    const station = x > 0.2 && x < 0.9 ? Math.round(6 + 5 * random()) : 0
+    return { minute: iso((first + i) * 60_000), by_channel: { web: all - app, app, station } }
+  })
 }
 
 export function stats(state, { now = Date.now(), votes = true, ...more } = {}) {
-  const per_minute = votes ? minutes(now, 540) : [];
-  const by_channel = {};
-  for (const m of per_minute) for (const [c, n] of Object.entries(m.by_channel)) by_channel[c] = (by_channel[c] ?? 0) + n;
-  const total = Object.values(by_channel).reduce((a, b) => a + b, 0);
-  const shares = [[15, 0.01], [30, 0.09], [45, 0.22], [60, 0.25], [90, 0.24], [120, 0.1], [180, 0.06], [300, 0.02], [600, 0.008], [0, 0.002]];
+  const per_minute = votes ? minutes(now, 540) : []
+  const by_channel = {}
+  for (const m of per_minute) for (const [c, n] of Object.entries(m.by_channel)) by_channel[c] = (by_channel[c] ?? 0) + n
+  const total = Object.values(by_channel).reduce((a, b) => a + b, 0)
+  const shares = [[15, 0.01], [30, 0.09], [45, 0.22], [60, 0.25], [90, 0.24], [120, 0.1], [180, 0.06], [300, 0.02], [600, 0.008], [0, 0.002]]
   return {
     poll: 'hk-2014-06', at: iso(now), now: iso(now), state, total, by_channel, per_minute,
     rate_now: votes && state === 'open' ? 3.7 : 0, peak_second: votes ? 47 : 0, peak_at: votes ? iso(now - 7.9 * hour) : '0001-01-01T00:00:00Z',
     took: votes ? shares.map(([up_to, share]) => ({ up_to, count: Math.round(total * share) })) : [],
     refused: votes ? { 'already-voted': 1834, 'poll-not-open': 212, overloaded: 3 } : {},
     whole: true, counting: false, ...more,
-  };
+  }
 }
 
 export const parts = [
@@ -97,15 +97,15 @@ export const parts = [
       { name: 'disk_free_bytes', value: '412316860416' }, { name: 'database', value: 'sqlite' }, { name: 'schema', value: '1' },
     ],
   },
-];
+]
 
 export const broken = [
   parts[0],
   { ...parts[1], state: 'degraded', note: 'The provider “north” does not answer; messages go out through “south” alone.' },
   { name: 'ballot-server', state: 'down', note: 'The ballot server does not answer: no vote can be recorded.' },
-];
+]
 
-const hash = (n) => Buffer.from(Array.from({ length: 32 }, (_, i) => (n * 37 + i * 11) % 256)).toString('base64');
+const hash = (n) => Buffer.from(Array.from({ length: 32 }, (_, i) => (n * 37 + i * 11) % 256)).toString('base64')
 
 export function audit(now = Date.now()) {
   const rows = [
@@ -116,13 +116,13 @@ export function audit(now = Date.now()) {
     ['operator-07fe', 'open', 'Provider is back', '{"from":"paused","to":"open"}', 6.1],
     ['operator-a41c', 'published', 'By mistake', '{"refused":"it cannot become published from here"}', 2],
     ['operator-a41c', 'extend', 'Queues at the stations in the storm', '{"from":"2026-11-25T12:00:00Z","to":"2026-11-25T16:00:00Z"}', 0.4],
-  ];
+  ]
   return {
     broken: 0,
     entries: rows.map(([actor, action, reason, detail, ago], i) => ({
       seq: i + 1, at: iso(now - ago * hour), poll: 'hk-2014-06', actor, action, reason, detail, prev: i ? hash(i) : null, hash: hash(i + 1),
     })),
-  };
+  }
 }
 
 export function result(state, now = Date.now()) {
@@ -137,22 +137,22 @@ export function result(state, now = Date.now()) {
       ],
       log: { size: 787767, root: hash(5) }, tally_key_id: 'vkDM7nljRy3BcW_M6VCa2tIgC5au_X8Hxa7rFxlQibg', manifest_sha256: 'a41c07fe'.repeat(8),
     },
-  };
+  }
 }
 
-const summary = (m) => ({ id: m.id, title: m.title, state: m.state, kind: m.kind, opens_at: m.opens_at, closes_at: m.closes_at });
+const summary = (m) => ({ id: m.id, title: m.title, state: m.state, kind: m.kind, opens_at: m.opens_at, closes_at: m.closes_at })
 
 export function lunch(state, now = Date.now()) {
-  return { id: 'lunch', title: words('午餐吃甚麼', '午饭吃什么', 'What is for lunch'), state, kind: 'demo', opens_at: iso(now - 40 * hour), closes_at: iso(now - 2 * hour) };
+  return { id: 'lunch', title: words('午餐吃甚麼', '午饭吃什么', 'What is for lunch'), state, kind: 'demo', opens_at: iso(now - 40 * hour), closes_at: iso(now - 2 * hour) }
 }
 
 /** scene is a whole play around one poll in one state. */
 export function scene(state, { now = Date.now(), votes = true, polls, shown = parts, more = {} } = {}) {
-  const m = manifest(state, now);
-  if (state === 'closed' || state === 'counted' || state === 'published') m.closes_at = iso(now - 0.6 * hour);
-  const list = polls ?? [summary(m), lunch('counted', now)];
-  const numbers = stats(state, { now, votes, ...more });
-  const { ballot, signing_key, log_key, sequence, state: _, ...definition } = m;
+  const m = manifest(state, now)
+  if (state === 'closed' || state === 'counted' || state === 'published') m.closes_at = iso(now - 0.6 * hour)
+  const list = polls ?? [summary(m), lunch('counted', now)]
+  const numbers = stats(state, { now, votes, ...more })
+  const { ballot, signing_key, log_key, sequence, state: _, ...definition } = m
   return {
     '/api/session': { actor: 'operator-07fe', until: iso(now + 300 * hour), now: iso(now) },
     '/api/logout': { status: 200 },
@@ -161,5 +161,5 @@ export function scene(state, { now = Date.now(), votes = true, polls, shown = pa
     '/api/polls/hk-2014-06/audit': audit(now),
     '/api/polls/hk-2014-06/result': result(state, now),
     live: (poll) => [['overview', { now: iso(now), polls: list, parts: shown }], ...(poll === 'hk-2014-06' ? [['stats', numbers]] : [])],
-  };
+  }
 }

@@ -99,7 +99,7 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
           ]} />
         </>
       )}
-      {tab === 'ballot' && <Preview poll={m} />}
+      {tab === 'ballot' && <><h2 class="hidden">{t.poll.voterSees}</h2><Preview poll={m} /></>}
       {tab === 'result' && <ResultTab id={id} state={state} />}
       {tab === 'audit' && <AuditTab id={id} version={`${state} ${m.sequence}`} />}
       {verb && <Action verb={verb} view={view} onClose={() => { setVerb(null); load(); }} />}

@@ -122,7 +122,7 @@ export function Turnout({ stats, now, tall = false, plain = false }: { stats: St
   );
 
   const figure = (
-    <figure class="figure" role="group" aria-label={t.curve.alt(f.num(stats.total), f.when(first!))}>
+    <figure class="figure" aria-label={t.curve.alt(f.num(stats.total), f.when(first!))}>
       <Plot data={data} tall={tall} on={setAt} />
       <figcaption class="legend">
         <span class="legend-time">{time !== undefined && `${f.day(time * 1000)} ${f.short(time * 1000)} ${f.zone}`}</span>

@@ -1,0 +1,124 @@
+// States of the panel that no journey reaches: a full first day, parts that are down, numbers that went
+// stale, a lost connection, nothing at all. Every one in light and dark; sizes and languages take turns,
+// so that each screen's states meet them all.
+
+import assert from 'node:assert/strict'
+import { after, before, it } from 'node:test'
+
+import { launch, open, sizes } from './browser.mjs'
+import { inspect } from './panel/desk.mjs'
+import { broken, scene } from './panel/scenes.mjs'
+import { raise } from './panel/stage.mjs'
+
+let browser
+before(async () => {
+  browser = await launch()
+})
+after(() => browser?.close())
+
+const langs = ['zh-Hant-HK', 'zh-Hans', 'en']
+const turns = Object.entries(sizes)
+let turn = 0
+
+/** state shows a play; `then` brings it to the state, in whatever language it is. */
+function state(name, play, path, wait, then = async () => {}, on = [turns[turn % 2]]) {
+  for (const [size, options] of on) {
+    const lang = langs[turn++ % 3]
+    it(`${name}, ${size}, ${lang}`, async () => {
+      const stage = await raise(play())
+      try {
+        const page = await open(browser, stage.origin, { ...options, locale: lang })
+        page.expectRefusals()
+        await page.goto(stage.origin + path)
+        await page.locator(wait).first().waitFor()
+        await then(page, stage)
+        assert.equal(await page.getAttribute('html', 'lang'), lang)
+        await inspect(page, `${name}-${size}-${lang}`)
+        await page.done()
+      } finally {
+        await stage.close()
+      }
+    })
+  }
+}
+
+const verdict = (key) => (page) => page.locator(`[data-verdict=${key}]`).waitFor()
+const id = 'hk-2014-06'
+
+state('day', () => scene('open'), '/', '.uplot', verdict('voting'), turns)
+state('parts-down', () => scene('open', { shown: broken }), '/', '.uplot', verdict('down'))
+state('paused', () => scene('paused'), '/', '.uplot', verdict('paused'))
+state('no-vote-yet', () => scene('open', { votes: false }), '/', '.plot-empty', verdict('quiet'))
+state('no-poll', () => scene('open', { polls: [] }), '/', '.nothing', verdict('none'))
+state('stale', () => scene('open'), '/', '.uplot', async (page, stage) => {
+  stage.say('stale', { since: new Date().toISOString(), now: new Date().toISOString() })
+  await verdict('silent')(page)
+  await page.locator('.pulse-bad').waitFor()
+})
+state('offline', () => scene('open'), '/', '.uplot', async (page, stage) => {
+  stage.cut()
+  await verdict('blind')(page)
+  // What was known stays, with its age.
+  assert.match(await page.locator('[data-test=turnout]').textContent(), /^6\d,\d{3}$/)
+  assert.match(await page.locator('.pulse-bad').textContent(), /\d/)
+})
+state('polls', () => scene('open'), '/polls', 'table')
+state('poll', () => scene('open'), `/polls/${id}`, '.uplot')
+state('close-dialog', () => scene('open'), `/polls/${id}`, '.uplot', (page) => page.click('[data-test=do-close]'))
+state('counting', () => scene('closed', { more: { counting: true, count: { done: 21_000, total: 65_672 } } }), `/polls/${id}`, 'progress')
+state('result', () => scene('published'), `/polls/${id}/result`, '.outcome')
+state('no-result', () => scene('open'), `/polls/${id}/result`, '.nothing')
+state('audit', () => scene('open'), `/polls/${id}/audit`, '.chain')
+state('audit-broken', () => {
+  const play = scene('open')
+  play[`/api/polls/${id}/audit`].broken = 4
+  return play
+}, `/polls/${id}/audit`, '.chain-broken')
+state('form', () => scene('draft', { votes: false }), `/polls/${id}/edit`, '.question')
+state('file', () => scene('open'), '/new', '.drop')
+state('wall', () => scene('open'), '/wall', '.uplot')
+state('no-such-poll', () => ({ ...scene('open'), [`/api/polls/${id}`]: { status: 404, code: 'poll-not-found', title: 'No such poll.' } }), `/polls/${id}`, '.nothing')
+state('server-error', () => ({ ...scene('open'), [`/api/polls/${id}/audit`]: { status: 500, code: 'internal', effect: 'unknown', title: 'Something went wrong.' } }), `/polls/${id}/audit`, '[role=alert]')
+state('nowhere', () => scene('open'), '/somewhere/else', '.nothing')
+
+it('comes back by itself once the connection does', async () => {
+  const play = scene('open')
+  const stage = await raise(play)
+  const page = await open(browser, stage.origin, { ...sizes.desktop, locale: 'en' })
+  page.expectRefusals()
+  await page.goto(stage.origin)
+  await verdict('voting')(page)
+  stage.cut()
+  await verdict('blind')(page)
+  stage.play = play
+  await verdict('voting')(page)
+  await page.done()
+  await stage.close()
+})
+
+it('gives a change of state to everybody who looks', async () => {
+  const stage = await raise(scene('open'))
+  const page = await open(browser, stage.origin, { ...sizes.desktop, locale: 'en' })
+  await page.goto(`${stage.origin}/polls/${id}`)
+  await page.locator('[data-test=do-pause]').waitFor()
+  stage.play = scene('paused')
+  stage.say('stats', stage.play.live(id)[1][1])
+  await page.locator('[data-test=do-resume]').waitFor()
+  await page.done()
+  await stage.close()
+})
+
+it('says that it does not know, where an answer was lost', async () => {
+  const stage = await raise({ ...scene('open'), [`/api/polls/${id}/close`]: (request) => void request.socket.destroy() })
+  const page = await open(browser, stage.origin, { ...sizes.desktop, locale: 'en' })
+  page.expectRefusals()
+  await page.goto(`${stage.origin}/polls/${id}`)
+  await page.click('[data-test=do-close]')
+  await page.fill('[data-test=confirm]', id)
+  await page.fill('[data-test=reason]', 'the end')
+  await page.click('[data-test=act]')
+  assert.match(await page.locator('dialog [role=alert]').textContent(), /not known whether this was done/)
+  await inspect(page, 'unknown-outcome')
+  await page.done()
+  await stage.close()
+})
