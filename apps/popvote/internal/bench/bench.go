@@ -117,6 +117,11 @@ type bench struct {
 // Run measures. Bars go to stderr.
 func Run(ctx context.Context, o Options, stderr io.Writer) (report *Report, err error) {
 	b := &bench{Options: o, bar: progress.New(stderr, "measuring"), expect: map[string]float64{"casts": 6000}}
+	if o.Profile != "" {
+		if err := os.MkdirAll(o.Profile, 0o755); err != nil {
+			return nil, fmt.Errorf("couldn't make the directory for profiles: %w", err)
+		}
+	}
 	load, _ := os.ReadFile("/proc/loadavg") // elsewhere there is none
 	b.report = &Report{
 		Machine: Machine{Cores: runtime.NumCPU(), Build: service.Version(), Load: string(trimLine(load)), DataDisk: o.Dir},
@@ -232,8 +237,8 @@ func (b *bench) both(ctx context.Context, measure func(context.Context, float64)
 func (b *bench) echoes(ctx context.Context) ([]Phase, error) {
 	body := fmt.Appendf(nil, `{"sealed":"%0*d"}`, b.instance.sealedLength(), 0)
 	request := post(b.echoAt, "/echo", "Authorization: Bearer "+fmt.Sprintf("%0600d", 0)+"\r\nIdempotency-Key: "+randomID()+"\r\n", body)
-	p := b.measure(ctx, "echo", 0, 1<<40, b.echo, echoer(b.echoAt, request))
-	return []Phase{p}, ctx.Err()
+	p, err := b.measure(ctx, "echo", 0, 1<<40, b.echo, echoer(b.echoAt, request))
+	return []Phase{p}, err
 }
 
 // casts measures bare casts: closed if rate is 0, else open at that rate.
@@ -248,8 +253,7 @@ func (b *bench) casts(ctx context.Context, rate float64) (Phase, error) {
 	if err != nil {
 		return Phase{}, err
 	}
-	p := b.measure(ctx, "casts", rate, count, b.instance.process, caster(b.instance.api, requests))
-	return p, ctx.Err()
+	return b.measure(ctx, "casts", rate, count, b.instance.process, caster(b.instance.api, requests))
 }
 
 func (b *bench) journeys(ctx context.Context, rate float64) (Phase, error) {
@@ -258,9 +262,9 @@ func (b *bench) journeys(ctx context.Context, rate float64) (Phase, error) {
 		count = int64(rate * b.Phase.Seconds())
 	}
 	j := &journey{api: b.instance.api, phone: b.instance.phone, manifest: b.instance.manifest, first: b.voters}
-	p := b.measure(ctx, "journeys", rate, count, b.instance.process, j.client)
+	p, err := b.measure(ctx, "journeys", rate, count, b.instance.process, j.client)
 	b.voters += int64(p.Count) + failures(p) + int64(b.Clients)
-	return p, ctx.Err()
+	return p, err
 }
 
 func failures(p Phase) (n int64) {
@@ -271,7 +275,7 @@ func failures(p Phase) (n int64) {
 }
 
 // measure runs one phase of load and reads the clocks around it.
-func (b *bench) measure(ctx context.Context, mode string, rate float64, count int64, server *process, newClient worker) Phase {
+func (b *bench) measure(ctx context.Context, mode string, rate float64, count int64, server *process, newClient worker) (Phase, error) {
 	runtime.GC() // the load's garbage is not the server's
 	profiled := b.profile(ctx, mode, rate)
 	serverBefore, loadBefore := server.cpu(), cpuOf(os.Getpid())
@@ -298,40 +302,49 @@ func (b *bench) measure(ctx context.Context, mode string, rate float64, count in
 		b.report.Acknowledged += int64(p.Count)
 	}
 	b.report.Failed += failures(p)
-	<-profiled
-	return p
+	return p, errors.Join(<-profiled, ctx.Err())
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// profile takes a CPU profile of the instance while a closed loop runs; the channel closes when it is
-// written.
-func (b *bench) profile(ctx context.Context, mode string, rate float64) <-chan struct{} {
-	done := make(chan struct{})
+// profile takes a CPU profile of the instance while a closed loop runs; the channel gives how that went.
+func (b *bench) profile(ctx context.Context, mode string, rate float64) <-chan error {
+	done := make(chan error, 1)
 	if b.Profile == "" || mode == "echo" || rate != 0 || b.instance.admin == "" {
-		close(done)
+		done <- nil
 		return done
 	}
 	go func() {
-		defer close(done)
 		url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", b.instance.admin, max(1, int(b.Phase.Seconds())))
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
+		if err := download(ctx, url, filepath.Join(b.Profile, mode+".pprof")); err != nil {
+			done <- fmt.Errorf("couldn't take a profile: %w", err)
 			return
 		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return
-		}
-		defer func() { _ = res.Body.Close() }()
-		file, err := os.Create(filepath.Join(b.Profile, mode+".pprof"))
-		if err != nil {
-			return
-		}
-		defer func() { _ = file.Close() }() // a profile cut short says so itself
-		_, _ = io.Copy(file, res.Body)
+		done <- nil
 	}()
 	return done
+}
+
+func download(ctx context.Context, url, path string) (err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, res.Body.Close()) }()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the instance answered %s", res.Status)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	_, err = io.Copy(file, res.Body)
+	return err
 }
 
 func trimLine(b []byte) []byte {
