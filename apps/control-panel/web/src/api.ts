@@ -1,85 +1,85 @@
-import type { AuditView, Definition, Done, DraftView, Fault, JWK, PollView, ResultView, SessionView } from './types';
+import type { AuditView, Definition, Done, DraftView, Fault, JWK, PollView, ResultView, SessionView } from './types'
 
 interface Document {
-  code: string;
-  title: string;
-  status: number;
-  detail?: string;
-  effect?: 'applied' | 'not_applied' | 'unknown';
-  field?: string;
-  faults?: Fault[];
-  state?: string;
+  code: string
+  title: string
+  status: number
+  detail?: string
+  effect?: 'applied' | 'not_applied' | 'unknown'
+  field?: string
+  faults?: Fault[]
+  state?: string
 }
 
 /** Problem is an answer that is not the one asked for; code `offline` means that none came. */
 export class Problem extends Error {
-  readonly code: string;
-  readonly status: number;
-  readonly detail: string;
-  readonly effect: 'applied' | 'not_applied' | 'unknown';
-  readonly field: string;
-  readonly faults: readonly Fault[];
-  readonly state: string;
+  readonly code: string
+  readonly status: number
+  readonly detail: string
+  readonly effect: 'applied' | 'not_applied' | 'unknown'
+  readonly field: string
+  readonly faults: readonly Fault[]
+  readonly state: string
 
   constructor(d: Partial<Document>) {
-    super(d.title ?? d.code ?? 'internal');
-    this.code = d.code ?? 'internal';
-    this.status = d.status ?? 0;
-    this.detail = d.detail ?? '';
-    this.effect = d.effect ?? 'unknown';
-    this.field = d.field ?? '';
-    this.faults = d.faults ?? [];
-    this.state = d.state ?? '';
+    super(d.title ?? d.code ?? 'internal')
+    this.code = d.code ?? 'internal'
+    this.status = d.status ?? 0
+    this.detail = d.detail ?? ''
+    this.effect = d.effect ?? 'unknown'
+    this.field = d.field ?? ''
+    this.faults = d.faults ?? []
+    this.state = d.state ?? ''
   }
 }
 
-type Listener = () => void;
-let onLoggedOut: Listener = () => undefined;
+type Listener = () => void
+let onLoggedOut: Listener = () => undefined
 
 /** whenLoggedOut is called whenever the server says that there is no session any more. */
 export function whenLoggedOut(f: Listener): void {
-  onLoggedOut = f;
+  onLoggedOut = f
 }
 
 async function ask<T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
-  let answer: Response;
+  let answer: Response
   try {
     answer = await fetch(path, {
       method,
       credentials: 'same-origin',
       cache: 'no-store',
       ...(body === undefined ? {} : { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
-    });
+    })
   } catch {
     // Of a request that got no answer nobody knows whether it was obeyed.
-    throw new Problem({ code: 'offline', effect: method === 'GET' ? 'not_applied' : 'unknown' });
+    throw new Problem({ code: 'offline', effect: method === 'GET' ? 'not_applied' : 'unknown' })
   }
-  if (answer.status === 204) return undefined as T;
-  let data: unknown;
+  if (answer.status === 204) return undefined as T
+  let data: unknown
   try {
-    data = await answer.json();
+    data = await answer.json()
   } catch {
-    throw new Problem({ code: 'internal', status: answer.status });
+    throw new Problem({ code: 'internal', status: answer.status })
   }
   if (!answer.ok) {
-    const problem = new Problem(data as Partial<Document>);
-    if (problem.code === 'log-in-needed') onLoggedOut();
-    throw problem;
+    const problem = new Problem(data as Partial<Document>)
+    if (problem.code === 'log-in-needed') onLoggedOut()
+    throw problem
   }
-  return data as T;
+  return data as T
 }
 
-const at = (id: string, rest = ''): string => `/api/polls/${encodeURIComponent(id)}${rest}`;
+const at = (id: string, rest = ''): string => `/api/polls/${encodeURIComponent(id)}${rest}`
 
 export interface Draft {
-  file?: { name: string; text: string };
-  definition?: Definition;
-  tally_key?: JWK;
+  file?: { name: string; text: string }
+  definition?: Definition
+  tally_key?: JWK
 }
 
 export interface Decision {
-  confirm: string;
-  reason: string;
+  confirm: string
+  reason: string
 }
 
 export const api = {
@@ -97,7 +97,7 @@ export const api = {
   extend: (id: string, d: Decision, closes_at: string) => ask<Done>('POST', at(id, '/extend'), { ...d, closes_at }),
   count: (id: string, d: Decision, secret: { shares: string[] } | { key: string }) =>
     ask<Done>('POST', at(id, '/count'), { ...d, ...secret }),
-};
+}
 
 export const downloads = {
   auditCSV: (id: string) => at(id, '/audit.csv'),
@@ -105,4 +105,4 @@ export const downloads = {
   resultCSV: (id: string, lang: string) => at(id, `/result.csv?lang=${lang}`),
   resultJSON: (id: string) => at(id, '/result.json'),
   bundle: (id: string) => at(id, '/bundle.zip'),
-};
+}

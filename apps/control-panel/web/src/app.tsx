@@ -1,63 +1,63 @@
-import type { JSX } from 'preact';
-import { useEffect, useMemo, useState } from 'preact/hooks';
-import { api, Problem, whenLoggedOut } from './api';
-import { Live } from './live';
-import { Link, pathTo, Router, useRoute, type Route } from './router';
-import { Account } from './screens/session';
-import { EditScreen } from './screens/edit';
-import { LoginScreen, tokenIn } from './screens/login';
-import { OverviewScreen } from './screens/overview';
-import { PollScreen } from './screens/poll';
-import { PollsScreen } from './screens/polls';
-import { WallScreen } from './screens/wall';
-import { Shared, useNow, usePanel, usePicture, useTitle } from './state';
-import { applyTheme, rememberedTheme, type Theme } from './theme';
-import { langs, type Lang, type SessionView } from './types';
-import { Loading, Nothing, Trouble } from './views/basics';
-import { Icon } from './views/icon';
-import { catalogue, remember, remembered, speechIn, useWords, Voice } from './words';
+import type { JSX } from 'preact'
+import { useEffect, useMemo, useState } from 'preact/hooks'
+import { api, Problem, whenLoggedOut } from './api'
+import { Live } from './live'
+import { Link, pathTo, Router, useRoute, type Route } from './router'
+import { Account } from './screens/session'
+import { EditScreen } from './screens/edit'
+import { LoginScreen, tokenIn } from './screens/login'
+import { OverviewScreen } from './screens/overview'
+import { PollScreen } from './screens/poll'
+import { PollsScreen } from './screens/polls'
+import { WallScreen } from './screens/wall'
+import { Shared, useNow, usePanel, usePicture, useTitle } from './state'
+import { applyTheme, rememberedTheme, type Theme } from './theme'
+import { langs, type Lang, type SessionView } from './types'
+import { Loading, Nothing, Trouble } from './views/basics'
+import { Icon } from './views/icon'
+import { catalogue, remember, remembered, speechIn, useWords, Voice } from './words'
 
 /** The link's secret is taken out of the address at once, so that it stays in no history. */
 function takeToken(): string {
-  const token = tokenIn(location.hash);
-  if (location.hash.includes('login=')) history.replaceState(null, '', location.pathname + location.search);
-  return token;
+  const token = tokenIn(location.hash)
+  if (location.hash.includes('login=')) history.replaceState(null, '', location.pathname + location.search)
+  return token
 }
 
-type Session = { is: 'asking' } | { is: 'out'; token: string; ended: boolean } | { is: 'in'; view: SessionView } | { is: 'failed'; error: unknown };
+type Session = { is: 'asking' } | { is: 'out'; token: string; ended: boolean } | { is: 'in'; view: SessionView } | { is: 'failed'; error: unknown }
 
 export function App(): JSX.Element {
-  const [lang, setLang] = useState<Lang>(remembered);
-  const [session, setSession] = useState<Session>({ is: 'asking' });
-  const speech = useMemo(() => speechIn(lang), [lang]);
+  const [lang, setLang] = useState<Lang>(remembered)
+  const [session, setSession] = useState<Session>({ is: 'asking' })
+  const speech = useMemo(() => speechIn(lang), [lang])
 
   useEffect(() => {
-    document.documentElement.lang = lang;
-    remember(lang);
-  }, [lang]);
+    document.documentElement.lang = lang
+    remember(lang)
+  }, [lang])
 
   const ask = (): void => {
-    setSession({ is: 'asking' });
+    setSession({ is: 'asking' })
     api.session().then(
       (view) => setSession({ is: 'in', view }),
       (error: unknown) => setSession(error instanceof Problem && error.status === 401 ? { is: 'out', token: '', ended: false } : { is: 'failed', error }),
-    );
-  };
+    )
+  }
   useEffect(() => {
     const arrive = (): void => {
-      const token = takeToken();
-      if (token) setSession({ is: 'out', token, ended: false });
-      else ask();
-    };
-    arrive();
+      const token = takeToken()
+      if (token) setSession({ is: 'out', token, ended: false })
+      else ask()
+    }
+    arrive()
     // Pasting a second link into the same tab changes only the fragment.
     const again = (): void => {
-      if (location.hash.includes('login=')) arrive();
-    };
-    addEventListener('hashchange', again);
-    whenLoggedOut(() => setSession((s) => (s.is === 'in' ? { is: 'out', token: '', ended: true } : s)));
-    return () => removeEventListener('hashchange', again);
-  }, []);
+      if (location.hash.includes('login=')) arrive()
+    }
+    addEventListener('hashchange', again)
+    whenLoggedOut(() => setSession((s) => (s.is === 'in' ? { is: 'out', token: '', ended: true } : s)))
+    return () => removeEventListener('hashchange', again)
+  }, [])
 
   return (
     <Voice.Provider value={speech}>
@@ -73,11 +73,11 @@ export function App(): JSX.Element {
         )}
       </Router>
     </Voice.Provider>
-  );
+  )
 }
 
 function Outside({ setLang, children }: { setLang: (l: Lang) => void; children: JSX.Element }): JSX.Element {
-  const { t } = useWords();
+  const { t } = useWords()
   return (
     <>
       <header class="bar">
@@ -86,7 +86,7 @@ function Outside({ setLang, children }: { setLang: (l: Lang) => void; children: 
       </header>
       {children}
     </>
-  );
+  )
 }
 
 function Mark(): JSX.Element {
@@ -94,20 +94,20 @@ function Mark(): JSX.Element {
     <svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true" class="mark">
       <rect width="32" height="32" rx="6" /><path d="M7 22h18M11 22v-7M16 22V9M21 22v-4" />
     </svg>
-  );
+  )
 }
 
 function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; setLang: (l: Lang) => void; onOut: () => void; onEnded: () => void }): JSX.Element {
-  const { t } = useWords();
-  const route = useRoute();
-  const live = useMemo(() => new Live(''), []);
-  useEffect(() => () => live.close(), [live]);
-  const picture = usePicture(live);
+  const { t } = useWords()
+  const route = useRoute()
+  const live = useMemo(() => new Live(''), [])
+  useEffect(() => () => live.close(), [live])
+  const picture = usePicture(live)
   useEffect(() => {
-    if (picture.connection === 'ended') onEnded();
-  }, [picture.connection]);
-  const panel = useMemo(() => ({ live, picture }), [live, picture]);
-  const screen = <Screen route={route} />;
+    if (picture.connection === 'ended') onEnded()
+  }, [picture.connection])
+  const panel = useMemo(() => ({ live, picture }), [live, picture])
+  const screen = <Screen route={route} />
   return (
     <Shared.Provider value={panel}>
       {route.name === 'wall' ? screen : (
@@ -130,64 +130,64 @@ function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; se
         </>
       )}
     </Shared.Provider>
-  );
+  )
 }
 
 function NavLink({ to, on, children }: { to: string; on: boolean; children: string }): JSX.Element {
-  return <Link to={to} aria-current={on ? 'page' : undefined}>{children}</Link>;
+  return <Link to={to} aria-current={on ? 'page' : undefined}>{children}</Link>
 }
 
 function Screen({ route }: { route: Route }): JSX.Element {
   switch (route.name) {
-    case 'overview': return <OverviewScreen poll={route.poll} />;
-    case 'polls': return <PollsScreen />;
-    case 'new': return <EditScreen key="new" />;
-    case 'edit': return <EditScreen key={route.id} id={route.id} />;
-    case 'poll': return <PollScreen key={route.id} id={route.id} tab={route.tab} />;
-    case 'wall': return <WallScreen id={route.id} />;
-    case 'lost': return <LostScreen />;
+    case 'overview': return <OverviewScreen poll={route.poll} />
+    case 'polls': return <PollsScreen />
+    case 'new': return <EditScreen key="new" />
+    case 'edit': return <EditScreen key={route.id} id={route.id} />
+    case 'poll': return <PollScreen key={route.id} id={route.id} tab={route.tab} />
+    case 'wall': return <WallScreen id={route.id} />
+    case 'lost': return <LostScreen />
   }
 }
 
 function LostScreen(): JSX.Element {
-  const { t } = useWords();
-  useTitle(t.lost.title);
+  const { t } = useWords()
+  useTitle(t.lost.title)
   return (
     <main id="main" class="screen">
       <h1 class="hidden" tabIndex={-1}>{t.lost.title}</h1>
       <Nothing title={t.lost.title}><p>{t.lost.help}</p><Link class="button main" to={pathTo.overview()}>{t.lost.home}</Link></Nothing>
     </main>
-  );
+  )
 }
 
 /** Pulse says whether what the screen shows is now, and if not, how old it is. */
 function Pulse(): JSX.Element {
-  const { t, f } = useWords();
-  const { picture } = usePanel();
-  const now = useNow(0);
-  const { connection } = picture;
-  const at = Math.max(picture.statsAt, connection === 'old' ? 0 : picture.overviewAt);
-  const age = Math.max(0, Math.round((now - at) / 1000));
-  const span = f.span(age);
-  const c = t.connection;
+  const { t, f } = useWords()
+  const { picture } = usePanel()
+  const now = useNow(0)
+  const { connection } = picture
+  const at = Math.max(picture.statsAt, connection === 'old' ? 0 : picture.overviewAt)
+  const age = Math.max(0, Math.round((now - at) / 1000))
+  const span = f.span(age)
+  const c = t.connection
   const text =
     connection === 'live' ? (age > 8 ? c.age(span) : c.live)
     : connection === 'old' ? c.old(span)
     : connection === 'lost' ? (at > 0 ? c.lost(span) : c.lostNew)
     : connection === 'ended' ? c.ended
-    : c.connecting;
-  const level = connection === 'live' && age <= 8 ? 'good' : connection === 'connecting' ? 'idle' : 'bad';
+    : c.connecting
+  const level = connection === 'live' && age <= 8 ? 'good' : connection === 'connecting' ? 'idle' : 'bad'
   return (
     <span class={`pulse pulse-${level}`} data-test="pulse" title={f.clock(now + picture.skew)}>
       <Icon shape={level} size={14} /> <span>{text}</span>
     </span>
-  );
+  )
 }
 
 function Settings({ setLang }: { setLang: (l: Lang) => void }): JSX.Element {
-  const { t, lang } = useWords();
-  const [theme, setTheme] = useState<Theme>(rememberedTheme);
-  useEffect(() => applyTheme(theme), [theme]);
+  const { t, lang } = useWords()
+  const [theme, setTheme] = useState<Theme>(rememberedTheme)
+  useEffect(() => applyTheme(theme), [theme])
   return (
     <>
       <label class="pick pick-theme">
@@ -203,5 +203,5 @@ function Settings({ setLang }: { setLang: (l: Lang) => void }): JSX.Element {
         </select>
       </label>
     </>
-  );
+  )
 }

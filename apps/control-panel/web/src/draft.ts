@@ -1,11 +1,11 @@
-import type { Definition, JWK, Option, OptionKind, Question, Text } from './types';
+import type { Definition, JWK, Option, OptionKind, Question, Text } from './types'
 
-const noKey: JWK = { kty: '', crv: '', x: '', y: '', kid: '' };
+const noKey: JWK = { kty: '', crv: '', x: '', y: '', kid: '' }
 
 /** fresh is what the form begins with: the commonest poll there is. */
 export function fresh(now: number): Definition {
-  const hour = 3600_000;
-  const next = Math.ceil(now / hour) * hour;
+  const hour = 3600_000
+  const next = Math.ceil(now / hour) * hour
   return {
     id: '',
     kind: 'rehearsal',
@@ -19,10 +19,10 @@ export function fresh(now: number): Definition {
     verification: { mode: 'voter_sends', seconds: 180, ballot_seconds: 1800 },
     questions: [question([])],
     tally_key: noKey,
-  };
+  }
 }
 
-const abstainLabel: Text = { 'zh-Hant-HK': '棄權', 'zh-Hans': '弃权', en: 'Abstain' };
+const abstainLabel: Text = { 'zh-Hant-HK': '棄權', 'zh-Hans': '弃权', en: 'Abstain' }
 
 export function question(others: readonly Question[]): Question {
   return {
@@ -32,32 +32,32 @@ export function question(others: readonly Question[]): Question {
     max: 1,
     order: 'fixed',
     options: [option([], 'choice'), { ...option([], 'choice'), id: 'b' }, { id: 'abstain', label: abstainLabel, kind: 'abstain' }],
-  };
+  }
 }
 
 export function option(others: readonly Option[], kind: OptionKind): Option {
-  const taken = others.map((o) => o.id);
-  const letter = Array.from('abcdefghijklmnopqrstuvwxyz').find((l) => !taken.includes(l));
-  return { id: letter ?? freeId('o', taken), label: {}, kind };
+  const taken = others.map((o) => o.id)
+  const letter = Array.from('abcdefghijklmnopqrstuvwxyz').find((l) => !taken.includes(l))
+  return { id: letter ?? freeId('o', taken), label: {}, kind }
 }
 
 function freeId(prefix: string, taken: readonly string[]): string {
-  let n = 1;
-  while (taken.includes(`${prefix}${n}`)) n++;
-  return `${prefix}${n}`;
+  let n = 1
+  while (taken.includes(`${prefix}${n}`)) n++
+  return `${prefix}${n}`
 }
 
 /** tidy leaves out what is empty or in a language the poll is not held in, as the server wants it. */
 export function tidy(d: Definition): Definition {
-  const words = (t: Text): Text => Object.fromEntries(d.languages.map((l) => [l, t[l]?.trim() ?? ''] as const).filter(([, s]) => s !== ''));
+  const words = (t: Text): Text => Object.fromEntries(d.languages.map((l) => [l, t[l]?.trim() ?? ''] as const).filter(([, s]) => s !== ''))
   const optional = (t: Text | undefined): { text?: Text } => {
-    const kept = words(t ?? {});
-    return Object.keys(kept).length > 0 ? { text: kept } : {};
-  };
-  const { summary, reveal_tally_key: reveal, ...rest } = d;
-  const kept = words(summary ?? {});
-  const url = d.organiser.url?.trim();
-  const contact = d.organiser.contact?.trim();
+    const kept = words(t ?? {})
+    return Object.keys(kept).length > 0 ? { text: kept } : {}
+  }
+  const { summary, reveal_tally_key: reveal, ...rest } = d
+  const kept = words(summary ?? {})
+  const url = d.organiser.url?.trim()
+  const contact = d.organiser.contact?.trim()
   return {
     ...rest,
     id: d.id.trim(),
@@ -72,37 +72,37 @@ export function tidy(d: Definition): Definition {
       ...optional(text),
       options: q.options.map(({ text: more, ...o }) => ({ ...o, label: words(o.label), ...optional(more) })),
     })),
-  };
+  }
 }
 
 /** readKey takes a public key from what `popvote trustee new` printed: JSON, or lines for a poll file. */
 export function readKey(text: string): JWK | null {
-  const key = fromJSON(text) ?? fromLines(text);
-  return key && key.kty === 'EC' && key.x !== '' && key.y !== '' ? key : null;
+  const key = fromJSON(text) ?? fromLines(text)
+  return key && key.kty === 'EC' && key.x !== '' && key.y !== '' ? key : null
 }
 
 function fromJSON(text: string): JWK | null {
   try {
-    const whole = JSON.parse(text) as Record<string, unknown>;
-    const k = (whole.tally_key ?? whole) as Record<string, unknown>;
-    const [kty, crv, x, y, kid] = [k.kty, k.crv, k.x, k.y, k.kid].map((v) => (typeof v === 'string' ? v : '')) as [string, string, string, string, string];
-    return { kty, crv, x, y, kid };
+    const whole = JSON.parse(text) as Record<string, unknown>
+    const k = (whole.tally_key ?? whole) as Record<string, unknown>
+    const [kty, crv, x, y, kid] = [k.kty, k.crv, k.x, k.y, k.kid].map((v) => (typeof v === 'string' ? v : '')) as [string, string, string, string, string]
+    return { kty, crv, x, y, kid }
   } catch {
-    return null;
+    return null
   }
 }
 
 function fromLines(text: string): JWK | null {
-  const value = (name: string): string => new RegExp(`^\\s*${name}:\\s*["']?([\\w-]+)["']?\\s*$`, 'm').exec(text)?.[1] ?? '';
-  return { kty: value('kty'), crv: value('crv'), x: value('x'), y: value('y'), kid: value('kid') };
+  const value = (name: string): string => new RegExp(`^\\s*${name}:\\s*["']?([\\w-]+)["']?\\s*$`, 'm').exec(text)?.[1] ?? ''
+  return { kty: value('kty'), crv: value('crv'), x: value('x'), y: value('y'), kid: value('kid') }
 }
 
 /** swap moves an item of a list one place. */
 export function swap<T>(list: readonly T[], i: number, by: 1 | -1): T[] {
-  const out = list.slice();
-  const [a, b] = [out[i], out[i + by]];
-  if (a === undefined || b === undefined) return out;
-  out[i] = b;
-  out[i + by] = a;
-  return out;
+  const out = list.slice()
+  const [a, b] = [out[i], out[i + by]]
+  if (a === undefined || b === undefined) return out
+  out[i] = b
+  out[i + by] = a
+  return out
 }

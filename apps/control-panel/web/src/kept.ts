@@ -3,11 +3,11 @@
 
 /* eslint-disable no-restricted-globals -- the one place that may; see above */
 
-type Key = 'panel.lang' | 'panel.theme';
+type Key = 'panel.lang' | 'panel.theme'
 
-export const kept = (key: Key): string | null => localStorage.getItem(key);
+export const kept = (key: Key): string | null => localStorage.getItem(key)
 
 export function keep(key: Key, value: string | null): void {
-  if (value === null) localStorage.removeItem(key);
-  else localStorage.setItem(key, value);
+  if (value === null) localStorage.removeItem(key)
+  else localStorage.setItem(key, value)
 }

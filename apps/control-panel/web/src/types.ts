@@ -1,190 +1,190 @@
 // The panel's own API, as apps/control-panel/server speaks it.
 
-export type Lang = 'zh-Hant-HK' | 'zh-Hans' | 'en';
-export const langs: readonly Lang[] = ['zh-Hant-HK', 'zh-Hans', 'en'];
+export type Lang = 'zh-Hant-HK' | 'zh-Hans' | 'en'
+export const langs: readonly Lang[] = ['zh-Hant-HK', 'zh-Hans', 'en']
 
-export type Text = Partial<Record<string, string>>;
-export type PollState = 'draft' | 'open' | 'paused' | 'closed' | 'counted' | 'published';
-export type PollKind = 'public' | 'rehearsal' | 'demo';
-export type Channel = 'web' | 'app' | 'station';
-export const channels: readonly Channel[] = ['web', 'app', 'station'];
-export type PartState = 'ok' | 'degraded' | 'down';
+export type Text = Partial<Record<string, string>>
+export type PollState = 'draft' | 'open' | 'paused' | 'closed' | 'counted' | 'published'
+export type PollKind = 'public' | 'rehearsal' | 'demo'
+export type Channel = 'web' | 'app' | 'station'
+export const channels: readonly Channel[] = ['web', 'app', 'station']
+export type PartState = 'ok' | 'degraded' | 'down'
 
 export interface PollSummary {
-  id: string;
-  title: Text;
-  state: PollState;
-  kind: PollKind;
-  opens_at: string;
-  closes_at: string;
+  id: string
+  title: Text
+  state: PollState
+  kind: PollKind
+  opens_at: string
+  closes_at: string
 }
 
 export interface Fact {
-  name: string;
-  value: string;
+  name: string
+  value: string
 }
 
 export interface Part {
-  name: string;
-  state: PartState;
-  note?: string;
-  version?: string;
-  cloud?: string;
-  facts?: Fact[];
+  name: string
+  state: PartState
+  note?: string
+  version?: string
+  cloud?: string
+  facts?: Fact[]
 }
 
 export interface Overview {
-  now: string;
+  now: string
   /** null while the ballot server does not answer. */
-  polls: PollSummary[] | null;
-  parts: Part[];
+  polls: PollSummary[] | null
+  parts: Part[]
 }
 
 export interface MinuteCount {
-  minute: string;
-  by_channel: Partial<Record<Channel, number>> | null;
+  minute: string
+  by_channel: Partial<Record<Channel, number>> | null
 }
 
 export interface TookBucket {
   /** Seconds; 0 is longer than all others. */
-  up_to: number;
-  count: number;
+  up_to: number
+  count: number
 }
 
 export interface Stats {
-  poll: string;
-  at: string;
-  state: PollState;
-  total: number;
-  by_channel: Partial<Record<Channel, number>> | null;
-  per_minute: MinuteCount[] | null;
-  rate_now: number;
-  peak_second: number;
-  peak_at: string;
-  took: TookBucket[] | null;
-  refused: Record<string, number> | null;
-  count?: { done: number; total: number };
+  poll: string
+  at: string
+  state: PollState
+  total: number
+  by_channel: Partial<Record<Channel, number>> | null
+  per_minute: MinuteCount[] | null
+  rate_now: number
+  peak_second: number
+  peak_at: string
+  took: TookBucket[] | null
+  refused: Record<string, number> | null
+  count?: { done: number; total: number }
 }
 
 export interface LiveStats extends Stats {
   /** per_minute is the whole curve; else it replaces the minutes it names. */
-  whole: boolean;
-  counting: boolean;
-  now: string;
+  whole: boolean
+  counting: boolean
+  now: string
 }
 
 export interface JWK {
-  kty: string;
-  crv: string;
-  x: string;
-  y: string;
-  kid: string;
+  kty: string
+  crv: string
+  x: string
+  y: string
+  kid: string
 }
 
-export type OptionKind = 'choice' | 'abstain' | 'blank';
+export type OptionKind = 'choice' | 'abstain' | 'blank'
 
 export interface Option {
-  id: string;
-  label: Text;
-  text?: Text;
-  kind: OptionKind;
+  id: string
+  label: Text
+  text?: Text
+  kind: OptionKind
 }
 
 export interface Question {
-  id: string;
-  title: Text;
-  text?: Text;
-  min: number;
-  max: number;
-  order: string;
-  options: Option[];
+  id: string
+  title: Text
+  text?: Text
+  min: number
+  max: number
+  order: string
+  options: Option[]
 }
 
 export interface Definition {
-  id: string;
-  kind: PollKind;
-  title: Text;
-  summary?: Text;
-  organiser: { name: Text; url?: string; contact?: string };
-  notice: { purpose: Text; retention: Text; effect: Text };
-  languages: string[];
-  opens_at: string;
-  closes_at: string;
-  identity: { type: string };
-  verification: { mode: 'voter_sends' | 'voter_receives'; seconds: number; ballot_seconds: number };
-  questions: Question[];
-  tally_key: JWK;
-  reveal_tally_key?: boolean;
+  id: string
+  kind: PollKind
+  title: Text
+  summary?: Text
+  organiser: { name: Text; url?: string; contact?: string }
+  notice: { purpose: Text; retention: Text; effect: Text }
+  languages: string[]
+  opens_at: string
+  closes_at: string
+  identity: { type: string }
+  verification: { mode: 'voter_sends' | 'voter_receives'; seconds: number; ballot_seconds: number }
+  questions: Question[]
+  tally_key: JWK
+  reveal_tally_key?: boolean
 }
 
 export interface Manifest extends Omit<Definition, 'tally_key'> {
-  sequence: number;
-  state: PollState;
-  ballot: { suite: string; size: number; tally_key: JWK };
-  signing_key: JWK;
-  log_key: string;
+  sequence: number
+  state: PollState
+  ballot: { suite: string; size: number; tally_key: JWK }
+  signing_key: JWK
+  log_key: string
 }
 
 export interface PollView {
-  now: string;
-  manifest: Manifest;
-  definition: Definition;
-  stats: Stats;
-  counting: boolean;
+  now: string
+  manifest: Manifest
+  definition: Definition
+  stats: Stats
+  counting: boolean
 }
 
 export interface AuditEntry {
-  seq: number;
-  at: string;
-  poll: string;
-  actor: string;
-  action: string;
-  reason: string;
-  detail: string;
+  seq: number
+  at: string
+  poll: string
+  actor: string
+  action: string
+  reason: string
+  detail: string
   /** base64 */
-  prev: string | null;
-  hash: string;
+  prev: string | null
+  hash: string
 }
 
 export interface AuditView {
-  entries: AuditEntry[];
-  broken: number;
+  entries: AuditEntry[]
+  broken: number
 }
 
 export interface ResultView {
   result: {
-    poll: string;
-    counted_at: string;
-    ballots: number;
-    invalid: number;
-    questions: { id: string; unanswered: number; options: { id: string; votes: number }[] }[];
-    log: { size: number; root: string };
-    tally_key_id: string;
-    manifest_sha256: string;
-  };
-  manifest: Manifest;
-  published: boolean;
+    poll: string
+    counted_at: string
+    ballots: number
+    invalid: number
+    questions: { id: string; unanswered: number; options: { id: string; votes: number }[] }[]
+    log: { size: number; root: string }
+    tally_key_id: string
+    manifest_sha256: string
+  }
+  manifest: Manifest
+  published: boolean
 }
 
 export interface Done {
-  poll: PollSummary | null;
-  entry: AuditEntry | null;
+  poll: PollSummary | null
+  entry: AuditEntry | null
 }
 
 export interface SessionView {
-  actor: string;
-  until: string;
-  now: string;
+  actor: string
+  until: string
+  now: string
 }
 
 export interface Fault {
-  path: string;
-  line?: number;
-  column?: number;
-  message: string;
+  path: string
+  line?: number
+  column?: number
+  message: string
 }
 
 export interface DraftView {
-  definition: Definition;
-  existing: PollSummary | null;
+  definition: Definition
+  existing: PollSummary | null
 }

@@ -1,19 +1,19 @@
-import { describe, expect, it } from 'vitest';
-import type { Part, PollState, PollSummary, Stats } from '../src/types';
-import { decisions, judge, watched, type Scene } from '../src/verdict';
+import { describe, expect, it } from 'vitest'
+import type { Part, PollState, PollSummary, Stats } from '../src/types'
+import { decisions, judge, watched, type Scene } from '../src/verdict'
 
-const now = Date.parse('2026-11-23T04:00:00Z');
+const now = Date.parse('2026-11-23T04:00:00Z')
 const poll = (state: PollState, opens = '2026-11-23T03:00:00Z', closes = '2026-11-23T05:00:00Z', id = 'p'): PollSummary => ({
   id, title: { en: id }, state, kind: 'public', opens_at: opens, closes_at: closes,
-});
+})
 const stats = (state: PollState, rate = 1): Stats => ({
   poll: 'p', at: '', state, total: 1, by_channel: null, per_minute: null, rate_now: rate, peak_second: 0, peak_at: '', took: null, refused: null,
-});
-const part = (name: string, state: Part['state']): Part => ({ name, state });
+})
+const part = (name: string, state: Part['state']): Part => ({ name, state })
 const scene = (change: Partial<Scene> = {}): Scene => {
-  const p = change.poll === undefined ? poll('open') : change.poll;
-  return { poll: p, polls: p ? [p] : [], stats: p ? stats(p.state) : null, parts: [part('api-server', 'ok')], connection: 'live', troubleLately: 0, now, ...change };
-};
+  const p = change.poll === undefined ? poll('open') : change.poll
+  return { poll: p, polls: p ? [p] : [], stats: p ? stats(p.state) : null, parts: [part('api-server', 'ok')], connection: 'live', troubleLately: 0, now, ...change }
+}
 
 describe('the verdict', () => {
   it.each<[string, Partial<Scene>, string, string]>([
@@ -34,21 +34,21 @@ describe('the verdict', () => {
     ['the ballot server is silent', { connection: 'old' }, 'bad', 'silent'],
     ['the page is cut off', { connection: 'lost' }, 'bad', 'blind'],
   ])('when %s', (_, change, level, key) => {
-    expect(judge(scene(change))).toMatchObject({ level, key });
-  });
+    expect(judge(scene(change))).toMatchObject({ level, key })
+  })
 
   it('never calls old numbers good', () => {
-    for (const connection of ['lost', 'old', 'ended'] as const) expect(judge(scene({ connection })).level).toBe('bad');
-  });
+    for (const connection of ['lost', 'old', 'ended'] as const) expect(judge(scene({ connection })).level).toBe('bad')
+  })
 
   it('says that a part is down even where the poll is idle', () => {
-    expect(judge(scene({ poll: poll('published'), parts: [part('api-server', 'down')] })).key).toBe('down');
-  });
+    expect(judge(scene({ poll: poll('published'), parts: [part('api-server', 'down')] })).key).toBe('down')
+  })
 
   it('believes the live state over the list, which is read less often', () => {
-    expect(judge(scene({ stats: stats('paused') })).key).toBe('paused');
-  });
-});
+    expect(judge(scene({ stats: stats('paused') })).key).toBe('paused')
+  })
+})
 
 describe('decisions', () => {
   it('come with the most urgent first', () => {
@@ -56,16 +56,16 @@ describe('decisions', () => {
       poll('counted', undefined, undefined, 'e'), poll('closed', undefined, undefined, 'd'), poll('open', undefined, '2026-11-23T03:59:00Z', 'c'),
       poll('draft', undefined, undefined, 'b'), poll('paused', undefined, undefined, 'a'), poll('open', undefined, undefined, 'x'),
       poll('draft', '2026-11-24T00:00:00Z', '2026-11-25T00:00:00Z', 'y'), poll('published', undefined, undefined, 'z'),
-    ];
-    expect(decisions(list, now).map((d) => `${d.poll.id} ${d.key}`)).toEqual(['a resume', 'b open', 'c close', 'd count', 'e publish']);
-  });
-});
+    ]
+    expect(decisions(list, now).map((d) => `${d.poll.id} ${d.key}`)).toEqual(['a resume', 'b open', 'c close', 'd count', 'e publish'])
+  })
+})
 
 describe('the poll that is watched', () => {
   it('is the one being voted on', () => {
-    expect(watched([poll('draft', undefined, undefined, 'a'), poll('open', undefined, undefined, 'b')])?.id).toBe('b');
-    expect(watched([poll('published', undefined, undefined, 'a'), poll('draft', undefined, undefined, 'b')])?.id).toBe('a');
-    expect(watched([])).toBeNull();
-    expect(watched(null)).toBeNull();
-  });
-});
+    expect(watched([poll('draft', undefined, undefined, 'a'), poll('open', undefined, undefined, 'b')])?.id).toBe('b')
+    expect(watched([poll('published', undefined, undefined, 'a'), poll('draft', undefined, undefined, 'b')])?.id).toBe('a')
+    expect(watched([])).toBeNull()
+    expect(watched(null)).toBeNull()
+  })
+})

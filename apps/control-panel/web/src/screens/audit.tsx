@@ -1,43 +1,43 @@
-import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { api, downloads } from '../api';
-import { deed } from '../deed';
-import { hex } from '../format';
-import type { AuditView } from '../types';
-import { Loading, Nothing, Trouble } from '../views/basics';
-import { Icon } from '../views/icon';
-import { useWords } from '../words';
+import type { JSX } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+import { api, downloads } from '../api'
+import { deed } from '../deed'
+import { hex } from '../format'
+import type { AuditView } from '../types'
+import { Loading, Nothing, Trouble } from '../views/basics'
+import { Icon } from '../views/icon'
+import { useWords } from '../words'
 
 /** pretty shows a detail's JSON as lines of name and value; anything else as it is. */
 function pretty(detail: string): string {
   try {
-    return JSON.stringify(JSON.parse(detail), null, 2);
+    return JSON.stringify(JSON.parse(detail), null, 2)
   } catch {
-    return detail;
+    return detail
   }
 }
 
 export function AuditTab({ id, version }: { id: string; version: string }): JSX.Element {
-  const { t, f } = useWords();
-  const [view, setView] = useState<AuditView | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const [filter, setFilter] = useState('');
-  const [again, setAgain] = useState(0);
+  const { t, f } = useWords()
+  const [view, setView] = useState<AuditView | null>(null)
+  const [error, setError] = useState<unknown>(null)
+  const [filter, setFilter] = useState('')
+  const [again, setAgain] = useState(0)
   useEffect(() => {
-    let current = true;
-    setError(null);
-    api.audit(id).then((v) => current && setView(v), (e: unknown) => current && setError(e));
+    let current = true
+    setError(null)
+    api.audit(id).then((v) => current && setView(v), (e: unknown) => current && setError(e))
     return () => {
-      current = false;
-    };
-  }, [id, version, again]);
+      current = false
+    }
+  }, [id, version, again])
 
-  if (error !== null) return <Trouble error={error} retry={() => setAgain((n) => n + 1)} />;
-  if (!view) return <Loading rows={5} />;
-  if (view.entries.length === 0) return <Nothing title={t.audit.empty} />;
-  const wanted = filter.trim().toLowerCase();
+  if (error !== null) return <Trouble error={error} retry={() => setAgain((n) => n + 1)} />
+  if (!view) return <Loading rows={5} />
+  if (view.entries.length === 0) return <Nothing title={t.audit.empty} />
+  const wanted = filter.trim().toLowerCase()
   const shown = [...view.entries].reverse().filter((e) =>
-    wanted === '' || [e.actor, e.action, e.reason, deed(e, t)].some((x) => x.toLowerCase().includes(wanted)));
+    wanted === '' || [e.actor, e.action, e.reason, deed(e, t)].some((x) => x.toLowerCase().includes(wanted)))
   return (
     <>
       <div class="tools">
@@ -82,5 +82,5 @@ export function AuditTab({ id, version }: { id: string; version: string }): JSX.
         </table>
       </div>
     </>
-  );
+  )
 }

@@ -1,31 +1,31 @@
-import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
-import { api, Problem, type Draft } from '../api';
-import { fresh, option, question, readKey, swap, tidy } from '../draft';
-import { global, local } from '../format';
-import { go, Link, pathTo } from '../router';
-import { usePanel, useTitle } from '../state';
-import { langs, type Definition, type DraftView, type Fault, type JWK, type OptionKind, type PollKind, type Text } from '../types';
-import { EntryCard, languageName, Modal } from '../views/action';
-import { Choice, Loading, Trouble } from '../views/basics';
-import { Icon } from '../views/icon';
-import { Preview } from '../views/preview';
-import { useWords } from '../words';
+import type { ComponentChildren, JSX } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { api, Problem, type Draft } from '../api'
+import { fresh, option, question, readKey, swap, tidy } from '../draft'
+import { global, local } from '../format'
+import { go, Link, pathTo } from '../router'
+import { usePanel, useTitle } from '../state'
+import { langs, type Definition, type DraftView, type Fault, type JWK, type OptionKind, type PollKind, type Text } from '../types'
+import { EntryCard, languageName, Modal } from '../views/action'
+import { Choice, Loading, Trouble } from '../views/basics'
+import { Icon } from '../views/icon'
+import { Preview } from '../views/preview'
+import { useWords } from '../words'
 
-const kinds: readonly PollKind[] = ['public', 'rehearsal', 'demo'];
+const kinds: readonly PollKind[] = ['public', 'rehearsal', 'demo']
 
 /** EditScreen makes a poll from a file or with the form, or changes a draft. */
 export function EditScreen({ id }: { id?: string }): JSX.Element {
-  const { t } = useWords();
-  const { live } = usePanel();
-  const [way, setWay] = useState<'file' | 'form'>(id ? 'form' : 'file');
-  const [start, setStart] = useState<Definition | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  useTitle(id ? t.create.editTitle(id) : t.create.title);
-  useEffect(() => live.watch(''), [live]);
+  const { t } = useWords()
+  const { live } = usePanel()
+  const [way, setWay] = useState<'file' | 'form'>(id ? 'form' : 'file')
+  const [start, setStart] = useState<Definition | null>(null)
+  const [error, setError] = useState<unknown>(null)
+  useTitle(id ? t.create.editTitle(id) : t.create.title)
+  useEffect(() => live.watch(''), [live])
   useEffect(() => {
-    if (id) api.poll(id).then((v) => setStart(v.definition), setError);
-  }, [id]);
+    if (id) api.poll(id).then((v) => setStart(v.definition), setError)
+  }, [id])
   return (
     <main id="main" class="screen">
       <header class="screen-head">
@@ -39,38 +39,38 @@ export function EditScreen({ id }: { id?: string }): JSX.Element {
         : id && !start ? <Loading rows={6} />
         : <ByForm key={start?.id ?? 'new'} start={start ?? fresh(Date.now())} replaces={id ?? ''} />}
     </main>
-  );
+  )
 }
 
 function ByFile({ intoForm }: { intoForm: (d: Definition) => void }): JSX.Element {
-  const { t, f } = useWords();
-  const c = t.create;
-  const [file, setFile] = useState<{ name: string; text: string } | null>(null);
-  const [key, setKey] = useState<JWK | null>(null);
-  const [checked, setChecked] = useState<DraftView | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const [over, setOver] = useState(false);
-  const picker = useRef<HTMLInputElement>(null);
-  const draft: Draft = { ...(file ? { file } : {}), ...(key ? { tally_key: key } : {}) };
+  const { t, f } = useWords()
+  const c = t.create
+  const [file, setFile] = useState<{ name: string; text: string } | null>(null)
+  const [key, setKey] = useState<JWK | null>(null)
+  const [checked, setChecked] = useState<DraftView | null>(null)
+  const [error, setError] = useState<unknown>(null)
+  const [over, setOver] = useState(false)
+  const picker = useRef<HTMLInputElement>(null)
+  const draft: Draft = { ...(file ? { file } : {}), ...(key ? { tally_key: key } : {}) }
 
   useEffect(() => {
-    if (!file) return;
-    let current = true;
-    setError(null);
-    setChecked(null);
-    api.check(draft).then((v) => current && setChecked(v), (e: unknown) => current && setError(e));
+    if (!file) return
+    let current = true
+    setError(null)
+    setChecked(null)
+    api.check(draft).then((v) => current && setChecked(v), (e: unknown) => current && setError(e))
     return () => {
-      current = false;
-    };
-  }, [file, key]);
+      current = false
+    }
+  }, [file, key])
 
   const take = (chosen: File | undefined): void => {
-    if (!chosen) return;
-    setKey(null);
-    void chosen.text().then((text) => setFile({ name: chosen.name, text }));
-  };
-  const faults = error instanceof Problem ? error.faults : [];
-  const needsKey = faults.length > 0 && faults.every((x) => x.path === 'tally_key');
+    if (!chosen) return
+    setKey(null)
+    void chosen.text().then((text) => setFile({ name: chosen.name, text }))
+  }
+  const faults = error instanceof Problem ? error.faults : []
+  const needsKey = faults.length > 0 && faults.every((x) => x.path === 'tally_key')
   return (
     <>
       <div
@@ -105,13 +105,13 @@ function ByFile({ intoForm }: { intoForm: (d: Definition) => void }): JSX.Elemen
         </>
       )}
     </>
-  );
+  )
 }
 
 /** FileFault shows a mistake on its line, with a mark under its column. */
 function FileFault({ fault, text }: { fault: Fault; text: string }): JSX.Element {
-  const { t, f } = useWords();
-  const line = fault.line ? text.split('\n')[fault.line - 1] : undefined;
+  const { t, f } = useWords()
+  const line = fault.line ? text.split('\n')[fault.line - 1] : undefined
   return (
     <li>
       <p>{fault.line ? <b>{t.create.line(f.num(fault.line), f.num(fault.column ?? 1))}</b> : null} <span lang="en">{fault.path && <code>{fault.path}</code>} {fault.message}.</span></p>
@@ -119,18 +119,18 @@ function FileFault({ fault, text }: { fault: Fault; text: string }): JSX.Element
         <pre tabIndex={0}><code><i>{String(fault.line).padStart(4)} │ </i>{line.slice(0, (fault.column ?? 1) - 1)}<mark>{line.slice((fault.column ?? 1) - 1) || ' '}</mark></code></pre>
       )}
     </li>
-  );
+  )
 }
 
 function KeyField({ value, on }: { value: JWK | null; on: (k: JWK | null) => void }): JSX.Element {
-  const { t } = useWords();
-  const [text, setText] = useState(value?.kid ? JSON.stringify(value) : '');
-  const picker = useRef<HTMLInputElement>(null);
+  const { t } = useWords()
+  const [text, setText] = useState(value?.kid ? JSON.stringify(value) : '')
+  const picker = useRef<HTMLInputElement>(null)
   const put = (s: string): void => {
-    setText(s);
-    on(readKey(s));
-  };
-  const bad = text.trim() !== '' && !readKey(text);
+    setText(s)
+    on(readKey(s))
+  }
+  const bad = text.trim() !== '' && !readKey(text)
   return (
     <div class="field wide">
       <label for="tally-key">{t.create.key}</label>
@@ -140,31 +140,31 @@ function KeyField({ value, on }: { value: JWK | null; on: (k: JWK | null) => voi
         onChange={(e) => void e.currentTarget.files?.[0]?.text().then(put)} />
       <button type="button" class="button small" onClick={() => picker.current?.click()}>{t.create.choose}</button>
     </div>
-  );
+  )
 }
 
 /** Save asks why, and says beforehand what saving replaces. */
 function Save({ draft, view, replaces }: { draft: Draft; view: DraftView; replaces: string }): JSX.Element {
-  const { t, lang } = useWords();
-  const c = t.create;
-  const [reason, setReason] = useState('');
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-  const [entry, setEntry] = useState<Awaited<ReturnType<typeof api.save>> | null>(null);
-  const { existing, definition } = view;
-  const taken = existing !== null && existing.state !== 'draft';
+  const { t, lang } = useWords()
+  const c = t.create
+  const [reason, setReason] = useState('')
+  const [busy, setBusy] = useState(false)
+  const [error, setError] = useState<unknown>(null)
+  const [entry, setEntry] = useState<Awaited<ReturnType<typeof api.save>> | null>(null)
+  const { existing, definition } = view
+  const taken = existing !== null && existing.state !== 'draft'
   const submit = async (): Promise<void> => {
-    setBusy(true);
-    setError(null);
+    setBusy(true)
+    setError(null)
     try {
-      setEntry(await api.save(draft, reason.trim(), existing !== null));
+      setEntry(await api.save(draft, reason.trim(), existing !== null))
     } catch (e) {
-      setError(e);
+      setError(e)
     } finally {
-      setBusy(false);
+      setBusy(false)
     }
-  };
-  const onward = (): void => go(pathTo.poll(definition.id, 'ballot'));
+  }
+  const onward = (): void => go(pathTo.poll(definition.id, 'ballot'))
   return (
     <form class="save" onSubmit={(e) => { e.preventDefault(); if (!busy && !taken && reason.trim().length >= 3) void submit(); }}>
       {taken ? (
@@ -191,45 +191,45 @@ function Save({ draft, view, replaces }: { draft: Draft; view: DraftView; replac
         </Modal>
       )}
     </form>
-  );
+  )
 }
 
-type Change = (f: (d: Definition) => Definition) => void;
+type Change = (f: (d: Definition) => Definition) => void
 
 function ByForm({ start, replaces }: { start: Definition; replaces: string }): JSX.Element {
-  const { t, f, lang } = useWords();
-  const c = t.create;
-  const [d, set] = useState(start);
-  const [checked, setChecked] = useState<DraftView | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const faults = error instanceof Problem ? error.faults : [];
-  const summary = useRef<HTMLElement>(null);
+  const { t, f, lang } = useWords()
+  const c = t.create
+  const [d, set] = useState(start)
+  const [checked, setChecked] = useState<DraftView | null>(null)
+  const [error, setError] = useState<unknown>(null)
+  const [busy, setBusy] = useState(false)
+  const faults = error instanceof Problem ? error.faults : []
+  const summary = useRef<HTMLElement>(null)
 
   useEffect(() => {
-    if (d === start) return;
-    const ask = (e: BeforeUnloadEvent): void => e.preventDefault();
-    addEventListener('beforeunload', ask);
-    return () => removeEventListener('beforeunload', ask);
-  }, [d === start]);
+    if (d === start) return
+    const ask = (e: BeforeUnloadEvent): void => e.preventDefault()
+    addEventListener('beforeunload', ask)
+    return () => removeEventListener('beforeunload', ask)
+  }, [d === start])
 
   const change: Change = (f) => {
-    set(f);
-    setChecked(null);
-  };
+    set(f)
+    setChecked(null)
+  }
   const check = async (): Promise<void> => {
-    setBusy(true);
-    setError(null);
+    setBusy(true)
+    setError(null)
     try {
-      setChecked(await api.check({ definition: tidy(d) }));
+      setChecked(await api.check({ definition: tidy(d) }))
     } catch (e) {
-      setError(e);
-      requestAnimationFrame(() => summary.current?.focus());
+      setError(e)
+      requestAnimationFrame(() => summary.current?.focus())
     } finally {
-      setBusy(false);
+      setBusy(false)
     }
-  };
-  const at = (path: string): string => faults.find((x) => x.path === path || x.path.startsWith(`${path}.`))?.message ?? '';
+  }
+  const at = (path: string): string => faults.find((x) => x.path === path || x.path.startsWith(`${path}.`))?.message ?? ''
 
   return (
     <div class="editor">
@@ -259,8 +259,8 @@ function ByForm({ start, replaces }: { start: Definition; replaces: string }): J
             {langs.map((l) => (
               <label key={l}>
                 <input type="checkbox" checked={d.languages.includes(l)} onChange={(e) => {
-                  const on = e.currentTarget.checked;
-                  change((x) => ({ ...x, languages: langs.filter((k) => (k === l ? on : x.languages.includes(k))) }));
+                  const on = e.currentTarget.checked
+                  change((x) => ({ ...x, languages: langs.filter((k) => (k === l ? on : x.languages.includes(k))) }))
                 }} /> {languageName(l, lang)}
               </label>
             ))}
@@ -331,21 +331,21 @@ function ByForm({ start, replaces }: { start: Definition; replaces: string }): J
         <Preview poll={d} one />
       </aside>
     </div>
-  );
+  )
 }
 
 function Questions({ d, change, at }: { d: Definition; change: Change; at: (path: string) => string }): JSX.Element {
-  const { t, f } = useWords();
-  const c = t.create;
-  type Q = Definition['questions'][number];
+  const { t, f } = useWords()
+  const c = t.create
+  type Q = Definition['questions'][number]
   const put = (i: number, part: (q: Q) => Partial<Q>): void =>
-    change((x) => ({ ...x, questions: x.questions.map((q, k) => (k === i ? { ...q, ...part(q) } : q)) }));
+    change((x) => ({ ...x, questions: x.questions.map((q, k) => (k === i ? { ...q, ...part(q) } : q)) }))
   const putOption = (i: number, j: number, part: Partial<Q['options'][number]>): void =>
-    put(i, (q) => ({ options: q.options.map((o, k) => (k === j ? { ...o, ...part } : o)) }));
+    put(i, (q) => ({ options: q.options.map((o, k) => (k === j ? { ...o, ...part } : o)) }))
   return (
     <>
       {d.questions.map((q, i) => {
-        const path = `questions[${i}]`;
+        const path = `questions[${i}]`
         return (
           <fieldset key={i} class="question">
             <legend>{c.field.question(f.num(i + 1))}</legend>
@@ -374,7 +374,7 @@ function Questions({ d, change, at }: { d: Definition; change: Change; at: (path
             <div id={`f-${anchor(`${path}.options`)}`}>
               {at(`${path}.options`) && <small class="hint bad" lang="en">{at(`${path}.options`)}</small>}
               {q.options.map((o, j) => {
-                const name = c.field.option(f.num(j + 1));
+                const name = c.field.option(f.num(j + 1))
                 return (
                   <fieldset key={j} class="option">
                     <legend>{name}</legend>
@@ -398,28 +398,28 @@ function Questions({ d, change, at }: { d: Definition; change: Change; at: (path
                       <Texts label={c.field.otext} path={`${path}.options[${j}].text`} optional fault={at(`${path}.options[${j}].text`)} long d={d} value={o.text} on={(text) => putOption(i, j, { text })} />
                     </details>
                   </fieldset>
-                );
+                )
               })}
               <button type="button" class="button small" onClick={() => put(i, (x) => ({ options: [...x.options, option(x.options, 'choice')] }))}><Icon shape="plus" /> {c.add.option}</button>
             </div>
           </fieldset>
-        );
+        )
       })}
       <button type="button" class="button" onClick={() => change((x) => ({ ...x, questions: [...x.questions, question(x.questions)] }))}><Icon shape="plus" /> {c.add.question}</button>
     </>
-  );
+  )
 }
 
 function Moves(p: { index: number; length: number; what: string; move: (by: 1 | -1) => void; remove: (() => void) | null }): JSX.Element {
-  const { t } = useWords();
-  const label = (act: string): string => `${act}: ${p.what}`;
+  const { t } = useWords()
+  const label = (act: string): string => `${act}: ${p.what}`
   return (
     <div class="moves">
       <button type="button" class="icon-button" aria-label={label(t.create.up)} disabled={p.index === 0} onClick={() => p.move(-1)}><Icon shape="up" /></button>
       <button type="button" class="icon-button" aria-label={label(t.create.down)} disabled={p.index === p.length - 1} onClick={() => p.move(1)}><Icon shape="lower" /></button>
       <button type="button" class="icon-button" aria-label={label(t.create.remove)} disabled={!p.remove} onClick={() => p.remove?.()}><Icon shape="cross" /></button>
     </div>
-  );
+  )
 }
 
 function Group({ title, note, children }: { title: string; note?: string; children: ComponentChildren }): JSX.Element {
@@ -428,37 +428,37 @@ function Group({ title, note, children }: { title: string; note?: string; childr
       <h2>{title}{note && <small class="section-note"> {note}</small>}</h2>
       {children}
     </section>
-  );
+  )
 }
 
 interface InputProps {
-  id: string;
-  'aria-invalid': boolean;
-  'aria-describedby': string | undefined;
+  id: string
+  'aria-invalid': boolean
+  'aria-describedby': string | undefined
 }
 
 /** anchor makes an id of a path: questions[0].title → questions-0--title. */
 function anchor(path: string): string {
-  return path.replaceAll(/[[\].]/g, '-');
+  return path.replaceAll(/[[\].]/g, '-')
 }
 
 function Field(p: { label: string; path: string; fault: string; hint?: string; optional?: boolean; children: (i: InputProps) => JSX.Element }): JSX.Element {
-  const { t } = useWords();
-  const id = `f-${anchor(p.path)}`;
-  const note = p.fault || p.hint;
+  const { t } = useWords()
+  const id = `f-${anchor(p.path)}`
+  const note = p.fault || p.hint
   return (
     <div class="field">
       <label for={id}>{p.label}{p.optional && <small class="optional"> {t.create.optional}</small>}</label>
       {p.children({ id, 'aria-invalid': p.fault !== '', 'aria-describedby': note ? `${id}-note` : undefined })}
       {note && <small id={`${id}-note`} class={p.fault ? 'hint bad' : 'hint'} lang={p.fault ? 'en' : undefined}>{note}</small>}
     </div>
-  );
+  )
 }
 
 /** Texts is one text in each of the poll's languages, side by side. */
 function Texts(p: { label: string; path: string; fault: string; long?: boolean; optional?: boolean; d: Definition; value: Text | undefined; on: (t: Text) => void }): JSX.Element {
-  const { t, lang } = useWords();
-  const id = `f-${anchor(p.path)}`;
+  const { t, lang } = useWords()
+  const id = `f-${anchor(p.path)}`
   return (
     <div class="field texts" id={id} role="group" aria-labelledby={`${id}-label`}>
       <span id={`${id}-label`}>{p.label}{p.optional && <small class="optional"> {t.create.optional}</small>}</span>
@@ -467,16 +467,16 @@ function Texts(p: { label: string; path: string; fault: string; long?: boolean; 
           const props = {
             value: p.value?.[l] ?? '', lang: l, 'aria-label': `${p.label}, ${languageName(l, lang)}`, 'aria-invalid': p.fault !== '' && !p.value?.[l],
             onInput: (e: { currentTarget: HTMLInputElement | HTMLTextAreaElement }) => p.on({ ...p.value, [l]: e.currentTarget.value }),
-          };
+          }
           return (
             <div key={l} class="tongue">
               <small aria-hidden="true">{languageName(l, lang)}</small>
               {p.long ? <textarea rows={3} {...props} /> : <input {...props} />}
             </div>
-          );
+          )
         })}
       </div>
       {p.fault && <small class="hint bad" lang="en">{p.fault}</small>}
     </div>
-  );
+  )
 }

@@ -1,41 +1,41 @@
-import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
-import { api, Problem } from '../api';
-import { useTitle } from '../state';
-import { Trouble } from '../views/basics';
-import { Icon } from '../views/icon';
-import { useWords } from '../words';
+import type { JSX } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { api, Problem } from '../api'
+import { useTitle } from '../state'
+import { Trouble } from '../views/basics'
+import { Icon } from '../views/icon'
+import { useWords } from '../words'
 
 /** tokenIn finds the secret in a log-in link, or in its fragment alone. */
 export function tokenIn(link: string): string {
-  return /#?login=([\w-]{20,})\s*$/.exec(link.trim())?.[1] ?? (/^[\w-]{40,}$/.test(link.trim()) ? link.trim() : '');
+  return /#?login=([\w-]{20,})\s*$/.exec(link.trim())?.[1] ?? (/^[\w-]{40,}$/.test(link.trim()) ? link.trim() : '')
 }
 
 export function LoginScreen({ token, ended, onIn }: { token: string; ended: boolean; onIn: () => void }): JSX.Element {
-  const { t } = useWords();
-  const [link, setLink] = useState('');
-  const [bad, setBad] = useState(false);
-  const [busy, setBusy] = useState(token !== '');
-  const [error, setError] = useState<unknown>(null);
-  useTitle(t.login.title);
+  const { t } = useWords()
+  const [link, setLink] = useState('')
+  const [bad, setBad] = useState(false)
+  const [busy, setBusy] = useState(token !== '')
+  const [error, setError] = useState<unknown>(null)
+  useTitle(t.login.title)
 
   const use = (secret: string): void => {
-    setBusy(true);
-    setError(null);
+    setBusy(true)
+    setError(null)
     api.logIn(secret).then(onIn, (e: unknown) => {
-      setError(e);
-      setBusy(false);
-    });
-  };
+      setError(e)
+      setBusy(false)
+    })
+  }
   // A link works once: using it twice would refuse the log-in that just succeeded.
-  const used = useRef('');
+  const used = useRef('')
   useEffect(() => {
-    if (!token || used.current === token) return;
-    used.current = token;
-    use(token);
-  }, [token]);
+    if (!token || used.current === token) return
+    used.current = token
+    use(token)
+  }, [token])
 
-  const spent = error instanceof Problem && error.code === 'link-spent';
+  const spent = error instanceof Problem && error.code === 'link-spent'
   return (
     <main id="main" class="login">
       <h1 tabIndex={-1}>{t.login.title}</h1>
@@ -53,10 +53,10 @@ export function LoginScreen({ token, ended, onIn }: { token: string; ended: bool
           <p class="quiet">{t.login.where}</p>
           <form
             onSubmit={(e) => {
-              e.preventDefault();
-              const secret = tokenIn(link);
-              setBad(secret === '');
-              if (secret) use(secret);
+              e.preventDefault()
+              const secret = tokenIn(link)
+              setBad(secret === '')
+              if (secret) use(secret)
             }}
           >
             <label class="field">
@@ -69,5 +69,5 @@ export function LoginScreen({ token, ended, onIn }: { token: string; ended: bool
         </>
       )}
     </main>
-  );
+  )
 }

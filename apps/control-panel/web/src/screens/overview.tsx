@@ -1,35 +1,35 @@
-import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { api } from '../api';
-import { deed } from '../deed';
-import { said } from '../format';
-import { go, Link, pathTo } from '../router';
-import { useNow, usePanel, useTitle } from '../state';
-import type { AuditEntry, PollSummary } from '../types';
-import { decisions, judge, watched, type Verdict } from '../verdict';
-import { KindBadge, Loading, Nothing, Section, StateBadge } from '../views/basics';
-import { Turnout } from '../views/chart';
-import { Icon } from '../views/icon';
-import { Gauges, Refusals, Spread } from '../views/numbers';
-import { Parts } from '../views/parts';
-import { useWords, type Speech } from '../words';
+import type { JSX } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+import { api } from '../api'
+import { deed } from '../deed'
+import { said } from '../format'
+import { go, Link, pathTo } from '../router'
+import { useNow, usePanel, useTitle } from '../state'
+import type { AuditEntry, PollSummary } from '../types'
+import { decisions, judge, watched, type Verdict } from '../verdict'
+import { KindBadge, Loading, Nothing, Section, StateBadge } from '../views/basics'
+import { Turnout } from '../views/chart'
+import { Icon } from '../views/icon'
+import { Gauges, Refusals, Spread } from '../views/numbers'
+import { Parts } from '../views/parts'
+import { useWords, type Speech } from '../words'
 
 /** lines puts a verdict into words: the line, and the line below it. */
 export function lines(v: Verdict, { t, f }: Speech): [string, string] {
   switch (v.key) {
     case 'down':
     case 'degraded':
-      return t.verdict[v.key](t.common.list(v.parts, f));
+      return t.verdict[v.key](t.common.list(v.parts, f))
     case 'turning':
-      return t.verdict.turning(f.num(v.count));
+      return t.verdict.turning(f.num(v.count))
     default:
-      return t.verdict[v.key];
+      return t.verdict[v.key]
   }
 }
 
 export function VerdictLine({ verdict, now }: { verdict: Verdict; now: number }): JSX.Element {
-  const words = useWords();
-  const [line, below] = lines(verdict, words);
+  const words = useWords()
+  const [line, below] = lines(verdict, words)
   return (
     <div class={`verdict verdict-${verdict.level}`} data-test="verdict" data-verdict={verdict.key}>
       <Icon shape={verdict.level} size={28} />
@@ -40,31 +40,31 @@ export function VerdictLine({ verdict, now }: { verdict: Verdict; now: number })
       </div>
       <time class="verdict-clock">{words.f.clock(now)}</time>
     </div>
-  );
+  )
 }
 
 /** useShown is the poll the screen is about, and keeps the stream on it. */
 export function useShown(wanted: string): PollSummary | null {
-  const { live, picture } = usePanel();
-  const polls = picture.overview?.polls ?? null;
-  const shown = polls?.find((p) => p.id === wanted) ?? watched(polls);
-  const id = shown?.id ?? '';
-  useEffect(() => live.watch(id), [live, id]);
-  return shown;
+  const { live, picture } = usePanel()
+  const polls = picture.overview?.polls ?? null
+  const shown = polls?.find((p) => p.id === wanted) ?? watched(polls)
+  const id = shown?.id ?? ''
+  useEffect(() => live.watch(id), [live, id])
+  return shown
 }
 
 export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element {
-  const words = useWords();
-  const { t, lang } = words;
-  const { picture } = usePanel();
-  const now = useNow(picture.skew);
-  const poll = useShown(wanted);
-  const polls = picture.overview?.polls ?? null;
-  const stats = poll && picture.stats?.poll === poll.id ? picture.stats : null;
+  const words = useWords()
+  const { t, lang } = words
+  const { picture } = usePanel()
+  const now = useNow(picture.skew)
+  const poll = useShown(wanted)
+  const polls = picture.overview?.polls ?? null
+  const stats = poll && picture.stats?.poll === poll.id ? picture.stats : null
   const verdict = judge({
     poll, polls, stats, parts: picture.overview?.parts ?? [], connection: picture.connection, troubleLately: picture.troubleLately, now,
-  });
-  useTitle(lines(verdict, words)[0]);
+  })
+  useTitle(lines(verdict, words)[0])
 
   return (
     <main id="main" class="screen">
@@ -107,12 +107,12 @@ export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element 
         </>
       )}
     </main>
-  );
+  )
 }
 
 function Decisions({ polls, now }: { polls: readonly PollSummary[]; now: number }): JSX.Element {
-  const { t, lang } = useWords();
-  const list = decisions(polls, now);
+  const { t, lang } = useWords()
+  const list = decisions(polls, now)
   return (
     <Section id="decisions" title={t.decisions.title}>
       {list.length === 0 ? (
@@ -131,23 +131,23 @@ function Decisions({ polls, now }: { polls: readonly PollSummary[]; now: number 
         </ul>
       )}
     </Section>
-  );
+  )
 }
 
 /** Changes shows the last audit entries; it reads them again when the poll has moved. */
 function Changes({ poll, state, closes }: { poll: string; state: string; closes: string }): JSX.Element {
-  const { t, f } = useWords();
-  const [entries, set] = useState<AuditEntry[] | null>(null);
+  const { t, f } = useWords()
+  const [entries, set] = useState<AuditEntry[] | null>(null)
   useEffect(() => {
-    let current = true;
+    let current = true
     api.audit(poll).then(
       (a) => current && set(a.entries.slice(-5).reverse()),
       () => undefined, // the verdict says what is wrong
-    );
+    )
     return () => {
-      current = false;
-    };
-  }, [poll, state, closes]);
+      current = false
+    }
+  }, [poll, state, closes])
   return (
     <Section id="changes" title={t.changes.title} aside={<Link to={pathTo.poll(poll, 'audit')}>{t.changes.all}</Link>}>
       {entries === null ? (
@@ -165,5 +165,5 @@ function Changes({ poll, state, closes }: { poll: string; state: string; closes:
         </ol>
       )}
     </Section>
-  );
+  )
 }

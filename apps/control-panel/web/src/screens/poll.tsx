@@ -1,56 +1,56 @@
-import type { JSX } from 'preact';
-import { useCallback, useEffect, useState } from 'preact/hooks';
-import { api, Problem } from '../api';
-import { said } from '../format';
-import { Link, pathTo, tabs, type Tab } from '../router';
-import { useNow, usePanel, useTitle } from '../state';
-import type { PollState, PollView } from '../types';
-import { Action, languageName, Progress, verbsIn, type Verb } from '../views/action';
-import { Copy, Fields, KindBadge, Loading, Nothing, StateBadge, Trouble } from '../views/basics';
-import { Turnout } from '../views/chart';
-import { Icon } from '../views/icon';
-import { Gauges, Refusals, Spread } from '../views/numbers';
-import { Preview } from '../views/preview';
-import { useWords } from '../words';
-import { AuditTab } from './audit';
-import { ResultTab } from './result';
+import type { JSX } from 'preact'
+import { useCallback, useEffect, useState } from 'preact/hooks'
+import { api, Problem } from '../api'
+import { said } from '../format'
+import { Link, pathTo, tabs, type Tab } from '../router'
+import { useNow, usePanel, useTitle } from '../state'
+import type { PollState, PollView } from '../types'
+import { Action, languageName, Progress, verbsIn, type Verb } from '../views/action'
+import { Copy, Fields, KindBadge, Loading, Nothing, StateBadge, Trouble } from '../views/basics'
+import { Turnout } from '../views/chart'
+import { Icon } from '../views/icon'
+import { Gauges, Refusals, Spread } from '../views/numbers'
+import { Preview } from '../views/preview'
+import { useWords } from '../words'
+import { AuditTab } from './audit'
+import { ResultTab } from './result'
 
-const life: readonly PollState[] = ['draft', 'open', 'closed', 'counted', 'published'];
+const life: readonly PollState[] = ['draft', 'open', 'closed', 'counted', 'published']
 
 export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
-  const { t, f, lang } = useWords();
-  const { live, picture } = usePanel();
-  const [view, setView] = useState<PollView | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const [verb, setVerb] = useState<Verb | null>(null);
-  const now = useNow(picture.skew);
-  useEffect(() => live.watch(id), [live, id]);
+  const { t, f, lang } = useWords()
+  const { live, picture } = usePanel()
+  const [view, setView] = useState<PollView | null>(null)
+  const [error, setError] = useState<unknown>(null)
+  const [verb, setVerb] = useState<Verb | null>(null)
+  const now = useNow(picture.skew)
+  useEffect(() => live.watch(id), [live, id])
 
   const load = useCallback(() => {
-    setError(null);
-    api.poll(id).then(setView, setError);
-  }, [id]);
+    setError(null)
+    api.poll(id).then(setView, setError)
+  }, [id])
   // Somebody else's change shows here too: the state comes with the live numbers.
-  const stats = picture.stats?.poll === id ? picture.stats : (view?.stats ?? null);
-  const state = stats?.state ?? view?.manifest.state;
-  const closes = picture.overview?.polls?.find((p) => p.id === id)?.closes_at;
-  useEffect(load, [load, state, closes]);
-  useTitle(view ? said(view.manifest.title, lang) : id);
+  const stats = picture.stats?.poll === id ? picture.stats : (view?.stats ?? null)
+  const state = stats?.state ?? view?.manifest.state
+  const closes = picture.overview?.polls?.find((p) => p.id === id)?.closes_at
+  useEffect(load, [load, state, closes])
+  useTitle(view ? said(view.manifest.title, lang) : id)
 
   if (error !== null && !view) {
-    const gone = error instanceof Problem && error.code === 'poll-not-found';
+    const gone = error instanceof Problem && error.code === 'poll-not-found'
     return (
       <main id="main" class="screen">
         <h1 class="hidden" tabIndex={-1}>{id}</h1>
         {gone ? <Nothing title={t.poll.gone}><Link class="button" to={pathTo.polls()}>{t.polls.title}</Link></Nothing> : <Trouble error={error} retry={load} />}
       </main>
-    );
+    )
   }
-  if (!view || !stats || !state) return <main id="main" class="screen"><h1 class="hidden" tabIndex={-1}>{id}</h1><Loading rows={6} /></main>;
-  const m = view.manifest;
-  const verbs = verbsIn[state];
-  const at = life.indexOf(state === 'paused' ? 'open' : state);
-  const counting = picture.stats?.poll === id ? picture.stats.counting : view.counting;
+  if (!view || !stats || !state) return <main id="main" class="screen"><h1 class="hidden" tabIndex={-1}>{id}</h1><Loading rows={6} /></main>
+  const m = view.manifest
+  const verbs = verbsIn[state]
+  const at = life.indexOf(state === 'paused' ? 'open' : state)
+  const counting = picture.stats?.poll === id ? picture.stats.counting : view.counting
   return (
     <main id="main" class="screen">
       <header class="poll-head">
@@ -70,12 +70,12 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
       </header>
       <ol class="life" aria-label={t.poll.life}>
         {life.map((s, i) => {
-          const shown = s === 'open' && state === 'paused' ? 'paused' : s;
+          const shown = s === 'open' && state === 'paused' ? 'paused' : s
           return (
             <li key={s} class={i < at ? 'past' : i === at ? 'now' : ''} aria-current={i === at ? 'step' : undefined}>
               <Icon shape={i < at ? 'good' : shown} size={14} /> {t.states[shown]}
             </li>
-          );
+          )
         })}
       </ol>
       {counting && !verb && <Progress done={stats.count?.done ?? 0} total={stats.count?.total ?? stats.total} />}
@@ -104,5 +104,5 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
       {tab === 'audit' && <AuditTab id={id} version={`${state} ${m.sequence}`} />}
       {verb && <Action verb={verb} view={view} onClose={() => { setVerb(null); load(); }} />}
     </main>
-  );
+  )
 }

@@ -1,45 +1,45 @@
-import type { JSX } from 'preact';
-import { useEffect, useMemo, useState } from 'preact/hooks';
-import { csvOf, saveText } from '../csv';
-import { said } from '../format';
-import { Link, pathTo } from '../router';
-import { usePanel, useTitle } from '../state';
-import type { PollState, PollSummary } from '../types';
-import { KindBadge, Loading, Nothing, StateBadge } from '../views/basics';
-import { Icon } from '../views/icon';
-import { useWords } from '../words';
+import type { JSX } from 'preact'
+import { useEffect, useMemo, useState } from 'preact/hooks'
+import { csvOf, saveText } from '../csv'
+import { said } from '../format'
+import { Link, pathTo } from '../router'
+import { usePanel, useTitle } from '../state'
+import type { PollState, PollSummary } from '../types'
+import { KindBadge, Loading, Nothing, StateBadge } from '../views/basics'
+import { Icon } from '../views/icon'
+import { useWords } from '../words'
 
-type Column = 'title' | 'state' | 'opens' | 'closes';
-const life: readonly PollState[] = ['draft', 'open', 'paused', 'closed', 'counted', 'published'];
+type Column = 'title' | 'state' | 'opens' | 'closes'
+const life: readonly PollState[] = ['draft', 'open', 'paused', 'closed', 'counted', 'published']
 
 export function PollsScreen(): JSX.Element {
-  const { t, f, lang } = useWords();
-  const { live, picture } = usePanel();
-  const polls = picture.overview?.polls ?? null;
-  const [filter, setFilter] = useState('');
-  const [state, setState] = useState<PollState | ''>('');
-  const [sort, setSort] = useState<{ by: Column; down: boolean }>({ by: 'opens', down: true });
-  useTitle(t.polls.title);
-  useEffect(() => live.watch(''), [live]);
+  const { t, f, lang } = useWords()
+  const { live, picture } = usePanel()
+  const polls = picture.overview?.polls ?? null
+  const [filter, setFilter] = useState('')
+  const [state, setState] = useState<PollState | ''>('')
+  const [sort, setSort] = useState<{ by: Column; down: boolean }>({ by: 'opens', down: true })
+  useTitle(t.polls.title)
+  useEffect(() => live.watch(''), [live])
 
   const shown = useMemo(() => {
-    const wanted = filter.trim().toLowerCase();
+    const wanted = filter.trim().toLowerCase()
     const key: Record<Column, (p: PollSummary) => string | number> = {
       title: (p) => said(p.title, lang),
       state: (p) => life.indexOf(p.state),
       opens: (p) => Date.parse(p.opens_at),
       closes: (p) => Date.parse(p.closes_at),
-    };
+    }
     const compare = (a: PollSummary, b: PollSummary): number => {
-      const [x, y] = [key[sort.by](a), key[sort.by](b)];
-      const order = typeof x === 'string' ? x.localeCompare(String(y), lang) : x - Number(y);
-      return sort.down ? -order : order;
-    };
+      const [x, y] = [key[sort.by](a), key[sort.by](b)]
+      const order = typeof x === 'string' ? x.localeCompare(String(y), lang) : x - Number(y)
+      return sort.down ? -order : order
+    }
     return (polls ?? [])
       .filter((p) => state === '' || p.state === state)
       .filter((p) => wanted === '' || p.id.includes(wanted) || Object.values(p.title).some((x) => x?.toLowerCase().includes(wanted)))
-      .sort(compare);
-  }, [polls, filter, state, sort, lang]);
+      .sort(compare)
+  }, [polls, filter, state, sort, lang])
 
   const head = (by: Column, label: string): JSX.Element => (
     <th scope="col" aria-sort={sort.by === by ? (sort.down ? 'descending' : 'ascending') : 'none'}>
@@ -47,7 +47,7 @@ export function PollsScreen(): JSX.Element {
         {label} {sort.by === by && <Icon shape={sort.down ? 'lower' : 'up'} size={12} />}
       </button>
     </th>
-  );
+  )
 
   return (
     <main id="main" class="screen">
@@ -103,5 +103,5 @@ export function PollsScreen(): JSX.Element {
         </>
       )}
     </main>
-  );
+  )
 }

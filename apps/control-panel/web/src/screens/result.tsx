@@ -1,33 +1,33 @@
-import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { api, downloads } from '../api';
-import { hex, said } from '../format';
-import type { PollState, ResultView } from '../types';
-import { Fields, Loading, Nothing, Trouble } from '../views/basics';
-import { Icon } from '../views/icon';
-import { useWords } from '../words';
+import type { JSX } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+import { api, downloads } from '../api'
+import { hex, said } from '../format'
+import type { PollState, ResultView } from '../types'
+import { Fields, Loading, Nothing, Trouble } from '../views/basics'
+import { Icon } from '../views/icon'
+import { useWords } from '../words'
 
 export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.Element {
-  const { t, f, lang } = useWords();
-  const [view, setView] = useState<ResultView | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const [again, setAgain] = useState(0);
-  const there = state === 'counted' || state === 'published';
+  const { t, f, lang } = useWords()
+  const [view, setView] = useState<ResultView | null>(null)
+  const [error, setError] = useState<unknown>(null)
+  const [again, setAgain] = useState(0)
+  const there = state === 'counted' || state === 'published'
   useEffect(() => {
-    if (!there) return;
-    let current = true;
-    setError(null);
-    api.result(id).then((v) => current && setView(v), (e: unknown) => current && setError(e));
+    if (!there) return
+    let current = true
+    setError(null)
+    api.result(id).then((v) => current && setView(v), (e: unknown) => current && setError(e))
     return () => {
-      current = false;
-    };
-  }, [id, state, there, again]);
+      current = false
+    }
+  }, [id, state, there, again])
 
-  if (!there) return <Nothing title={t.result.notYet}><p>{t.result.notYetHelp[state]}</p></Nothing>;
-  if (error !== null) return <Trouble error={error} retry={() => setAgain((n) => n + 1)} />;
-  if (!view) return <Loading rows={5} />;
-  const { result: r, manifest: m } = view;
-  const valid = r.ballots - r.invalid;
+  if (!there) return <Nothing title={t.result.notYet}><p>{t.result.notYetHelp[state]}</p></Nothing>
+  if (error !== null) return <Trouble error={error} retry={() => setAgain((n) => n + 1)} />
+  if (!view) return <Loading rows={5} />
+  const { result: r, manifest: m } = view
+  const valid = r.ballots - r.invalid
   return (
     <article class="result">
       <header class="result-head">
@@ -50,7 +50,7 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
         <div class="gauge gauge-text"><dt>{t.result.countedAt}</dt><dd><b>{f.when(r.counted_at)}</b></dd></div>
       </dl>
       {r.questions.map((q, i) => {
-        const words = m.questions.find((x) => x.id === q.id);
+        const words = m.questions.find((x) => x.id === q.id)
         return (
           <table key={q.id} class="table outcome">
             <caption><span class="quiet">{t.preview.question(f.num(i + 1), f.num(r.questions.length))}</span> {said(words?.title, lang)}</caption>
@@ -63,7 +63,7 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
             </thead>
             <tbody>
               {q.options.map((o) => {
-                const option = words?.options.find((x) => x.id === o.id);
+                const option = words?.options.find((x) => x.id === o.id)
                 return (
                   <tr key={o.id}>
                     <th scope="row">
@@ -73,7 +73,7 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
                     <td class="number"><b>{f.num(o.votes)}</b></td>
                     <td class="number">{valid > 0 ? f.percent(o.votes / valid) : '—'}</td>
                   </tr>
-                );
+                )
               })}
               <tr class="outcome-rest">
                 <th scope="row">{t.result.unanswered}</th>
@@ -82,7 +82,7 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
               </tr>
             </tbody>
           </table>
-        );
+        )
       })}
       <h3>{t.result.inputs}</h3>
       <Fields class="hashes" rows={[
@@ -94,5 +94,5 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
       ]} />
       <p class="quiet">{t.result.verify}</p>
     </article>
-  );
+  )
 }

@@ -1,17 +1,17 @@
-import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
-import { api } from '../api';
-import type { SessionView } from '../types';
-import { Modal } from '../views/action';
-import { Copy, Trouble } from '../views/basics';
-import { useWords } from '../words';
+import type { JSX } from 'preact'
+import { useState } from 'preact/hooks'
+import { api } from '../api'
+import type { SessionView } from '../types'
+import { Modal } from '../views/action'
+import { Copy, Trouble } from '../views/basics'
+import { useWords } from '../words'
 
 /** Account says who is logged in and how long, lets another device in, and logs out. */
 export function Account({ session, onOut }: { session: SessionView; onOut: () => void }): JSX.Element {
-  const { t, f } = useWords();
-  const [open, setOpen] = useState(false);
-  const [link, setLink] = useState<{ link: string; until: string } | null>(null);
-  const [error, setError] = useState<unknown>(null);
+  const { t, f } = useWords()
+  const [open, setOpen] = useState(false)
+  const [link, setLink] = useState<{ link: string; until: string } | null>(null)
+  const [error, setError] = useState<unknown>(null)
   return (
     <>
       <button type="button" class="account" onClick={() => setOpen(true)} aria-haspopup="dialog">{session.actor}</button>
@@ -34,5 +34,5 @@ export function Account({ session, onOut }: { session: SessionView; onOut: () =>
         </Modal>
       )}
     </>
-  );
+  )
 }

@@ -1,48 +1,48 @@
-import type { JSX } from 'preact';
-import { useEffect } from 'preact/hooks';
-import { said } from '../format';
-import { go, Link, pathTo } from '../router';
-import { useNow, usePanel, useTitle } from '../state';
-import { judge } from '../verdict';
-import { KindBadge, StateBadge } from '../views/basics';
-import { Turnout } from '../views/chart';
-import { Gauges } from '../views/numbers';
-import { PartBadge } from '../views/basics';
-import { useWords } from '../words';
-import { useShown, VerdictLine } from './overview';
+import type { JSX } from 'preact'
+import { useEffect } from 'preact/hooks'
+import { said } from '../format'
+import { go, Link, pathTo } from '../router'
+import { useNow, usePanel, useTitle } from '../state'
+import { judge } from '../verdict'
+import { KindBadge, StateBadge } from '../views/basics'
+import { Turnout } from '../views/chart'
+import { Gauges } from '../views/numbers'
+import { PartBadge } from '../views/basics'
+import { useWords } from '../words'
+import { useShown, VerdictLine } from './overview'
 
 /** WallScreen is for the big screen in the room: readable from ten metres, nothing to touch. */
 export function WallScreen({ id }: { id: string }): JSX.Element {
-  const { t, f, lang } = useWords();
-  const { picture } = usePanel();
-  const now = useNow(picture.skew);
-  const poll = useShown(id);
-  const stats = poll && picture.stats?.poll === poll.id ? picture.stats : null;
-  const parts = picture.overview?.parts ?? [];
-  useTitle(t.nav.wall);
+  const { t, f, lang } = useWords()
+  const { picture } = usePanel()
+  const now = useNow(picture.skew)
+  const poll = useShown(id)
+  const stats = poll && picture.stats?.poll === poll.id ? picture.stats : null
+  const parts = picture.overview?.parts ?? []
+  useTitle(t.nav.wall)
 
   useEffect(() => {
-    const before = document.documentElement.dataset.theme;
-    document.documentElement.dataset.theme = 'dark';
+    const before = document.documentElement.dataset.theme
+    document.documentElement.dataset.theme = 'dark'
     // A wall that goes dark after ten minutes is no wall. Not every browser can promise it.
-    let lock: WakeLockSentinel | undefined;
+    let lock: WakeLockSentinel | undefined
     const hold = (): void => {
-      if ('wakeLock' in navigator) void navigator.wakeLock.request('screen').then((l) => (lock = l), () => undefined);
-    };
+      if ('wakeLock' in navigator) void navigator.wakeLock.request('screen').then((l) => (lock = l), () => undefined)
+    }
     const leave = (e: KeyboardEvent): void => {
-      if (e.key === 'Escape') go(pathTo.overview(id));
-    };
-    hold();
-    document.addEventListener('visibilitychange', hold);
-    addEventListener('keydown', leave);
+      if (e.key === 'Escape') go(pathTo.overview(id))
+    }
+    hold()
+    document.addEventListener('visibilitychange', hold)
+    addEventListener('keydown', leave)
     return () => {
-      if (before) document.documentElement.dataset.theme = before;
-      else delete document.documentElement.dataset.theme;
-      document.removeEventListener('visibilitychange', hold);
-      removeEventListener('keydown', leave);
-      void lock?.release();
-    };
-  }, [id]);
+      if (before) document.documentElement.dataset.theme = before
+      else delete document.documentElement.dataset.theme
+      document.removeEventListener('visibilitychange', hold)
+      removeEventListener('keydown', leave)
+      void lock?.release()
+    }
+  }, [id])
 
   return (
     <main id="main" class="wall">
@@ -62,5 +62,5 @@ export function WallScreen({ id }: { id: string }): JSX.Element {
         {picture.statsAt > 0 && <span class="wall-age">{t.wall.asOf(f.clock(picture.statsAt + picture.skew))}</span>}
       </footer>
     </main>
-  );
+  )
 }

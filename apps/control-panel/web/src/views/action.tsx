@@ -1,17 +1,17 @@
-import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { api } from '../api';
-import { deed } from '../deed';
-import { global, hex, local, said } from '../format';
-import { Link, pathTo } from '../router';
-import { readShare, tally, type Share } from '../shares';
-import { usePanel } from '../state';
-import type { AuditEntry, Done, PollState, PollView } from '../types';
-import { useWords } from '../words';
-import { Icon } from './icon';
-import { Trouble } from './basics';
+import type { ComponentChildren, JSX } from 'preact'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { api } from '../api'
+import { deed } from '../deed'
+import { global, hex, local, said } from '../format'
+import { Link, pathTo } from '../router'
+import { readShare, tally, type Share } from '../shares'
+import { usePanel } from '../state'
+import type { AuditEntry, Done, PollState, PollView } from '../types'
+import { useWords } from '../words'
+import { Icon } from './icon'
+import { Trouble } from './basics'
 
-export type Verb = 'open' | 'pause' | 'resume' | 'extend' | 'close' | 'count' | 'publish';
+export type Verb = 'open' | 'pause' | 'resume' | 'extend' | 'close' | 'count' | 'publish'
 
 /** verbsIn are the decisions a state allows, the usual one first. */
 export const verbsIn: Record<PollState, readonly Verb[]> = {
@@ -21,39 +21,39 @@ export const verbsIn: Record<PollState, readonly Verb[]> = {
   closed: ['count'],
   counted: ['publish'],
   published: [],
-};
+}
 
 /** tone: what cannot be undone looks like it. */
 const tone: Record<Verb, 'main' | 'warn' | 'danger'> = {
   open: 'main', pause: 'warn', resume: 'main', extend: 'main', close: 'danger', count: 'main', publish: 'danger',
-};
+}
 
 /** Modal is a native dialog: it keeps the focus, gives it back, and closes on Escape. */
 export function Modal({ title, onClose, children, wide = false }: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }): JSX.Element {
-  const box = useRef<HTMLDialogElement>(null);
+  const box = useRef<HTMLDialogElement>(null)
   useEffect(() => {
-    const dialog = box.current;
-    dialog?.showModal();
-    return () => dialog?.close();
-  }, []);
+    const dialog = box.current
+    dialog?.showModal()
+    return () => dialog?.close()
+  }, [])
   return (
     <dialog ref={box} class={`modal ${wide ? 'modal-wide' : ''}`} aria-labelledby="modal-title" onClose={onClose}>
       <h2 id="modal-title" tabIndex={-1}>{title}</h2>
       {children}
     </dialog>
-  );
+  )
 }
 
 /** mark wraps what a sentence says about this poll; Emphasise sets it in bold, for it has to be read. */
-const fence = '\u2063';
-const mark = (text: string): string => (text ? fence + text + fence : '');
+const fence = '\u2063'
+const mark = (text: string): string => (text ? fence + text + fence : '')
 
 export function Emphasise({ text }: { text: string }): JSX.Element {
-  return <>{text.split(fence).map((part, i) => (i % 2 ? <b key={i}>{part}</b> : part))}</>;
+  return <>{text.split(fence).map((part, i) => (i % 2 ? <b key={i}>{part}</b> : part))}</>
 }
 
 export function EntryCard({ entry }: { entry: AuditEntry }): JSX.Element {
-  const { t, f } = useWords();
+  const { t, f } = useWords()
   return (
     <dl class="entry">
       <div><dt>{t.audit.columns.seq}</dt><dd>{f.num(entry.seq)}</dd></div>
@@ -63,55 +63,55 @@ export function EntryCard({ entry }: { entry: AuditEntry }): JSX.Element {
       <div class="entry-wide"><dt>{t.audit.columns.reason}</dt><dd>{entry.reason}</dd></div>
       <div class="entry-wide"><dt>{t.audit.columns.hash}</dt><dd><code>{hex(entry.hash, 32)}</code></dd></div>
     </dl>
-  );
+  )
 }
 
 interface ActionProps {
-  verb: Verb;
-  view: PollView;
-  onClose: () => void;
+  verb: Verb
+  view: PollView
+  onClose: () => void
 }
 
 export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
-  const { t, lang } = useWords();
-  const { picture } = usePanel();
-  const m = view.manifest;
-  const live = picture.stats?.poll === m.id ? picture.stats : view.stats;
+  const { t, lang } = useWords()
+  const { picture } = usePanel()
+  const m = view.manifest
+  const live = picture.stats?.poll === m.id ? picture.stats : view.stats
   // The sentence is about the moment the dialog opened, but its numbers keep up with the box.
-  const now = Date.now() + picture.skew;
-  const [confirm, setConfirm] = useState('');
-  const [reason, setReason] = useState('');
-  const [end, setEnd] = useState(local(new Date(Date.parse(m.closes_at) + 3600_000).toISOString()));
-  const [shares, setShares] = useState<Share[]>([]);
-  const [key, setKey] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-  const [done, setDone] = useState<Done | null>(null);
-  const words = t.action[verb];
-  const what = useSentence(verb, view, live, end, now);
+  const now = Date.now() + picture.skew
+  const [confirm, setConfirm] = useState('')
+  const [reason, setReason] = useState('')
+  const [end, setEnd] = useState(local(new Date(Date.parse(m.closes_at) + 3600_000).toISOString()))
+  const [shares, setShares] = useState<Share[]>([])
+  const [key, setKey] = useState<string | null>(null)
+  const [busy, setBusy] = useState(false)
+  const [error, setError] = useState<unknown>(null)
+  const [done, setDone] = useState<Done | null>(null)
+  const words = t.action[verb]
+  const what = useSentence(verb, view, live, end, now)
 
-  const later = Date.parse(global(end)) > Date.parse(m.closes_at);
-  const secret = verb !== 'count' || (key === null ? shares.length > 0 : key.trim() !== '');
-  const ready = confirm === m.id && reason.trim().length >= 3 && (verb !== 'extend' || later) && secret;
+  const later = Date.parse(global(end)) > Date.parse(m.closes_at)
+  const secret = verb !== 'count' || (key === null ? shares.length > 0 : key.trim() !== '')
+  const ready = confirm === m.id && reason.trim().length >= 3 && (verb !== 'extend' || later) && secret
 
   const submit = async (): Promise<void> => {
-    setBusy(true);
-    setError(null);
-    const d = { confirm, reason: reason.trim() };
+    setBusy(true)
+    setError(null)
+    const d = { confirm, reason: reason.trim() }
     try {
       setDone(
         verb === 'extend' ? await api.extend(m.id, d, global(end))
         : verb === 'count' ? await api.count(m.id, d, key === null ? { shares: shares.map((s) => s.text) } : { key })
         : await api.move(m.id, verb, d),
-      );
-      setShares([]);
-      setKey(null);
+      )
+      setShares([])
+      setKey(null)
     } catch (e) {
-      setError(e);
+      setError(e)
     } finally {
-      setBusy(false);
+      setBusy(false)
     }
-  };
+  }
 
   if (done) {
     return (
@@ -123,7 +123,7 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
           <button type="button" class="button main" onClick={onClose} autofocus>{t.action.close_}</button>
         </div>
       </Modal>
-    );
+    )
   }
   return (
     <Modal title={words.title} onClose={onClose}>
@@ -131,8 +131,8 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
       <p class={`consequence tone-${tone[verb]}`}><Emphasise text={what} /></p>
       <form
         onSubmit={(e) => {
-          e.preventDefault();
-          if (ready && !busy) void submit();
+          e.preventDefault()
+          if (ready && !busy) void submit()
         }}
       >
         <fieldset disabled={busy} class="bare">
@@ -162,53 +162,53 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
         </div>
       </form>
     </Modal>
-  );
+  )
 }
 
 export function Progress({ done, total }: { done: number; total: number }): JSX.Element {
-  const { t, f } = useWords();
+  const { t, f } = useWords()
   return (
     <div class="progress" role="status">
       <progress value={done} max={Math.max(1, total)} aria-label={t.action.count.running} />
       <p>{t.action.count.progress(f.num(done), f.num(total))}. {t.action.count.leave}</p>
     </div>
-  );
+  )
 }
 
 /** useSentence says what will happen, with the numbers of this moment in it. */
 function useSentence(verb: Verb, view: PollView, live: PollView['stats'], end: string, now: number): string {
-  const { t, f, lang } = useWords();
-  const m = view.manifest;
-  const opened = useMemo(() => now, []);
-  const [counted, setCounted] = useState<{ ballots: number; invalid: number } | null>(null);
+  const { t, f, lang } = useWords()
+  const m = view.manifest
+  const opened = useMemo(() => now, [])
+  const [counted, setCounted] = useState<{ ballots: number; invalid: number } | null>(null)
   useEffect(() => {
-    if (verb === 'publish') api.result(view.manifest.id).then((r) => setCounted(r.result), () => undefined);
-  }, [verb, view.manifest.id]);
-  const closes = mark(f.when(m.closes_at));
-  const left = (Date.parse(m.closes_at) - opened) / 1000;
-  const total = mark(f.num(live.total));
-  const a = t.action;
+    if (verb === 'publish') api.result(view.manifest.id).then((r) => setCounted(r.result), () => undefined)
+  }, [verb, view.manifest.id])
+  const closes = mark(f.when(m.closes_at))
+  const left = (Date.parse(m.closes_at) - opened) / 1000
+  const total = mark(f.num(live.total))
+  const a = t.action
   switch (verb) {
     case 'open':
       return a.open.what({
         opens: mark(f.when(m.opens_at)), closes, early: Date.parse(m.opens_at) > opened,
         questions: mark(f.lang === 'en' ? `${m.questions.length} ${m.questions.length === 1 ? 'question' : 'questions'}` : `${m.questions.length}`),
         languages: t.common.list(m.languages.map((l) => languageName(l, lang)), f),
-      });
+      })
     case 'pause':
-      return a.pause.what({ total, rate: mark(f.rate(live.rate_now)) });
+      return a.pause.what({ total, rate: mark(f.rate(live.rate_now)) })
     case 'resume':
-      return a.resume.what({ total, closes });
+      return a.resume.what({ total, closes })
     case 'extend': {
-      const by = (Date.parse(global(end)) - Date.parse(m.closes_at)) / 1000;
-      return a.extend.what({ closes, next: by > 0 ? mark(f.when(global(end))) : '', by: mark(f.span(by)) });
+      const by = (Date.parse(global(end)) - Date.parse(m.closes_at)) / 1000
+      return a.extend.what({ closes, next: by > 0 ? mark(f.when(global(end))) : '', by: mark(f.span(by)) })
     }
     case 'close':
-      return a.close.what({ total, early: left > 0 ? mark(f.span(left)) : '' });
+      return a.close.what({ total, early: left > 0 ? mark(f.span(left)) : '' })
     case 'count':
-      return a.count.what({ total });
+      return a.count.what({ total })
     case 'publish':
-      return a.publish.what({ ballots: mark(f.num(counted?.ballots ?? live.total)), invalid: counted ? mark(f.num(counted.invalid)) : '…' }) + (m.reveal_tally_key ? a.reveal : '');
+      return a.publish.what({ ballots: mark(f.num(counted?.ballots ?? live.total)), invalid: counted ? mark(f.num(counted.invalid)) : '…' }) + (m.reveal_tally_key ? a.reveal : '')
   }
 }
 
@@ -217,27 +217,27 @@ export function languageName(tag: string, inLang: string): string {
     en: { en: 'English', 'zh-Hant-HK': 'Traditional Chinese', 'zh-Hans': 'Simplified Chinese' },
     'zh-Hant-HK': { en: '英文', 'zh-Hant-HK': '繁體中文', 'zh-Hans': '簡體中文' },
     'zh-Hans': { en: '英文', 'zh-Hant-HK': '繁体中文', 'zh-Hans': '简体中文' },
-  };
-  return name[inLang]?.[tag] ?? tag;
+  }
+  return name[inLang]?.[tag] ?? tag
 }
 
 interface SecretProps {
-  shares: Share[];
-  setShares: (f: (s: Share[]) => Share[]) => void;
-  value: string | null;
-  setKey: (k: string | null) => void;
-  keyId: string;
+  shares: Share[]
+  setShares: (f: (s: Share[]) => Share[]) => void
+  value: string | null
+  setKey: (k: string | null) => void
+  keyId: string
 }
 
 /** Secret takes the trustees' shares, or the whole key. They stay in this page until they are sent. */
 function Secret({ shares, setShares, value, setKey, keyId }: SecretProps): JSX.Element {
-  const { t, f } = useWords();
-  const c = t.action.count;
-  const [pasted, setPasted] = useState('');
-  const picker = useRef<HTMLInputElement>(null);
-  const { have, need } = tally(shares, keyId);
+  const { t, f } = useWords()
+  const c = t.action.count
+  const [pasted, setPasted] = useState('')
+  const picker = useRef<HTMLInputElement>(null)
+  const { have, need } = tally(shares, keyId)
   const add = (name: string, text: string): void =>
-    setShares((old) => (old.some((s) => s.text === text) ? old : [...old, readShare(name, text)]));
+    setShares((old) => (old.some((s) => s.text === text) ? old : [...old, readShare(name, text)]))
 
   if (value !== null) {
     return (
@@ -247,7 +247,7 @@ function Secret({ shares, setShares, value, setKey, keyId }: SecretProps): JSX.E
         <small class="hint" id="key-hint">{c.keyHint}</small>
         <button type="button" class="linklike" onClick={() => setKey(null)}>{c.byShares}</button>
       </div>
-    );
+    )
   }
   return (
     <div class="field shares" role="group" aria-label={c.shares}>
@@ -255,7 +255,7 @@ function Secret({ shares, setShares, value, setKey, keyId }: SecretProps): JSX.E
       {shares.length > 0 && (
         <ul class="files">
           {shares.map((s, i) => {
-            const wrong = !s.readable ? c.unknown : s.keyId !== keyId ? c.otherKey : '';
+            const wrong = !s.readable ? c.unknown : s.keyId !== keyId ? c.otherKey : ''
             return (
               <li key={s.text} class={wrong ? 'wrong' : ''}>
                 <Icon shape={wrong ? 'down' : 'good'} />
@@ -264,7 +264,7 @@ function Secret({ shares, setShares, value, setKey, keyId }: SecretProps): JSX.E
                   <Icon shape="cross" />
                 </button>
               </li>
-            );
+            )
           })}
         </ul>
       )}
@@ -272,9 +272,9 @@ function Secret({ shares, setShares, value, setKey, keyId }: SecretProps): JSX.E
         <input
           ref={picker} type="file" multiple accept=".json,application/json" class="hidden" aria-label={c.shares} tabIndex={-1} data-test="shares"
           onChange={(e) => {
-            const input = e.currentTarget;
-            const files = [...(input.files ?? [])];
-            void Promise.all(files.map((file) => file.text().then((text) => add(file.name, text)))).then(() => (input.value = ''));
+            const input = e.currentTarget
+            const files = [...(input.files ?? [])]
+            void Promise.all(files.map((file) => file.text().then((text) => add(file.name, text)))).then(() => (input.value = ''))
           }}
         />
         <button type="button" class="button" onClick={() => picker.current?.click()}>{c.pick}</button>
@@ -286,13 +286,13 @@ function Secret({ shares, setShares, value, setKey, keyId }: SecretProps): JSX.E
         <button
           type="button" class="button small" disabled={pasted.trim() === ''}
           onClick={() => {
-            add(`${c.pasted} ${shares.length + 1}`, pasted.trim());
-            setPasted('');
+            add(`${c.pasted} ${shares.length + 1}`, pasted.trim())
+            setPasted('')
           }}
         >
           {c.add}
         </button>
       </details>
     </div>
-  );
+  )
 }

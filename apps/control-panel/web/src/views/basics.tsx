@@ -1,40 +1,40 @@
-import type { ComponentChildren, JSX } from 'preact';
-import { useState } from 'preact/hooks';
-import { Problem } from '../api';
-import type { PartState, PollKind, PollState } from '../types';
-import { useWords } from '../words';
-import { Icon } from './icon';
+import type { ComponentChildren, JSX } from 'preact'
+import { useState } from 'preact/hooks'
+import { Problem } from '../api'
+import type { PartState, PollKind, PollState } from '../types'
+import { useWords } from '../words'
+import { Icon } from './icon'
 
 export function StateBadge({ state }: { state: PollState }): JSX.Element {
-  const { t } = useWords();
+  const { t } = useWords()
   return (
     <span class={`badge badge-${state}`}>
       <Icon shape={state} size={14} />
       {t.states[state]}
     </span>
-  );
+  )
 }
 
 export function KindBadge({ kind }: { kind: PollKind }): JSX.Element | null {
-  const { t } = useWords();
-  return kind === 'public' ? null : <span class="badge badge-kind">{t.kinds[kind]}</span>;
+  const { t } = useWords()
+  return kind === 'public' ? null : <span class="badge badge-kind">{t.kinds[kind]}</span>
 }
 
 export function PartBadge({ state }: { state: PartState }): JSX.Element {
-  const { t } = useWords();
+  const { t } = useWords()
   return (
     <span class={`badge badge-${state}`}>
       <Icon shape={state} size={14} />
       {t.parts.states[state]}
     </span>
-  );
+  )
 }
 
 /** Trouble says what happened, whether anything was changed, and what the server added. */
 export function Trouble({ error, retry }: { error: unknown; retry?: () => void }): JSX.Element {
-  const { t } = useWords();
-  const p = error instanceof Problem ? error : new Problem({});
-  const title = t.problem.codes[p.code] ?? p.message;
+  const { t } = useWords()
+  const p = error instanceof Problem ? error : new Problem({})
+  const title = t.problem.codes[p.code] ?? p.message
   return (
     <div class="trouble" role="alert">
       <Icon shape="bad" />
@@ -49,7 +49,7 @@ export function Trouble({ error, retry }: { error: unknown; retry?: () => void }
         )}
       </div>
     </div>
-  );
+  )
 }
 
 /** Nothing is a place that is empty for a good reason, and says what to do about it. */
@@ -59,11 +59,11 @@ export function Nothing({ title, children }: { title: string; children?: Compone
       <p class="nothing-title">{title}</p>
       {children}
     </div>
-  );
+  )
 }
 
 export function Loading({ rows = 3 }: { rows?: number }): JSX.Element {
-  const { t } = useWords();
+  const { t } = useWords()
   return (
     <div class="loading" role="status">
       <span class="hidden">{t.common.loading}</span>
@@ -71,7 +71,7 @@ export function Loading({ rows = 3 }: { rows?: number }): JSX.Element {
         <span key={i} class="bone" aria-hidden="true" />
       ))}
     </div>
-  );
+  )
 }
 
 export function Section(p: { title: string; note?: string; aside?: ComponentChildren; id: string; class?: string; children: ComponentChildren }): JSX.Element {
@@ -84,7 +84,7 @@ export function Section(p: { title: string; note?: string; aside?: ComponentChil
       </header>
       {p.children}
     </section>
-  );
+  )
 }
 
 /** Choice is a row of buttons of which one is on. */
@@ -97,26 +97,26 @@ export function Choice<T extends string>(p: { label: string; value: T; options: 
         </button>
       ))}
     </div>
-  );
+  )
 }
 
 export function Copy({ text }: { text: string }): JSX.Element {
-  const { t } = useWords();
-  const [done, set] = useState(false);
+  const { t } = useWords()
+  const [done, set] = useState(false)
   return (
     <button
       type="button"
       class="button small"
       onClick={() => {
         void navigator.clipboard.writeText(text).then(() => {
-          set(true);
-          setTimeout(() => set(false), 2000);
-        });
+          set(true)
+          setTimeout(() => set(false), 2000)
+        })
       }}
     >
       <span aria-live="polite">{done ? t.common.copied : t.common.copy}</span>
     </button>
-  );
+  )
 }
 
 /** Fields is a definition list in columns: a term over what it says. */
@@ -133,5 +133,5 @@ export function Fields({ rows, class: extra = '' }: { rows: readonly (readonly [
           ),
       )}
     </dl>
-  );
+  )
 }

@@ -1,62 +1,62 @@
-import type { JSX } from 'preact';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import uPlot from 'uplot';
-import 'uplot/dist/uPlot.min.css';
-import { downloads } from '../api';
-import { curve, hours, ranges, type Curve, type Range } from '../curve';
-import type { Stats } from '../types';
-import { useWords } from '../words';
-import { Choice, Section } from './basics';
+import type { JSX } from 'preact'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import uPlot from 'uplot'
+import 'uplot/dist/uPlot.min.css'
+import { downloads } from '../api'
+import { curve, hours, ranges, type Curve, type Range } from '../curve'
+import type { Stats } from '../types'
+import { useWords } from '../words'
+import { Choice, Section } from './basics'
 
-const dashes = [[], [6, 4], [2, 3]];
+const dashes = [[], [6, 4], [2, 3]]
 
 function ink(of: Element): { line: string[]; grid: string; text: string; fill: string; font: string } {
-  const style = getComputedStyle(of);
-  const v = (name: string): string => style.getPropertyValue(name).trim();
+  const style = getComputedStyle(of)
+  const v = (name: string): string => style.getPropertyValue(name).trim()
   return {
     line: [v('--line-1'), v('--line-2'), v('--line-3')],
     grid: v('--rule'),
     text: v('--ink-soft'),
     fill: v('--line-1-fill'),
     font: `${Math.round(parseFloat(style.fontSize) * 0.82)}px ${style.fontFamily}`,
-  };
+  }
 }
 
 /** useLook changes whenever the colours of the page do. */
 function useLook(): number {
-  const [n, bump] = useState(0);
+  const [n, bump] = useState(0)
   useEffect(() => {
-    const change = (): void => bump((k) => k + 1);
-    const dark = matchMedia('(prefers-color-scheme: dark)');
-    dark.addEventListener('change', change);
-    const watch = new MutationObserver(change);
-    watch.observe(document.documentElement, { attributes: true, attributeFilter: ['data-theme'] });
+    const change = (): void => bump((k) => k + 1)
+    const dark = matchMedia('(prefers-color-scheme: dark)')
+    dark.addEventListener('change', change)
+    const watch = new MutationObserver(change)
+    watch.observe(document.documentElement, { attributes: true, attributeFilter: ['data-theme'] })
     return () => {
-      dark.removeEventListener('change', change);
-      watch.disconnect();
-    };
-  }, []);
-  return n;
+      dark.removeEventListener('change', change)
+      watch.disconnect()
+    }
+  }, [])
+  return n
 }
 
 /** Plot draws a curve and says which point is under the pointer. */
 function Plot({ data, tall, on }: { data: Curve; tall: boolean; on: (index: number | null) => void }): JSX.Element {
-  const { f } = useWords();
-  const box = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot | null>(null);
-  const look = useLook();
-  const days = (data.times[data.times.length - 1] ?? 0) - (data.times[0] ?? 0) > 2 * 86400;
-  const names = data.channels.join();
+  const { f } = useWords()
+  const box = useRef<HTMLDivElement>(null)
+  const plot = useRef<uPlot | null>(null)
+  const look = useLook()
+  const days = (data.times[data.times.length - 1] ?? 0) - (data.times[0] ?? 0) > 2 * 86400
+  const names = data.channels.join()
 
   useEffect(() => {
-    const host = box.current;
-    if (!host) return;
-    const colours = ink(host);
+    const host = box.current
+    if (!host) return
+    const colours = ink(host)
     const size = (): { width: number; height: number } => ({
       width: Math.max(200, host.clientWidth),
       height: tall ? Math.max(160, host.clientHeight) : 240,
-    });
-    const axis = { stroke: colours.text, font: colours.font, grid: { stroke: colours.grid, width: 1 }, ticks: { show: false } };
+    })
+    const axis = { stroke: colours.text, font: colours.font, grid: { stroke: colours.grid, width: 1 }, ticks: { show: false } }
     plot.current = new uPlot(
       {
         ...size(),
@@ -87,39 +87,39 @@ function Plot({ data, tall, on }: { data: Curve; tall: boolean; on: (index: numb
       },
       [data.times, ...data.rows] as uPlot.AlignedData,
       host,
-    );
-    const watch = new ResizeObserver(() => plot.current?.setSize(size()));
-    watch.observe(host);
+    )
+    const watch = new ResizeObserver(() => plot.current?.setSize(size()))
+    watch.observe(host)
     return () => {
-      watch.disconnect();
-      plot.current?.destroy();
-      plot.current = null;
-    };
+      watch.disconnect()
+      plot.current?.destroy()
+      plot.current = null
+    }
     // The data itself is set below: a new picture every second must not build a new plot.
-  }, [names, look, tall, days, f]);
+  }, [names, look, tall, days, f])
 
-  useEffect(() => plot.current?.setData([data.times, ...data.rows] as uPlot.AlignedData), [data]);
-  return <div ref={box} class={tall ? 'plot plot-tall' : 'plot'} aria-hidden="true" />;
+  useEffect(() => plot.current?.setData([data.times, ...data.rows] as uPlot.AlignedData), [data])
+  return <div ref={box} class={tall ? 'plot plot-tall' : 'plot'} aria-hidden="true" />
 }
 
 export function Turnout({ stats, now, tall = false, plain = false }: { stats: Stats; now: number; tall?: boolean; plain?: boolean }): JSX.Element {
-  const { t, f } = useWords();
-  const [range, setRange] = useState<Range>('all');
-  const [total, setTotal] = useState(false);
-  const [at, setAt] = useState<number | null>(null);
-  const minutes = stats.per_minute ?? [];
-  const minute = Math.floor(now / 60_000);
-  const data = useMemo(() => curve(minutes, range, minute * 60_000, total), [minutes, range, minute, total]);
-  const rows = useMemo(() => (plain ? [] : hours(minutes)), [minutes, plain]);
-  const index = at ?? data.times.length - 1;
-  const time = data.times[index];
-  const first = minutes[0]?.minute;
+  const { t, f } = useWords()
+  const [range, setRange] = useState<Range>('all')
+  const [total, setTotal] = useState(false)
+  const [at, setAt] = useState<number | null>(null)
+  const minutes = stats.per_minute ?? []
+  const minute = Math.floor(now / 60_000)
+  const data = useMemo(() => curve(minutes, range, minute * 60_000, total), [minutes, range, minute, total])
+  const rows = useMemo(() => (plain ? [] : hours(minutes)), [minutes, plain])
+  const index = at ?? data.times.length - 1
+  const time = data.times[index]
+  const first = minutes[0]?.minute
 
   if (minutes.length === 0) return plain ? <p class="quiet">{t.curve.empty}</p> : (
     <Section id="curve" title={t.curve.title}>
       <div class="plot plot-empty"><p class="quiet">{t.curve.empty}</p></div>
     </Section>
-  );
+  )
 
   const figure = (
     <figure class="figure" aria-label={t.curve.alt(f.num(stats.total), f.when(first!))}>
@@ -137,8 +137,8 @@ export function Turnout({ stats, now, tall = false, plain = false }: { stats: St
         <span class="legend-unit">{total ? t.numbers.votes : t.curve.per(data.step)}</span>
       </figcaption>
     </figure>
-  );
-  if (plain) return figure;
+  )
+  if (plain) return figure
   return (
     <Section
       id="curve"
@@ -179,5 +179,5 @@ export function Turnout({ stats, now, tall = false, plain = false }: { stats: St
         <a href={downloads.turnoutCSV(stats.poll)} download>{t.curve.csv}</a>
       </div>
     </Section>
-  );
+  )
 }

@@ -1,4 +1,4 @@
-import type { JSX } from 'preact';
+import type { JSX } from 'preact'
 
 // Shapes before colours: each state can be told from the others in grey.
 const paths = {
@@ -46,9 +46,9 @@ const paths = {
       <path d="M5.5 13.6h5" />
     </>
   ),
-} as const;
+} as const
 
-export type Shape = keyof typeof paths;
+export type Shape = keyof typeof paths
 
 export function Icon({ shape, size = 16 }: { shape: Shape; size?: number }): JSX.Element {
   return (
@@ -56,5 +56,5 @@ export function Icon({ shape, size = 16 }: { shape: Shape; size?: number }): JSX
       fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">
       {paths[shape]}
     </svg>
-  );
+  )
 }

@@ -1,35 +1,35 @@
-import type { JSX } from 'preact';
-import type { Fact, Part } from '../types';
-import { useWords, type Speech } from '../words';
-import { Loading, PartBadge, Section } from './basics';
+import type { JSX } from 'preact'
+import type { Fact, Part } from '../types'
+import { useWords, type Speech } from '../words'
+import { Loading, PartBadge, Section } from './basics'
 
 /** factsOf puts a part's numbers into words, with their units. */
 function factsOf(facts: readonly Fact[], { t, f }: Speech): string[] {
-  const value = (name: string): string | undefined => facts.find((x) => x.name === name)?.value;
+  const value = (name: string): string | undefined => facts.find((x) => x.name === name)?.value
   return facts.flatMap(({ name, value: v }) => {
-    const label = t.parts.facts[name] ?? name;
-    if (v === '') return [];
+    const label = t.parts.facts[name] ?? name
+    if (v === '') return []
     switch (name) {
       case 'queue':
-        return value('queue_max') ? [`${label} ${f.num(Number(v))} / ${f.num(Number(value('queue_max')))}`] : [`${label} ${f.num(Number(v))}`];
+        return value('queue_max') ? [`${label} ${f.num(Number(v))} / ${f.num(Number(value('queue_max')))}`] : [`${label} ${f.num(Number(v))}`]
       case 'queue_max':
-        return [];
+        return []
       case 'last_commit_ms':
-        return [`${label} ${v} ms`];
+        return [`${label} ${v} ms`]
       case 'disk_free_bytes':
-        return [`${label} ${f.bytes(Number(v))}`];
+        return [`${label} ${f.bytes(Number(v))}`]
       case 'schema':
-        return [`${label} ${v}`];
+        return [`${label} ${v}`]
       default:
-        return [/^\d+$/.test(v) ? `${label} ${f.num(Number(v))}` : `${label} ${v}`];
+        return [/^\d+$/.test(v) ? `${label} ${f.num(Number(v))}` : `${label} ${v}`]
     }
-  });
+  })
 }
 
 export function Parts({ parts }: { parts: readonly Part[] | null }): JSX.Element {
-  const words = useWords();
-  const { t } = words;
-  const clouds = parts?.some((p) => p.cloud);
+  const words = useWords()
+  const { t } = words
+  const clouds = parts?.some((p) => p.cloud)
   return (
     <Section id="parts" title={t.parts.title}>
       {parts === null ? (
@@ -55,5 +55,5 @@ export function Parts({ parts }: { parts: readonly Part[] | null }): JSX.Element
         </ul>
       )}
     </Section>
-  );
+  )
 }

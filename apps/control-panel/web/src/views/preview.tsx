@@ -1,19 +1,19 @@
-import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
-import { said } from '../format';
-import { langs, type Definition, type Lang } from '../types';
-import { speechIn, useWords } from '../words';
-import { Choice } from './basics';
-import { languageName } from './action';
+import type { JSX } from 'preact'
+import { useState } from 'preact/hooks'
+import { said } from '../format'
+import { langs, type Definition, type Lang } from '../types'
+import { speechIn, useWords } from '../words'
+import { Choice } from './basics'
+import { languageName } from './action'
 
-export type Previewed = Pick<Definition, 'kind' | 'title' | 'summary' | 'organiser' | 'notice' | 'languages' | 'questions'>;
+export type Previewed = Pick<Definition, 'kind' | 'title' | 'summary' | 'organiser' | 'notice' | 'languages' | 'questions'>
 
 /** Preview shows the poll as a voter reads it, in one language or in all side by side. */
 export function Preview({ poll, one = false }: { poll: Previewed; one?: boolean }): JSX.Element {
-  const { t, lang } = useWords();
-  const own = langs.filter((l) => poll.languages.includes(l));
-  const [pick, setPick] = useState<Lang | 'all'>(one ? lang : 'all');
-  const shown = pick !== 'all' && own.includes(pick) ? [pick] : one ? own.slice(0, 1) : own;
+  const { t, lang } = useWords()
+  const own = langs.filter((l) => poll.languages.includes(l))
+  const [pick, setPick] = useState<Lang | 'all'>(one ? lang : 'all')
+  const shown = pick !== 'all' && own.includes(pick) ? [pick] : one ? own.slice(0, 1) : own
   return (
     <div class="preview">
       {own.length > 1 && (
@@ -24,12 +24,12 @@ export function Preview({ poll, one = false }: { poll: Previewed; one?: boolean 
         {shown.map((l) => <Paper key={l} poll={poll} lang={l} />)}
       </div>
     </div>
-  );
+  )
 }
 
 function Paper({ poll, lang }: { poll: Previewed; lang: Lang }): JSX.Element {
-  const { t, f } = speechIn(lang);
-  const text = (x: Definition['title'] | undefined): JSX.Element => (x?.[lang] ? <>{x[lang]}</> : <em class="missing">{t.preview.missing}</em>);
+  const { t, f } = speechIn(lang)
+  const text = (x: Definition['title'] | undefined): JSX.Element => (x?.[lang] ? <>{x[lang]}</> : <em class="missing">{t.preview.missing}</em>)
   return (
     <article class="paper" lang={lang}>
       {t.kindNote[poll.kind] && <p class="paper-kind">{t.kindNote[poll.kind]}</p>}
@@ -61,5 +61,5 @@ function Paper({ poll, lang }: { poll: Previewed; lang: Lang }): JSX.Element {
         </section>
       ))}
     </article>
-  );
+  )
 }

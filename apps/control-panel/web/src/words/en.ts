@@ -1,4 +1,4 @@
-import type { Format } from '../format';
+import type { Format } from '../format'
 
 /** The catalogue. Its form is the type every other language must have. */
 export const en = {
@@ -75,7 +75,6 @@ export const en = {
     closed: 'Closed',
     closedAgo: (span: string) => `${span} ago`,
     at: (time: string) => time,
-    last10: 'average of the last 10 s',
   },
   curve: {
     title: 'Turnout over time',
@@ -191,7 +190,6 @@ export const en = {
     gone: 'There is no poll with this id.',
     edit: 'Edit the draft',
     voterSees: 'What the voter sees',
-    final: 'Nothing more can be changed.',
   },
   action: {
     open: {
@@ -327,7 +325,6 @@ export const en = {
     drop: 'Drop a poll file here, or',
     choose: 'choose one…',
     fileHint: 'YAML, up to 512 kB. Nothing is stored until you save.',
-    reading: 'Reading…',
     bad: (n: string, file: string) => `${n} mistakes in ${file}`,
     badOne: (file: string) => `One mistake in ${file}`,
     badForm: (n: string) => `${n} things to put right`,
@@ -435,18 +432,18 @@ export const en = {
   },
   lost: { title: 'Nothing is here', help: 'This address leads nowhere.', home: 'To the overview' },
   common: { loading: 'Loading…', copy: 'Copy', copied: 'Copied', close: 'Close', more: 'More', list: (items: string[], f: Format) => new Intl.ListFormat(f.lang === 'en' ? 'en-GB' : f.lang).format(items) },
-};
+}
 
-type Pair = [string, string];
+type Pair = [string, string]
 
 /** VerdictWords are pairs: the line, and the line below it. */
 interface VerdictWords {
-  label: string;
-  voting: Pair; quiet: Pair; loading: Pair; none: Pair; draft: Pair; early: Pair; over: Pair; paused: Pair;
-  closed: Pair; counted: Pair; published: Pair; silent: Pair; blind: Pair;
-  degraded: (parts: string) => Pair;
-  turning: (n: string) => Pair;
-  down: (parts: string) => Pair;
+  label: string
+  voting: Pair; quiet: Pair; loading: Pair; none: Pair; draft: Pair; early: Pair; over: Pair; paused: Pair
+  closed: Pair; counted: Pair; published: Pair; silent: Pair; blind: Pair
+  degraded: (parts: string) => Pair
+  turning: (n: string) => Pair
+  down: (parts: string) => Pair
 }
 
-export type Messages = typeof en;
+export type Messages = typeof en

@@ -1,4 +1,4 @@
-import type { Messages } from './en';
+import type { Messages } from './en'
 
 export const hans: Messages = {
   name: '简体中文',
@@ -74,7 +74,6 @@ export const hans: Messages = {
     closed: '截止',
     closedAgo: (span) => `${span}前`,
     at: (time) => time,
-    last10: '最近十秒平均',
   },
   curve: {
     title: '投票人数走势',
@@ -175,7 +174,6 @@ export const hans: Messages = {
     gone: '没有这个代号的投票。',
     edit: '编辑草稿',
     voterSees: '投票人看到的',
-    final: '不能再修改。',
   },
   action: {
     open: {
@@ -299,7 +297,6 @@ export const hans: Messages = {
     drop: '把投票文件拖到这里，或者',
     choose: '选择文件…',
     fileHint: 'YAML，最大 512 kB。保存之前不会保留任何内容。',
-    reading: '读取中…',
     bad: (n, file) => `${file} 有 ${n} 处错误`,
     badOne: (file) => `${file} 有一处错误`,
     badForm: (n) => `有 ${n} 处需要更正`,
@@ -406,4 +403,4 @@ export const hans: Messages = {
   },
   lost: { title: '这里什么也没有', help: '这个网址不存在。', home: '返回总览' },
   common: { loading: '加载中…', copy: '复制', copied: '已复制', close: '关闭', more: '更多', list: (items) => items.join('、') },
-};
+}

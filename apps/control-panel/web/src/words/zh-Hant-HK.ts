@@ -1,4 +1,4 @@
-import type { Messages } from './en';
+import type { Messages } from './en'
 
 export const hant: Messages = {
   name: '繁體中文',
@@ -74,7 +74,6 @@ export const hant: Messages = {
     closed: '截止',
     closedAgo: (span) => `${span}前`,
     at: (time) => time,
-    last10: '過去十秒平均',
   },
   curve: {
     title: '投票人數走勢',
@@ -175,7 +174,6 @@ export const hant: Messages = {
     gone: '沒有這個代號的投票。',
     edit: '編輯草稿',
     voterSees: '投票者看見的',
-    final: '不能再更改。',
   },
   action: {
     open: {
@@ -299,7 +297,6 @@ export const hant: Messages = {
     drop: '把投票檔拖放到這裏，或者',
     choose: '選擇檔案…',
     fileHint: 'YAML，最多 512 kB。儲存之前不會保留任何內容。',
-    reading: '讀取中…',
     bad: (n, file) => `${file} 有 ${n} 處錯誤`,
     badOne: (file) => `${file} 有一處錯誤`,
     badForm: (n) => `有 ${n} 處需要更正`,
@@ -406,4 +403,4 @@ export const hant: Messages = {
   },
   lost: { title: '這裏甚麼也沒有', help: '這個網址不存在。', home: '返回總覽' },
   common: { loading: '載入中…', copy: '複製', copied: '已複製', close: '關閉', more: '更多', list: (items) => items.join('、') },
-};
+}
