@@ -132,6 +132,8 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		_, err := n.box.Health(ctx)
 		return err
 	})
+	n.health.Need("api-server", n.api.Ready)
+	n.health.Want("keys", func(context.Context) error { return n.box.keys.Err() })
 	return n, nil
 }
 
@@ -157,15 +159,6 @@ func (n *node) adminHandler() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
-}
-
-// parts is what operators see beside the ballot server, which answers for itself.
-func (n *node) parts(context.Context) []panelserver.Part {
-	version := service.Version().Version
-	return []panelserver.Part{
-		{Name: "api-server", State: panelserver.OK, Version: version, Facts: []panelserver.Fact{{Name: "address", Value: n.listeners.public.Addr().String()}}},
-		{Name: "sms-gateway", State: panelserver.OK, Version: version, Note: "It is connected to the simulated phone network, not to a real one."},
-	}
 }
 
 // close stops the parts that ask the ballot server, which stays open.
