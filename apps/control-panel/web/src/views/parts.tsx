@@ -18,6 +18,8 @@ function factsOf(facts: readonly Fact[], { t, f }: Speech): string[] {
         return [`${label} ${v} ms`]
       case 'disk_free_bytes':
         return [`${label} ${f.bytes(Number(v))}`]
+      case 'phone_network':
+        return [v === 'simulated' ? (t.parts.facts.simulated_network ?? v) : v]
       case 'schema':
         return [`${label} ${v}`]
       default:

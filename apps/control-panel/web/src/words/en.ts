@@ -142,7 +142,7 @@ export const en = {
       waiting: 'waiting',
       sessions: 'sessions',
       address: 'address',
-      phone_network: 'phone network',
+      simulated_network: 'simulated phone network',
     } as Record<string, string>,
   },
   decisions: {

@@ -126,8 +126,7 @@ export const hans: Messages = {
     columns: { name: '部分', state: '状态', facts: '数字', version: '版本', cloud: '云' },
     empty: '还没有部分上报。',
     names: { 'api-server': '接收投票人的请求', 'ballot-server': '保管票箱', 'sms-gateway': '收发短信', 'control-panel': '本控制台' },
-    facts: { queue: '排队', queue_max: '上限', last_commit_ms: '上一批', disk_free_bytes: '磁盘剩余', schema: '结构', database: '数据库', waiting: '等候', sessions: '会话', address: '地址' },
-      phone_network: '手机网络',
+    facts: { queue: '排队', queue_max: '上限', last_commit_ms: '上一批', disk_free_bytes: '磁盘剩余', schema: '结构', database: '数据库', waiting: '等候', sessions: '会话', address: '地址', simulated_network: '模拟手机网络' },
   },
   decisions: {
     title: '等待决定',

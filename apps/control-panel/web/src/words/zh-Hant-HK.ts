@@ -126,8 +126,7 @@ export const hant: Messages = {
     columns: { name: '部分', state: '狀態', facts: '數字', version: '版本', cloud: '雲端' },
     empty: '還沒有部分回報。',
     names: { 'api-server': '接收投票者的請求', 'ballot-server': '保管票箱', 'sms-gateway': '收發短訊', 'control-panel': '這個控制台' },
-    facts: { queue: '輪候', queue_max: '上限', last_commit_ms: '上一批', disk_free_bytes: '磁碟剩餘', schema: '結構', database: '資料庫', waiting: '等候', sessions: '工作階段', address: '地址' },
-      phone_network: '電話網絡',
+    facts: { queue: '輪候', queue_max: '上限', last_commit_ms: '上一批', disk_free_bytes: '磁碟剩餘', schema: '結構', database: '資料庫', waiting: '等候', sessions: '工作階段', address: '地址', simulated_network: '模擬電話網絡' },
   },
   decisions: {
     title: '有待決定',
