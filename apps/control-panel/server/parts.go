@@ -34,7 +34,7 @@ type Part struct {
 }
 
 // Fact is one number of a part. The page has words for the names it knows: queue, queue_max,
-// last_commit_ms, disk_free_bytes, schema, waiting, sessions, address, database. Others are shown as they are.
+// last_commit_ms, disk_free_bytes, schema, waiting, sessions, address, database, phone_network. Others are shown as they are.
 type Fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
