@@ -19,8 +19,9 @@ const (
 	// epochMin is the fewest ballots the log takes at once while the poll goes on: in it, a ballot's place
 	// says no more than that it came in with this many others.
 	epochMin = 64
-	// epochMax keeps one extension of the log from holding up the committer.
-	epochMax = 4096
+	// epochMax keeps one extension of the log from holding up the committer: the rest of what waits comes in
+	// transactions of its own, between which votes are recorded.
+	epochMax = 512
 )
 
 // extendLogs extends the logs of all polls that have enough for an epoch, or are closed.

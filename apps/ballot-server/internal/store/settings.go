@@ -34,7 +34,6 @@ var writing = append([]setting{
 	{name: "journal_mode", set: "WAL", want: "wal", why: "readers must not hold up the committer"},
 	{name: "journal_size_limit", set: "67108864"},
 	{name: "cache_size", set: "-65536"},
-	{name: "secure_delete", set: "OFF", want: "0", why: "a replaced draft must be gone from the file"},
 }, common...)
 
 // reading is for the connections that read.
