@@ -21,7 +21,7 @@ const (
 	epochMin = 64
 	// epochMax keeps one extension of the log from holding up the committer: the rest of what waits comes in
 	// transactions of its own, between which votes are recorded.
-	epochMax = 512
+	epochMax = 1024
 )
 
 // extendLogs extends the logs of all polls that have enough for an epoch, or are closed.
