@@ -4,7 +4,6 @@ package jwk
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -31,36 +30,19 @@ func FromECDSA(pub *ecdsa.PublicKey) poll.JWK {
 		X:   base64.RawURLEncoding.EncodeToString(point[1 : 1+coordinate]),
 		Y:   base64.RawURLEncoding.EncodeToString(point[1+coordinate:]),
 	}
-	k.Kid = Thumbprint(k)
+	k.Kid = k.Thumbprint()
 	return k
 }
 
 // PublicKey returns the key of a JWK: the point is on the curve, and the kid is its thumbprint.
 func PublicKey(k poll.JWK) (*ecdsa.PublicKey, error) {
-	if k.Kty != "EC" || k.Crv != "P-256" {
-		return nil, fmt.Errorf("%w: kty %q, crv %q", ErrInvalid, k.Kty, k.Crv)
-	}
-	point := make([]byte, 1, 1+2*coordinate)
-	point[0] = 4 // uncompressed (SEC 1, section 2.3.3)
-	for _, c := range []struct{ name, text string }{{"x", k.X}, {"y", k.Y}} {
-		raw, err := base64.RawURLEncoding.Strict().DecodeString(c.text)
-		if err != nil || len(raw) != coordinate {
-			return nil, fmt.Errorf("%w: %s is not 32 bytes of base64url", ErrInvalid, c.name)
-		}
-		point = append(point, raw...)
+	point, err := k.Point()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the point is not on the curve", ErrInvalid)
-	}
-	if want := Thumbprint(k); k.Kid != want {
-		return nil, fmt.Errorf("%w: kid is %q, its thumbprint %q", ErrInvalid, k.Kid, want)
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return pub, nil
-}
-
-// Thumbprint is the key's RFC 7638 thumbprint: SHA-256 over its required members, base64url.
-func Thumbprint(k poll.JWK) string {
-	sum := sha256.Sum256([]byte(`{"crv":"` + k.Crv + `","kty":"` + k.Kty + `","x":"` + k.X + `","y":"` + k.Y + `"}`))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

@@ -20,23 +20,29 @@ func (k JWK) Thumbprint() string {
 
 // Check reports what keeps k from being a P-256 public key under its right name.
 func (k JWK) Check() error {
+	_, err := k.Point()
+	return err
+}
+
+// Point is the key's point, 65 bytes uncompressed (SEC 1 §2.3.3), or what Check reports.
+func (k JWK) Point() ([]byte, error) {
 	if k.Kty != "EC" || k.Crv != "P-256" {
-		return errors.New(`kty must be "EC" and crv "P-256"`)
+		return nil, errors.New(`kty must be "EC" and crv "P-256"`)
 	}
 	point := make([]byte, 0, 65)
-	point = append(point, 4) // SEC 1 §2.3.3: uncompressed
+	point = append(point, 4)
 	for _, c := range []struct{ name, value string }{{"x", k.X}, {"y", k.Y}} {
 		b, err := base64.RawURLEncoding.Strict().DecodeString(c.value)
 		if err != nil || len(b) != 32 {
-			return fmt.Errorf("%s must be 32 bytes in base64url without padding", c.name)
+			return nil, fmt.Errorf("%s must be 32 bytes in base64url without padding", c.name)
 		}
 		point = append(point, b...)
 	}
 	if _, err := ecdh.P256().NewPublicKey(point); err != nil {
-		return errors.New("x and y are not a point of the curve P-256")
+		return nil, errors.New("x and y are not a point of the curve P-256")
 	}
 	if want := k.Thumbprint(); k.Kid != want {
-		return fmt.Errorf("kid must be the key's thumbprint, %s", want)
+		return nil, fmt.Errorf("kid must be the key's thumbprint, %s", want)
 	}
-	return nil
+	return point, nil
 }
