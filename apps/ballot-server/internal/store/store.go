@@ -20,7 +20,6 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/driver"
-	_ "github.com/ncruces/go-sqlite3/embed" // the SQLite library itself
 	"github.com/ncruces/go-sqlite3/gormlite"
 	"gorm.io/gorm"
 )
@@ -62,11 +61,12 @@ type Store struct {
 	write   *gorm.DB
 
 	// The log of writes, and what folds it into the database; see folder.
-	folding  *sql.DB
-	logPages atomic.Int64
-	fold     chan struct{}
-	closing  chan struct{} // closed to end folder
-	folded   chan struct{} // closed when it has ended
+	folding     *sql.DB
+	logPages    atomic.Int64 // how long the log is
+	foldedPages atomic.Int64 // how much of it was in the database when that was last looked at
+	fold        chan struct{}
+	closing     chan struct{} // closed to end folder
+	folded      chan struct{} // closed when it has ended
 }
 
 // ErrUnknown is a COMMIT that failed in a way that leaves open whether the transaction is in the
