@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -54,6 +55,7 @@ func (s *Server) extendLog(ctx context.Context, id string, over bool) error {
 		least = 1
 	}
 	for more := true; more; {
+		began := time.Now()
 		err := s.store.Write(ctx, func(tx store.Tx) error {
 			p, err := tx.Poll(id)
 			if err != nil {
@@ -81,6 +83,10 @@ func (s *Server) extendLog(ctx context.Context, id string, over bool) error {
 		})
 		if err != nil {
 			return fmt.Errorf("couldn't extend the log of %s: %w", id, err)
+		}
+		if more {
+			// Votes come before the next epoch.
+			time.Sleep(time.Since(began))
 		}
 	}
 	return nil

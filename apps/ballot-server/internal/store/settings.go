@@ -32,8 +32,10 @@ var common = []setting{
 // writing is for the connection that writes.
 var writing = append([]setting{
 	{name: "journal_mode", set: "WAL", want: "wal", why: "readers must not hold up the committer"},
-	{name: "journal_size_limit", set: "67108864"},
-	{name: "cache_size", set: "-65536"},
+	{name: "journal_size_limit", set: "268435456"},
+	// 4 MiB: SQLite looks at every page of the cache after most commits (in splitting a page it borrows a
+	// number far beyond the others, and then searches for those), so a large cache costs more than it saves.
+	{name: "cache_size", set: "-4096"},
 }, common...)
 
 // reading is for the connections that read.
@@ -44,9 +46,10 @@ var reading = append([]setting{
 }, common...)
 
 // folding is for the connection that folds the log of writes into the database.
-var folding = append([]setting{
+// It holds the committer up while it empties the log, so it waits for nobody then.
+var folding = append(append([]setting{
 	{name: "journal_mode", want: "wal", why: "readers must not hold up the committer"},
-}, common...)
+}, common...), setting{name: "busy_timeout", set: "0"})
 
 // pragmas is a connection, as far as settings go.
 type pragmas interface {

@@ -2,9 +2,11 @@ package store
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -98,26 +100,62 @@ func TestPathsAreNotParameters(t *testing.T) {
 	}
 }
 
-// TestLongLogIsFolded: more commits than the log of writes may have pages, and it has been begun anew.
+// TestLongLogIsFolded: while votes come, a long log of writes is copied into the database and goes on; in
+// a quiet second it is cut off, so that its order does not stay.
 func TestLongLogIsFolded(t *testing.T) {
 	s := openTest(t, Config{})
 	addPoll(t, s, "p")
-	for range 40 {
+	record := func(ballots int) {
+		t.Helper()
 		var many []Ballot
-		for range 400 {
+		for range ballots {
 			many = append(many, randomBallot(sealedSize))
 		}
 		if err := s.Record(t.Context(), []*Group{group("p", many...)}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	for range 40 {
+		record(400)
+	}
+	if err := s.foldLog(); err != nil {
+		t.Fatal(err)
+	}
+	if folded := s.foldedPages.Load(); folded < foldPages/2 {
+		t.Errorf("%d pages of a log of %d were folded", folded, s.logPages.Load())
+	}
+	record(1)
+	for range 100 {
+		if info, err := os.Stat(filepath.Join(s.dir, FileName+"-wal")); err != nil {
+			t.Fatal(err)
+		} else if info.Size() == 0 {
+			record(1)
+			if pages := s.logPages.Load(); pages > 100 {
+				t.Errorf("after it was emptied, the log has %d pages with one ballot's commit", pages)
+			}
+			return
+		}
+		time.Sleep(quiet / 10)
+	}
+	t.Error("nothing was recorded for ten seconds, and the log of writes is still there")
+}
+
+// TestFullLogBeginsAnew: under load without a pause the log of writes does not grow beyond what a start
+// can read back.
+func TestFullLogBeginsAnew(t *testing.T) {
+	s := openTest(t, Config{})
+	addPoll(t, s, "p")
+	if err := s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); err != nil {
+		t.Fatal(err)
+	}
+	s.logPages.Store(emptyPages)
 	if err := s.foldLog(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); err != nil {
 		t.Fatal(err)
 	}
-	if pages := s.logPages.Load(); pages > 100 {
-		t.Errorf("after folding, the log has %d pages with one ballot's commit", pages)
+	if pages := s.logPages.Load(); pages > 40 {
+		t.Errorf("after it was begun anew, the log has %d pages with one ballot's commit", pages)
 	}
 }
