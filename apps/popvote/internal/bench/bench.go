@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -30,7 +31,7 @@ type Options struct {
 	Rounds int
 	// Dir is where the instance's data directory is made; it should be on the disk to measure.
 	Dir string
-	// Profile is a directory for CPU profiles of the instance, one per mode; empty takes none.
+	// Profile is a directory for CPU profiles of the instance, one per mode and loop; empty takes none.
 	Profile string
 	// Target is a running instance to measure instead, journeys only.
 	Target Target
@@ -276,7 +277,10 @@ func failures(p Phase) (n int64) {
 
 // measure runs one phase of load and reads the clocks around it.
 func (b *bench) measure(ctx context.Context, mode string, rate float64, count int64, server *process, newClient worker) (Phase, error) {
-	runtime.GC() // the load's garbage is not the server's
+	// The load's garbage is not the server's: collected before, and left to lie while it is measured.
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(2 << 30))
 	profiled := b.profile(ctx, mode, rate)
 	serverBefore, loadBefore := server.cpu(), cpuOf(os.Getpid())
 	p := Phase{Mode: mode, Loop: "closed", Offered: rate}
@@ -307,16 +311,20 @@ func (b *bench) measure(ctx context.Context, mode string, rate float64, count in
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// profile takes a CPU profile of the instance while a closed loop runs; the channel gives how that went.
+// profile takes a CPU profile of the instance while a loop runs; the channel gives how that went.
 func (b *bench) profile(ctx context.Context, mode string, rate float64) <-chan error {
 	done := make(chan error, 1)
-	if b.Profile == "" || mode == "echo" || rate != 0 || b.instance.admin == "" {
+	name := mode + "-closed.pprof"
+	if rate > 0 {
+		name = mode + "-open.pprof"
+	}
+	if b.Profile == "" || mode == "echo" || b.instance.admin == "" {
 		done <- nil
 		return done
 	}
 	go func() {
 		url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", b.instance.admin, max(1, int(b.Phase.Seconds())))
-		if err := download(ctx, url, filepath.Join(b.Profile, mode+".pprof")); err != nil {
+		if err := download(ctx, url, filepath.Join(b.Profile, name)); err != nil {
 			done <- fmt.Errorf("couldn't take a profile: %w", err)
 			return
 		}
