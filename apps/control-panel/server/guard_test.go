@@ -77,7 +77,7 @@ func TestBodiesAreTakenStrictly(t *testing.T) {
 		`{"confirm":"p","reason":"why not"}{}`: {http.StatusBadRequest, "malformed-json"},
 		`{"confirm":"p","reason":"why not"} x`: {http.StatusBadRequest, "malformed-json"},
 		`{"confirm":"p","confirm":"p","reason":"why not"}`:              {http.StatusBadRequest, "duplicate-field"},
-		`{"confirm":"p","Confirm":"p","reason":"why not"}`:              {http.StatusBadRequest, "duplicate-field"},
+		`{"confirm":"p","Confirm":"p","reason":"why not"}`:              {http.StatusBadRequest, "unknown-field"},
 		`{"confirm":"p","reason":"why not","force":true}`:               {http.StatusBadRequest, "unknown-field"},
 		`{"confirm":7,"reason":"why not"}`:                              {http.StatusBadRequest, "invalid-field"},
 		`["p"]`:                                                         {http.StatusBadRequest, "invalid-field"},

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"io"
 	"io/fs"
 	"log/slog"
 	"mime"
@@ -19,6 +18,7 @@ import (
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/service"
 	"github.com/popvote/popvote/libs/sms"
+	"github.com/popvote/popvote/libs/strictjson"
 )
 
 const (
@@ -106,86 +106,38 @@ func (s *Simulator) post(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Simulator) send(w http.ResponseWriter, r *http.Request) (Message, error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/json" || r.Header.Get("Content-Encoding") != "" {
-		return Message{}, problem.New(problem.WrongContentType)
+	var body struct {
+		From *string `json:"from"`
+		To   *string `json:"to"`
+		Text *string `json:"text"`
 	}
-	members, err := readStrings(http.MaxBytesReader(w, r.Body, maxBody), "from", "to", "text")
-	if err != nil {
+	if err := strictjson.Read(w, r, maxBody, &body); err != nil {
 		return Message{}, err
 	}
-	from, err := s.number(members["from"])
+	for _, member := range []struct {
+		at    string
+		value *string
+	}{{"/from", body.From}, {"/to", body.To}, {"/text", body.Text}} {
+		if member.value == nil {
+			return Message{}, problem.New(problem.InvalidField).At(member.at)
+		}
+	}
+	from, err := s.number(*body.From)
 	if err != nil {
 		return Message{}, problem.Wrap(problem.PhoneInvalid, err).At("/from")
 	}
-	to, err := s.number(members["to"])
+	to, err := s.number(*body.To)
 	if err != nil {
 		return Message{}, problem.Wrap(problem.PhoneInvalid, err).At("/to")
 	}
-	if text := members["text"]; text == "" || len(text) > maxText {
+	if text := *body.Text; text == "" || len(text) > maxText {
 		return Message{}, problem.New(problem.InvalidField).At("/text").Because("An SMS has between 1 and %d bytes.", maxText)
 	}
-	m, err := s.text(r.Context(), from, to, members["text"])
+	m, err := s.text(r.Context(), from, to, *body.Text)
 	if err != nil {
 		return Message{}, problem.Wrap(problem.Unavailable, err)
 	}
 	return m, nil
-}
-
-// readStrings reads one JSON object of exactly the named members, all strings.
-func readStrings(body io.Reader, names ...string) (map[string]string, error) {
-	decoder := json.NewDecoder(body)
-	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
-		return nil, malformed(err)
-	}
-	members := map[string]string{}
-	for decoder.More() {
-		token, err := decoder.Token()
-		name, isName := token.(string)
-		if err != nil || !isName {
-			return nil, malformed(err)
-		}
-		known := false
-		for _, n := range names {
-			known = known || n == name
-		}
-		if !known {
-			return nil, problem.New(problem.UnknownField).At("/" + name)
-		}
-		if _, twice := members[name]; twice {
-			return nil, problem.New(problem.DuplicateField).At("/" + name)
-		}
-		var value *string
-		if err := decoder.Decode(&value); err != nil {
-			if _, wrongType := errors.AsType[*json.UnmarshalTypeError](err); wrongType {
-				return nil, problem.New(problem.InvalidField).At("/" + name)
-			}
-			return nil, malformed(err)
-		}
-		if value == nil {
-			return nil, problem.New(problem.InvalidField).At("/" + name)
-		}
-		members[name] = *value
-	}
-	if _, err := decoder.Token(); err != nil {
-		return nil, malformed(err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, malformed(err)
-	}
-	for _, name := range names {
-		if _, there := members[name]; !there {
-			return nil, problem.New(problem.InvalidField).At("/" + name)
-		}
-	}
-	return members, nil
-}
-
-func malformed(err error) error {
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return problem.New(problem.BodyTooLarge)
-	}
-	return problem.Wrap(problem.MalformedJSON, err)
 }
 
 // refuse answers with a problem document, in the form of the public API's.
