@@ -60,8 +60,8 @@ type publicPoll struct {
 	keys       *pollKeys
 }
 
-// pollKeys are the poll's tag keys, asked for when the first voter comes: asking makes them, and the
-// keys of a poll that is over may have been destroyed for good.
+// pollKeys are the poll's tag keys, asked for when the poll is first seen open: asking makes them, and
+// the keys of a poll that is over may have been destroyed for good.
 type pollKeys struct {
 	mu           sync.Mutex
 	have         atomic.Bool
@@ -149,6 +149,11 @@ func (p *polls) read(ctx context.Context, now time.Time) (*pollSet, error) {
 		if before != nil {
 			read.keys = before.keys
 			read.document = before.document.orNew(read.document)
+		}
+		if read.manifest.State == poll.Open {
+			if _, _, err := p.tagKeys(ctx, read); err != nil {
+				p.log.LogAttrs(ctx, slog.LevelWarn, "an open poll has no tag keys yet; the first voter asks for them again", slog.Any("error", err))
+			}
 		}
 		next.byID[summary.ID] = read
 	}

@@ -269,3 +269,14 @@ func TestProblemPages(t *testing.T) {
 		t.Errorf("a made-up problem: %d", got.status)
 	}
 }
+
+// TestAnOpenPollHasItsKeysBeforeTheFirstVoter: the first voter must not be the one to find out that keys
+// cannot be made, on a full disk for instance.
+func TestAnOpenPollHasItsKeysBeforeTheFirstVoter(t *testing.T) {
+	w := newWorld(t)
+	for _, one := range w.server.polls.snapshot().byID {
+		if open := one.manifest.State == poll.Open; one.keys.have.Load() != open {
+			t.Errorf("poll %s is %s, and keys are there: %t", one.manifest.ID, one.manifest.State, !open)
+		}
+	}
+}
