@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,8 +15,12 @@ import (
 	"github.com/popvote/popvote/apps/e2e/voter"
 )
 
-// popvote is the binary under test, built once.
-var popvote string
+// popvote is the binary under test, built once. faulty is the same with crash points and a clock that
+// can be stepped, built when a test first asks for it.
+var (
+	popvote string
+	faulty  func() (string, error)
+)
 
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
@@ -26,6 +31,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	faulty = sync.OnceValues(func() (string, error) { return instance.Build(context.Background(), dir, "crashpoints") })
 	if popvote, err = instance.Build(context.Background(), dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -43,6 +49,16 @@ var everybodyAtOnce = []string{"--seed-demo", "--limits-scale", "10000", "--log-
 func demo(t *testing.T) *instance.Instance {
 	t.Helper()
 	return instance.Start(t, popvote, instance.Options{Args: everybodyAtOnce})
+}
+
+// faultyDemo is demo with the binary that can be made to fail.
+func faultyDemo(t *testing.T, env ...string) *instance.Instance {
+	t.Helper()
+	binary, err := faulty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return instance.Start(t, binary, instance.Options{Args: everybodyAtOnce, Env: env})
 }
 
 // voters connects to an instance's poll with many connections.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/popvote/popvote/apps/ballot-server/internal/crashpoint"
 	"github.com/popvote/popvote/apps/ballot-server/internal/store"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/problem"
@@ -142,6 +143,7 @@ func (c *committer) record(b *batch) error {
 	ctx := context.Background()
 	unknown := false
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		crashpoint.Here(crashpoint.BeforeBegin)
 		err := c.server.store.Record(ctx, b.groups)
 		if err == nil || !unknown && !errors.Is(err, store.ErrUnknown) {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/popvote/popvote/apps/ballot-server/internal/crashpoint"
 	"github.com/popvote/popvote/apps/ballot-server/internal/store"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/keyring"
@@ -100,6 +101,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if deps.Log == nil {
 		deps.Log = slog.Default()
 	}
+	deps.Clock, deps.commit = crashpoint.Clock(deps.Clock), crashpoint.Commit(deps.commit)
 	s := &Server{clock: deps.Clock, log: deps.Log, cache: newCache(), live: newLive(deps.Clock)}
 	if err := s.keys(ctx, deps.Secrets); err != nil {
 		return nil, err

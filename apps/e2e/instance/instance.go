@@ -27,6 +27,8 @@ type Options struct {
 	Data string
 	// Args are further arguments of "popvote up".
 	Args []string
+	// Env is added to the environment, as "name=value".
+	Env []string
 	// At fixes the addresses, so that a restart is found where the process before it was.
 	At *Addresses
 	// Log receives everything the process prints, the line with the login link left out; nil for the
@@ -113,6 +115,7 @@ func start(t *testing.T, binary string, o Options) (*Instance, error) {
 	i := &Instance{Data: o.Data, Output: o.Log, t: t, binary: binary, ended: make(chan struct{})}
 	i.cmd = exec.Command(binary, args...)
 	i.cmd.Stderr = o.Log
+	i.cmd.Env = append(os.Environ(), o.Env...)
 	stdout, err := i.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -153,6 +156,16 @@ func (i *Instance) Kill() {
 	<-i.ended
 }
 
+// Ended is closed when the process has ended, by itself or not.
+func (i *Instance) Ended() <-chan struct{} { return i.ended }
+
+// Pause stops the process in the middle of whatever it does, as a long collection or a frozen machine
+// would, and Resume lets it go on.
+func (i *Instance) Pause() { _ = i.cmd.Process.Signal(syscall.SIGSTOP) } // it may have ended
+
+// Resume ends a Pause.
+func (i *Instance) Resume() { _ = i.cmd.Process.Signal(syscall.SIGCONT) } // it may have ended
+
 // Stop presses Ctrl-C and returns the exit code.
 func (i *Instance) Stop() int {
 	i.t.Helper()
@@ -170,8 +183,14 @@ func (i *Instance) Stop() int {
 // Restart starts another process in the place of one that has ended.
 func (i *Instance) Restart(args ...string) *Instance {
 	i.t.Helper()
+	return i.RestartWith(nil, args...)
+}
+
+// RestartWith is Restart with an environment.
+func (i *Instance) RestartWith(env []string, args ...string) *Instance {
+	i.t.Helper()
 	at := i.Addresses
-	return Start(i.t, i.binary, Options{Data: i.Data, Args: args, At: &at, Log: i.Output})
+	return Start(i.t, i.binary, Options{Data: i.Data, Args: args, Env: env, At: &at, Log: i.Output})
 }
 
 // Run runs another popvote command and returns its exit code and output.
