@@ -153,21 +153,23 @@ func appendBallot(line, leaf, sealed []byte) []byte {
 	return append(line, '\n')
 }
 
-// parseBallot reads a line without its end. The leaf and the sealed ballot are newly allocated.
-func parseBallot(line []byte) (leaf, sealed []byte, err error) {
+// parseBallot reads a line without its end. The sealed ballot is newly allocated.
+func parseBallot(line []byte) (leaf [32]byte, sealed []byte, err error) {
 	rest, ok := bytes.CutPrefix(line, []byte(ballotHead))
 	l, rest, ok2 := bytes.Cut(rest, []byte(ballotMiddle))
 	s, ok3 := bytes.CutSuffix(rest, []byte(ballotTail))
 	if !ok || !ok2 || !ok3 {
-		return nil, nil, fmt.Errorf("it is not of the form %s…%s…%s", ballotHead, ballotMiddle, ballotTail)
+		return leaf, nil, fmt.Errorf("it is not of the form %s…%s…%s", ballotHead, ballotMiddle, ballotTail)
 	}
-	if leaf, err = base64.StdEncoding.Strict().AppendDecode(nil, l); err != nil || len(leaf) != 32 {
-		return nil, nil, fmt.Errorf("its leaf is not 32 bytes in base64")
+	var buffer [33]byte
+	hash, err := base64.StdEncoding.Strict().AppendDecode(buffer[:0], l)
+	if err != nil || len(hash) != len(leaf) {
+		return leaf, nil, fmt.Errorf("its leaf is not 32 bytes in base64")
 	}
 	if sealed, err = base64.StdEncoding.Strict().AppendDecode(nil, s); err != nil || len(sealed) == 0 {
-		return nil, nil, fmt.Errorf("its sealed ballot is not base64")
+		return leaf, nil, fmt.Errorf("its sealed ballot is not base64")
 	}
-	return leaf, sealed, nil
+	return [32]byte(hash), sealed, nil
 }
 
 func writeLines(w *bufio.Writer, lines iter.Seq2[[]byte, error]) error {

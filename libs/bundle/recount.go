@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -31,6 +32,9 @@ func (v *verifier) openedLines(ctx context.Context) iter.Seq2[[]byte, error] {
 				v.progress("opened", n, v.ballots)
 			}
 			last = append(last[:0], line...)
+			if err == nil && v.reopens {
+				v.openedSet.Add(line)
+			}
 			if !yield(line, err) || err != nil {
 				return
 			}
@@ -106,58 +110,46 @@ func (v *verifier) numberChecks() {
 	}
 }
 
-// reopenChecks opens every sealed ballot, where the key is there.
-func (v *verifier) reopenChecks(ctx context.Context) {
+// reopenable finds the key to open the sealed ballots with, or says why that is not possible.
+func (v *verifier) reopenable() bool {
 	scalar, there, err := v.revealedKey()
 	switch {
 	case err != nil:
 		v.report.failed(CheckReopened, "%v", err)
-		return
 	case there != v.manifest.RevealTallyKey:
 		v.report.failed(CheckReopened, "the manifest says reveal_tally_key %t, but the bundle has%s the key", v.manifest.RevealTallyKey, map[bool]string{false: " not"}[there])
-		return
 	case !there && v.scalar == nil:
 		v.report.notPossible(CheckReopened, "the tally key is not revealed, so that nobody can be made to prove how they voted: that the opened ballots are those of the log rests on the trustees and the operator together")
-		return
-	case !there:
-		scalar = v.scalar
-	}
-	if !v.sound || v.opened < 0 || v.result == nil {
+	case !v.sound || v.result == nil:
 		v.report.notPossible(CheckReopened, "the ballots or the result could not be read")
-		return
+	default:
+		if there {
+			v.scalar = scalar
+		}
+		return true
 	}
-	counted, err := tally.Count(ctx, v.manifest, v.manifestPayload, scalar, v.sealed(), func(done int64) {
-		v.progress("reopen", done, v.ballots)
-	})
-	if err != nil {
-		v.report.failed(CheckReopened, "%v", err)
-		return
-	}
-	v.report.compare(CheckReopened, counted, v.result, v.openedLines(ctx))
+	return false
 }
 
-func (r *Report) compare(id CheckID, counted *tally.Counted, result *tally.Result, lines iter.Seq2[[]byte, error]) {
-	n := 0
-	for line, err := range lines {
-		if err != nil {
-			r.failed(id, "%v", err)
-			return
-		}
-		if n >= len(counted.Opened) || !bytes.Equal(line, counted.Opened[n]) {
-			r.failed(id, "line %d of %s is not what was found in the sealed ballots", n+1, openedFile)
-			return
-		}
-		n++
-	}
-	switch {
-	case n != len(counted.Opened):
-		r.failed(id, "%d valid ballots were found; the bundle has %d", len(counted.Opened), n)
-	case counted.Result.Invalid != result.Invalid:
-		r.failed(id, "%d invalid ballots were found; the result says %d", counted.Result.Invalid, result.Invalid)
-	case !reflect.DeepEqual(counted.Result.Questions, result.Questions):
-		r.failed(id, "%s", difference(counted.Result.Questions, result.Questions))
+// reopenChecks compares what was found in the sealed ballots with what was published.
+func (v *verifier) reopenChecks() {
+	switch found := v.reopened; {
+	case !v.reopens:
+		// It is said already.
+	case errors.Is(v.reopenError, tally.ErrWrongKey):
+		v.report.failed(CheckReopened, "%v", v.reopenError)
+	case v.reopenError != nil || v.opened < 0:
+		v.report.notPossible(CheckReopened, "the ballots or the result could not be read")
+	case found.Valid.Len() != v.opened:
+		v.report.failed(CheckReopened, "%d valid ballots were found; the bundle has %d", found.Valid.Len(), v.opened)
+	case found.Invalid != v.result.Invalid:
+		v.report.failed(CheckReopened, "%d invalid ballots were found; the result says %d", found.Invalid, v.result.Invalid)
+	case !reflect.DeepEqual(found.Questions, v.result.Questions):
+		v.report.failed(CheckReopened, "%s", difference(found.Questions, v.result.Questions))
+	case !found.Valid.Equal(v.openedSet):
+		v.report.failed(CheckReopened, "the ballots of %s are not those that were found in the sealed ones, although they add up to the same", openedFile)
 	default:
-		r.ok(id, "every ballot was opened and counted again")
+		v.report.ok(CheckReopened, "every ballot was opened and counted again")
 	}
 }
 
@@ -177,19 +169,4 @@ func (v *verifier) revealedKey() (scalar []byte, there bool, err error) {
 		return nil, true, fmt.Errorf("%s is not the manifest's tally key", tallyKeyFile)
 	}
 	return scalar, true, nil
-}
-
-// sealed yields the sealed ballots.
-func (v *verifier) sealed() iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for line, err := range v.archive.lines(ballotsFile) {
-			var sealed []byte
-			if err == nil {
-				_, sealed, err = parseBallot(line)
-			}
-			if !yield(sealed, err) || err != nil {
-				return
-			}
-		}
-	}
 }

@@ -21,7 +21,8 @@ import (
 	"github.com/popvote/popvote/libs/tally"
 )
 
-// Progress is told how far a step has come. The steps are "ballots", "opened" and "reopen".
+// Progress is told how far a step has come. The steps are "ballots", or "reopen" where ballots are opened
+// at the same time, and then "opened".
 type Progress func(step string, done, total int64)
 
 // Option asks for more than a bundle can be checked for by itself.
@@ -42,7 +43,8 @@ func TallyKey(scalar []byte) Option { return func(v *verifier) { v.scalar = scal
 
 // Verify checks a bundle. What is wrong with the poll's record is in the report; an error means that the
 // file could not be read (ErrNotBundle, an I/O error, the context's end), so that there is no report.
-// It holds 16 bytes per ballot beside the opened ballots' distinct forms; with the tally key, 24 more.
+// Files are read once, each as it goes. It holds 16 bytes per ballot, and with the tally key opens ballots
+// on all processors.
 func Verify(ctx context.Context, r io.ReaderAt, size int64, progress Progress, options ...Option) (*Report, error) {
 	a, err := openArchive(r, size)
 	if err != nil {
@@ -51,7 +53,8 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, progress Progress, o
 	if progress == nil {
 		progress = func(string, int64, int64) {}
 	}
-	v := &verifier{archive: a, progress: progress, report: newReport()}
+	key := tally.NewMultisetKey()
+	v := &verifier{archive: a, progress: progress, report: newReport(), setKey: key, openedSet: tally.NewMultiset(key)}
 	for _, o := range options {
 		o(v)
 	}
@@ -60,10 +63,11 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, progress Progress, o
 		v.resultChecks()
 		v.checkpointChecks()
 		v.readReceipts()
+		v.reopens = v.reopenable()
 		v.logChecks(ctx)
 		v.openedChecks(ctx)
 		v.numberChecks()
-		v.reopenChecks(ctx)
+		v.reopenChecks()
 		v.receiptChecks()
 	}
 	if err := ctx.Err(); err != nil {
@@ -90,6 +94,13 @@ type verifier struct {
 	head            *tally.LogHead // the checkpoint's
 	ballots         int64          // lines of ballots.ndjson; -1 if not read to its end
 	opened          int64          // lines of opened.ndjson; -1 if not read to its end
+
+	reopens     bool // scalar is there to open the ballots with
+	reopened    *tally.Reopened
+	reopenError error
+	// setKey is drawn anew for each verification; openedSet holds the lines of opened.ndjson.
+	setKey    tally.MultisetKey
+	openedSet *tally.Multiset
 }
 
 func (v *verifier) contents() {
@@ -242,79 +253,6 @@ func parseCheckpoint(text, origin string) (*tally.LogHead, error) {
 		return nil, errors.New("it is not a checkpoint: its root is not a hash")
 	}
 	return &tally.LogHead{Size: size, Root: root}, nil
-}
-
-// logChecks goes once through the sealed ballots.
-func (v *verifier) logChecks(ctx context.Context) {
-	v.ballots = -1
-	var (
-		tree  merkle
-		marks []leafMark
-		wrong int64
-		first int64
-		total int64
-	)
-	if v.head != nil {
-		total = v.head.Size
-	}
-	for line, err := range v.archive.lines(ballotsFile) {
-		var leaf, sealed []byte
-		if err == nil {
-			if leaf, sealed, err = parseBallot(line); err != nil {
-				err = fmt.Errorf("line %d of %s: %w", tree.size+1, ballotsFile, err)
-			}
-		}
-		if err != nil {
-			v.report.failed(CheckLeaves, "%v", err)
-			v.report.notPossible(CheckUnique, "the ballots could not be read to the end")
-			v.report.notPossible(CheckRoot, "the ballots could not be read to the end")
-			v.resultLogCheck()
-			return
-		}
-		tree.add(tlog.Hash(leaf))
-		marks = append(marks, leafMark(leaf))
-		if want := ballot.Leaf(v.manifest.ID, sealed); !bytes.Equal(want[:], leaf) {
-			if wrong++; wrong == 1 {
-				first = tree.size
-			}
-		}
-		for i := range v.receipts {
-			if bytes.Equal(v.receipts[i].parsed.Leaf, leaf) {
-				v.receipts[i].place = tree.size
-			}
-		}
-		if tree.size%1024 == 0 {
-			if ctx.Err() != nil {
-				return
-			}
-			v.progress("ballots", tree.size, max(total, tree.size))
-		}
-	}
-	v.ballots, v.report.Ballots = tree.size, tree.size
-	v.progress("ballots", tree.size, tree.size)
-
-	if wrong > 0 {
-		v.report.failed(CheckLeaves, "%d leaves are not the hash of their ballot; the first is on line %d", wrong, first)
-	} else {
-		v.report.ok(CheckLeaves, "%d ballots", tree.size)
-	}
-	if n := repeated(marks); n > 0 {
-		v.report.failed(CheckUnique, "%d ballots are there more than once", n)
-	} else {
-		v.report.ok(CheckUnique, "")
-	}
-	root := tree.root()
-	switch {
-	case v.head == nil:
-		v.report.notPossible(CheckRoot, "there is no valid checkpoint")
-	case tree.size != v.head.Size:
-		v.report.failed(CheckRoot, "there are %d ballots; the checkpoint is of %d", tree.size, v.head.Size)
-	case !bytes.Equal(root[:], v.head.Root):
-		v.report.failed(CheckRoot, "the ballots make another root than the checkpoint's: one was changed, or their order was")
-	default:
-		v.report.ok(CheckRoot, "")
-	}
-	v.resultLogCheck()
 }
 
 func (v *verifier) resultLogCheck() {

@@ -8,11 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
+	"strings"
 
 	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/poll"
@@ -25,155 +22,93 @@ var ErrWrongKey = errors.New("this is not the tally key of the poll")
 type Counted struct {
 	// Result lacks Log and CountedAt, which only the caller knows.
 	Result Result
-	// Opened are the valid ballots in their canonical plain form, without padding, sorted: nothing is
-	// left of the order they were cast in. Equal ballots share their memory; do not change them.
-	Opened [][]byte
+	forms  []form
 }
 
-// batchSize is how many ballots go to a worker at once: enough to make the hand-over cheap.
-const batchSize = 256
+// form is a plain ballot without padding, and how many voters cast it.
+type form struct {
+	text  string
+	often int64
+}
+
+// Opened yields the valid ballots in their canonical plain form, without padding, sorted: nothing is left
+// of the order they were cast in. Equal ballots share their memory; do not change them. The error is
+// always nil.
+func (c *Counted) Opened() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, f := range c.forms {
+			plain := []byte(f.text)
+			for range f.often {
+				if !yield(plain, nil) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Count opens sealed ballots with the trustees' private key (32 bytes) and counts them, on all
 // processors. A ballot that cannot be opened or read is counted as invalid, whatever is in it.
 //
-// Only a few batches of sealed ballots are held at a time. The sequence must not reuse a slice it gave;
-// its first error ends the count. The payload is that of the manifest's JWS, and goes into the result.
-// Progress, if not nil, is called on the caller's goroutine with the number of ballots opened so far.
+// Only a few batches of sealed ballots are held at a time, and each different plain ballot once. The
+// sequence must not reuse a slice it gave; its first error ends the count. The payload is that of the
+// manifest's JWS, and goes into the result. Progress, if not nil, is called on the caller's goroutine
+// with the number of ballots opened so far.
 func Count(ctx context.Context, m *poll.Manifest, manifestPayload, scalar []byte, ballots iter.Seq2[[]byte, error], progress func(done int64)) (*Counted, error) {
-	if progress == nil {
-		progress = func(int64) {}
-	}
-	opener, err := ballot.NewOpener(m.ID, scalar)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrWrongKey, err)
-	}
-	if opener.Key() != m.Ballot.TallyKey {
-		return nil, ErrWrongKey
-	}
-	workers := make([]*worker, runtime.GOMAXPROCS(0))
-	for i := range workers {
-		workers[i] = &worker{manifest: m, opener: opener, valid: make(map[string]int64)}
-	}
-
-	var done atomic.Int64
-	var wg sync.WaitGroup
-	batches := make(chan [][]byte, len(workers))
-	for _, w := range workers {
-		wg.Go(func() {
-			for batch := range batches {
-				for _, sealed := range batch {
-					w.open(sealed)
-				}
-				done.Add(int64(len(batch)))
-			}
-		})
-	}
-	total, err := deal(ctx, ballots, batches, func() { progress(done.Load()) })
-	close(batches)
-	wg.Wait()
+	var collectors []*collector
+	total, invalid, err := openAll(ctx, m, scalar, ballots, progress, func() taker {
+		c := &collector{manifest: m, often: make(map[string]int64)}
+		collectors = append(collectors, c)
+		return c
+	})
 	if err != nil {
 		return nil, err
 	}
-	progress(total)
-
-	forms := make(map[string]int64)
-	var invalid int64
-	for _, w := range workers {
-		invalid += w.invalid
-		for plain, n := range w.valid {
-			forms[plain] += n
+	often := collectors[0].often
+	for _, c := range collectors[1:] {
+		for text, n := range c.often {
+			often[text] += n
 		}
+		clear(c.often)
 	}
-	counted, err := sum(m, forms)
-	if err != nil {
-		return nil, err
+	counted := &Counted{forms: make([]form, 0, len(often))}
+	for text, n := range often {
+		counted.forms = append(counted.forms, form{text, n})
 	}
-	digest := sha256.Sum256(manifestPayload)
-	counted.Result.Ballots = total
-	counted.Result.Invalid = invalid
-	counted.Result.ManifestSHA256 = hex.EncodeToString(digest[:])
-	return counted, nil
-}
+	clear(often)
+	slices.SortFunc(counted.forms, func(a, b form) int { return strings.Compare(a.text, b.text) })
 
-// deal hands the ballots to the workers in batches.
-func deal(ctx context.Context, ballots iter.Seq2[[]byte, error], batches chan<- [][]byte, tick func()) (total int64, err error) {
-	batch := make([][]byte, 0, batchSize)
-	send := func() error {
-		select {
-		case batches <- batch:
-			batch = make([][]byte, 0, batchSize)
-			tick()
-			return nil
-		case <-ctx.Done():
-			return fmt.Errorf("couldn't finish the count: %w", context.Cause(ctx))
-		}
-	}
-	for sealed, err := range ballots {
-		if err != nil {
-			return 0, fmt.Errorf("couldn't read ballot %d: %w", total+1, err)
-		}
-		total++
-		if batch = append(batch, sealed); len(batch) == batchSize {
-			if err := send(); err != nil {
-				return 0, err
-			}
-		}
-	}
-	if err := send(); err != nil {
-		return 0, err
-	}
-	return total, nil
-}
-
-// worker is one goroutine's share of a count. Ballots are many and their contents few, so it keeps how
-// often each plain ballot occurred, and reads each only once.
-type worker struct {
-	manifest *poll.Manifest
-	opener   *ballot.Opener
-	valid    map[string]int64 // by padded plain ballot
-	invalid  int64
-}
-
-func (w *worker) open(sealed []byte) {
-	plain, err := w.opener.Open(sealed)
-	if err != nil {
-		w.invalid++
-		return
-	}
-	if _, known := w.valid[string(plain)]; !known {
-		if _, err := ballot.Decode(w.manifest, plain); err != nil {
-			w.invalid++
-			return
-		}
-	}
-	w.valid[string(plain)]++
-}
-
-// sum counts plain ballots (padded) that were read before.
-func sum(m *poll.Manifest, forms map[string]int64) (*Counted, error) {
 	tally := newTally(m)
-	often := make(map[string]int64, len(forms)) // by plain ballot without padding
-	var total int64
-	for padded, n := range forms {
-		answers, err := ballot.Decode(m, []byte(padded))
+	for _, f := range counted.forms {
+		answers, err := decode(m, []byte(f.text))
 		if err != nil {
 			return nil, fmt.Errorf("couldn't read a ballot again: %w", err)
 		}
-		tally.add(answers, n)
-		often[string(unpad([]byte(padded)))] = n
-		total += n
+		tally.add(answers, f.often)
 	}
-	opened := make([][]byte, 0, total)
-	for _, form := range slices.Sorted(maps.Keys(often)) {
-		plain := []byte(form)
-		for range often[form] {
-			opened = append(opened, plain)
+	digest := sha256.Sum256(manifestPayload)
+	counted.Result = Result{
+		Poll: m.ID, Ballots: total, Invalid: invalid, Questions: tally.questions,
+		TallyKeyID: m.Ballot.TallyKey.Kid, ManifestSHA256: hex.EncodeToString(digest[:]),
+	}
+	return counted, nil
+}
+
+// collector keeps each different ballot, and how often it occurred: ballots are many and their contents
+// few, so each is read only once.
+type collector struct {
+	manifest *poll.Manifest
+	often    map[string]int64
+}
+
+func (c *collector) take(text []byte) error {
+	if _, known := c.often[string(text)]; !known {
+		if _, err := decode(c.manifest, text); err != nil {
+			return err
 		}
 	}
-	return &Counted{
-		Result: Result{Poll: m.ID, Questions: tally.questions, TallyKeyID: m.Ballot.TallyKey.Kid},
-		Opened: opened,
-	}, nil
+	c.often[string(text)]++
+	return nil
 }
 
 // InvalidBallotError means that an opened ballot is not a valid one of the poll.
@@ -191,10 +126,12 @@ func (e *InvalidBallotError) Error() string {
 func (e *InvalidBallotError) Unwrap() error { return e.Cause }
 
 // Recount counts opened ballots (canonical plain form, without padding) without any key. The first that
-// is not valid ends it, with *InvalidBallotError.
+// is not valid ends it, with *InvalidBallotError. It holds one ballot; equal ones side by side, as in a
+// sorted list, are read only once.
 func Recount(ctx context.Context, m *poll.Manifest, opened iter.Seq2[[]byte, error]) (questions []QuestionResult, ballots int64, err error) {
 	tally := newTally(m)
-	forms := make(map[string]ballot.Answers)
+	var last []byte
+	var answers ballot.Answers
 	for plain, err := range opened {
 		if err != nil {
 			return nil, 0, err
@@ -202,16 +139,11 @@ func Recount(ctx context.Context, m *poll.Manifest, opened iter.Seq2[[]byte, err
 		if ballots++; ballots%batchSize == 0 && ctx.Err() != nil {
 			return nil, 0, context.Cause(ctx)
 		}
-		answers, known := forms[string(plain)]
-		if !known {
-			padded, err := pad(plain, m.Ballot.Size)
-			if err == nil {
-				answers, err = ballot.Decode(m, padded)
-			}
-			if err != nil {
+		if ballots == 1 || !bytes.Equal(plain, last) {
+			if answers, err = decode(m, plain); err != nil {
 				return nil, 0, &InvalidBallotError{Number: ballots, Cause: err}
 			}
-			forms[string(plain)] = answers
+			last = append(last[:0], plain...)
 		}
 		tally.add(answers, 1)
 	}
@@ -250,17 +182,22 @@ func (t *tally) add(answers ballot.Answers, n int64) {
 	}
 }
 
-// pad and unpad are the ballot's padding: 0x80, then zeros to the poll's ballot size.
-func pad(plain []byte, size int) ([]byte, error) {
-	if len(plain) >= size {
-		return nil, fmt.Errorf("it has %d bytes, more than fit into %d", len(plain), size)
+// merge adds what another tally of the same poll has counted.
+func (t *tally) merge(other *tally) {
+	for i, q := range other.questions {
+		t.questions[i].Unanswered += q.Unanswered
+		for j, o := range q.Options {
+			t.questions[i].Options[j].Votes += o.Votes
+		}
 	}
-	padded := make([]byte, size)
-	copy(padded, plain)
-	padded[len(plain)] = 0x80
-	return padded, nil
 }
 
-func unpad(padded []byte) []byte {
-	return bytes.TrimSuffix(bytes.TrimRight(padded, "\x00"), []byte{0x80})
+// decode reads a plain ballot without its padding.
+func decode(m *poll.Manifest, text []byte) (ballot.Answers, error) {
+	if len(text) >= m.Ballot.Size {
+		return nil, fmt.Errorf("it has %d bytes, more than fit into %d", len(text), m.Ballot.Size)
+	}
+	padded := make([]byte, m.Ballot.Size)
+	padded[copy(padded, text)] = mark
+	return ballot.Decode(m, padded)
 }

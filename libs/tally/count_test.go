@@ -131,12 +131,27 @@ func TestCountIsNaiveCount(t *testing.T) {
 					}
 				}
 				slices.SortFunc(plain, bytes.Compare)
-				if len(plain) != len(c.Opened) || !slices.EqualFunc(plain, c.Opened, bytes.Equal) {
+				var opened [][]byte
+				for p := range c.Opened() {
+					opened = append(opened, p)
+				}
+				if len(plain) != len(opened) || !slices.EqualFunc(plain, opened, bytes.Equal) {
 					t.Fatal("the opened ballots are not the plain ones, sorted")
 				}
-				again, n, err := tally.Recount(t.Context(), m, each(c.Opened))
+				// In any order.
+				r.Shuffle(len(opened), func(x, y int) { opened[x], opened[y] = opened[y], opened[x] })
+				again, n, err := tally.Recount(t.Context(), m, each(opened))
 				if err != nil || n != valid || !reflect.DeepEqual(again, c.Result.Questions) {
 					t.Fatalf("the recount of %d differs: %v", n, err)
+				}
+				key := tally.NewMultisetKey()
+				set := tally.NewMultiset(key)
+				for _, p := range opened {
+					set.Add(p)
+				}
+				re, err := tally.Reopen(t.Context(), m, scalar, each(sealed), key, nil)
+				if err != nil || re.Ballots != valid+invalid || re.Invalid != invalid || !reflect.DeepEqual(re.Questions, again) || !re.Valid.Equal(set) {
+					t.Fatalf("opened again, the ballots are others: %+v, %v", re, err)
 				}
 			})
 		})

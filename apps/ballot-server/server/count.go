@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -140,7 +141,7 @@ func (s *Server) count(ctx context.Context, id string, tallyKey []byte) (*store.
 	if err != nil {
 		return nil, err
 	}
-	opened, err := pack(out.Opened)
+	opened, err := pack(out.Opened())
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +153,16 @@ func (s *Server) count(ctx context.Context, id string, tallyKey []byte) (*store.
 }
 
 // pack lays the opened ballots out in lines, gzipped: sorted as they are, little is left of them.
-func pack(opened [][]byte) ([]byte, error) {
+func pack(opened iter.Seq2[[]byte, error]) ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	for _, plain := range opened {
-		if _, err := z.Write(append(plain[:len(plain):len(plain)], '\n')); err != nil {
+	var line []byte
+	for plain, err := range opened {
+		if err == nil {
+			line = append(append(line[:0], plain...), '\n')
+			_, err = z.Write(line)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("couldn't pack the opened ballots: %w", err)
 		}
 	}
