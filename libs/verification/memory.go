@@ -3,7 +3,6 @@ package verification
 import (
 	"container/heap"
 	"context"
-	"crypto/subtle"
 	"sync"
 	"time"
 )
@@ -26,7 +25,7 @@ type Memory struct {
 	heard    *expiring[Key, time.Time]
 	sessions *expiring[string, *codes]
 	spent    *expiring[string, struct{}]
-	waiting  map[Key][]chan<- time.Time
+	waiting  waiting
 }
 
 var _ Board = (*Memory)(nil)
@@ -38,7 +37,7 @@ func NewMemory(clock func() time.Time) *Memory {
 		heard:    newExpiring[Key, time.Time](maxHeard),
 		sessions: newExpiring[string, *codes](maxSessions),
 		spent:    newExpiring[string, struct{}](maxSpent),
-		waiting:  map[Key][]chan<- time.Time{},
+		waiting:  waiting{},
 	}
 }
 
@@ -51,68 +50,34 @@ func (m *Memory) Heard(_ context.Context, key Key, at time.Time, ttl time.Durati
 		return nil
 	}
 	m.heard.put(key, at, now.Add(ttl), now)
-	for _, waiter := range m.waiting[key] {
-		waiter <- at // has room: each waiter is sent to once
-	}
-	delete(m.waiting, key)
+	m.waiting.tell(key, notice{at: at})
 	return nil
 }
 
 // Await implements Board. Registering and reading happen under one lock, so nothing falls between.
 func (m *Memory) Await(ctx context.Context, key Key) (time.Time, error) {
-	notice := make(chan time.Time, 1)
 	m.mu.Lock()
 	if at, ok := m.heard.get(key, m.clock()); ok {
 		m.mu.Unlock()
 		return at, nil
 	}
-	m.waiting[key] = append(m.waiting[key], notice)
+	news := m.waiting.add(key)
 	m.mu.Unlock()
 
 	select {
-	case at := <-notice:
-		return at, nil
+	case got := <-news:
+		return got.at, nil
 	case <-ctx.Done():
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.forget(key, notice)
+	m.waiting.remove(key, news)
 	select {
-	case at := <-notice: // heard while the context ended
-		return at, nil
+	case got := <-news: // heard while the context ended
+		return got.at, nil
 	default:
 		return time.Time{}, ctx.Err()
 	}
-}
-
-func (m *Memory) forget(key Key, notice chan<- time.Time) {
-	waiters := m.waiting[key]
-	for i, w := range waiters {
-		if w == notice {
-			waiters[i] = waiters[len(waiters)-1]
-			waiters = waiters[:len(waiters)-1]
-			break
-		}
-	}
-	if len(waiters) == 0 {
-		delete(m.waiting, key)
-	} else {
-		m.waiting[key] = waiters
-	}
-}
-
-// codes is one session's record.
-type codes struct {
-	limits CodeLimits
-	sends  int
-	// nextSend is when another may be sent, nextCheck when one may be tried.
-	nextSend, nextCheck time.Time
-	mac                 [32]byte
-	tries               int
-	// until is the code's end; zero when it is used up or was never there.
-	until time.Time
-	// before is the record as it was before the last sending.
-	before *codes
 }
 
 // NewCode implements Board.
@@ -123,20 +88,11 @@ func (m *Memory) NewCode(_ context.Context, session string, mac [32]byte, limits
 	if !ok {
 		c = &codes{}
 	}
-	switch {
-	case c.sends > len(limits.SendDelays):
-		return c.state(Exhausted, now), nil
-	case now.Before(c.nextSend):
-		return c.state(TooSoon, now), nil
+	next, state := c.send(mac, limits, now)
+	if next != nil {
+		m.sessions.put(session, next, next.Until, now)
 	}
-	before := *c
-	before.before = nil
-	next := &codes{limits: limits, sends: c.sends + 1, mac: mac, tries: limits.Tries, until: now.Add(limits.TTL), nextCheck: now, before: &before}
-	if c.sends < len(limits.SendDelays) {
-		next.nextSend = now.Add(limits.SendDelays[c.sends])
-	}
-	m.sessions.put(session, next, next.until, now)
-	return next.state(Accepted, now), nil
+	return state, nil
 }
 
 // Unsent implements Board.
@@ -145,10 +101,10 @@ func (m *Memory) Unsent(_ context.Context, session string) error {
 	defer m.mu.Unlock()
 	now := m.clock()
 	c, ok := m.sessions.get(session, now)
-	if !ok || c.before == nil {
+	if !ok || c.Before == nil {
 		return nil
 	}
-	m.sessions.put(session, c.before, now.Add(c.limits.TTL), now)
+	m.sessions.put(session, c.Before, now.Add(c.Limits.TTL), now)
 	return nil
 }
 
@@ -158,35 +114,13 @@ func (m *Memory) TryCode(_ context.Context, session string, mac [32]byte, now ti
 	defer m.mu.Unlock()
 	c, ok := m.sessions.get(session, now)
 	if !ok {
-		return CodeState{Result: NoCode, NextSend: -1, NextCheck: -1}, nil
+		return noRecord(), nil
 	}
-	switch {
-	case !now.Before(c.until):
-		return c.state(NoCode, now), nil
-	case c.tries == 0:
-		return c.state(Exhausted, now), nil
-	case now.Before(c.nextCheck):
-		return c.state(TooSoon, now), nil
+	next, state := c.try(mac, now)
+	if next != nil {
+		m.sessions.replace(session, next)
 	}
-	c.tries--
-	c.nextCheck = now.Add(c.limits.CheckDelay)
-	if subtle.ConstantTimeCompare(mac[:], c.mac[:]) == 1 {
-		c.until = time.Time{}
-		return c.state(Right, now), nil
-	}
-	return c.state(Wrong, now), nil
-}
-
-// state says where the session stands; waits are from now.
-func (c *codes) state(result CodeResult, now time.Time) CodeState {
-	s := CodeState{Result: result, TriesLeft: c.tries, NextSend: -1, NextCheck: -1}
-	if c.sends <= len(c.limits.SendDelays) {
-		s.NextSend = max(0, c.nextSend.Sub(now))
-	}
-	if c.tries > 0 && now.Before(c.until) {
-		s.NextCheck = max(0, c.nextCheck.Sub(now))
-	}
-	return s
+	return state, nil
 }
 
 // Spend implements Board.
@@ -225,6 +159,13 @@ func (e *expiring[K, V]) get(key K, now time.Time) (v V, ok bool) {
 		return found.value, true
 	}
 	return v, false
+}
+
+// replace puts another value in an entry's place; it ends when the one before it would have.
+func (e *expiring[K, V]) replace(key K, value V) {
+	if found := e.entries[key]; found != nil {
+		found.value = value
+	}
 }
 
 func (e *expiring[K, V]) put(key K, value V, ends, now time.Time) {

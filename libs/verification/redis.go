@@ -1,0 +1,329 @@
+package verification
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// ErrAway is a board whose server can't be asked, or that did not answer in time. Whether it did what
+// was asked is then not known. Callers refuse what they wanted it for, and may be asked again.
+var ErrAway = errors.New("the verification board's server is away")
+
+// ErrBusy is a session whose codes so many are asking about at once that no try could be counted.
+var ErrBusy = errors.New("too many ask about this session's codes at once")
+
+// RedisConfig is how a Redis reaches its server. Address is required.
+type RedisConfig struct {
+	// Address is host:port of the server.
+	Address string
+	// Password is the server's, if it wants one.
+	Password string
+	// Timeout is how long one command, or making a connection for it, may take; 0 means 1 s.
+	Timeout time.Duration
+	// Patience is how long those who wait do so without hearing from the server before they are sent
+	// away with ErrAway, to come back elsewhere; 0 means 10 s. A restart takes one.
+	Patience time.Duration
+}
+
+// RedisDeps are what a Redis works with.
+type RedisDeps struct {
+	Clock func() time.Time
+	Log   *slog.Logger
+}
+
+// Redis is a Board on a Redis server that several processes share. It holds keyed hashes and hashes of
+// random ids only, each for a while; a server that comes back empty costs voters another SMS. A call
+// that the server doesn't answer is ErrAway, never a guess: nothing is spent, sent or tried unseen.
+type Redis struct {
+	config RedisConfig
+	clock  func() time.Time
+	log    *slog.Logger
+	client *redis.Client
+
+	stop context.CancelFunc
+	done chan struct{} // closed when the subscription's goroutine has ended
+
+	mu sync.Mutex
+	// guarded by mu
+	waiting waiting
+	closed  bool
+	// lost says since when the subscription is not there; zero while it is.
+	lost time.Time
+}
+
+var _ Board = (*Redis)(nil)
+
+// NewRedis returns a board on a server, which need not be there yet. Close it.
+func NewRedis(config RedisConfig, deps RedisDeps) (*Redis, error) {
+	if _, _, err := net.SplitHostPort(config.Address); err != nil {
+		return nil, fmt.Errorf("couldn't read the address of Redis: %q is not host:port", config.Address)
+	}
+	if config.Timeout == 0 {
+		config.Timeout = time.Second
+	}
+	if config.Patience == 0 {
+		config.Patience = 10 * time.Second
+	}
+	logging.Disable() // it writes to stderr by itself; what matters comes back as errors
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Redis{
+		config: config,
+		clock:  deps.Clock,
+		log:    deps.Log,
+		client: redis.NewClient(&redis.Options{
+			Addr:                  config.Address,
+			Password:              config.Password,
+			Protocol:              2,
+			DialTimeout:           config.Timeout,
+			ReadTimeout:           config.Timeout,
+			WriteTimeout:          config.Timeout,
+			PoolTimeout:           config.Timeout,
+			ContextTimeoutEnabled: true,
+			DialerRetries:         1,
+			// A lost answer is an error: to try again would count a try, or a sending, twice.
+			MaxRetries:               -1,
+			DisableIdentity:          true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		}),
+		stop:    stop,
+		done:    make(chan struct{}),
+		waiting: waiting{},
+		lost:    deps.Clock(),
+	}
+	go func() {
+		defer close(r.done)
+		r.listen(ctx)
+	}()
+	return r, nil
+}
+
+// Close sends away those who wait, and cuts the connections.
+func (r *Redis) Close() error {
+	r.stop()
+	<-r.done
+	r.mu.Lock()
+	r.closed = true
+	r.waiting.tellAll(notice{err: fmt.Errorf("couldn't wait for an SMS: %w: the board is closed", ErrAway)})
+	r.mu.Unlock()
+	return r.client.Close()
+}
+
+// Health is nil while the server answers and its notices arrive.
+func (r *Redis) Health(ctx context.Context) error {
+	if err := r.client.Ping(ctx).Err(); err != nil {
+		return away(ctx, "ask the verification board", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.lost.IsZero() {
+		return fmt.Errorf("couldn't listen to the verification board: %w", ErrAway)
+	}
+	return nil
+}
+
+// The names on the server. Sessions and ids are hashed: a name is no place for what opens anything.
+func heardName(key Key) string {
+	return "popvote:heard:" + base64.RawURLEncoding.EncodeToString(key[:])
+}
+func codesName(session string) string { return "popvote:codes:" + hashed(session) }
+func spentName(id string) string      { return "popvote:spent:" + hashed(id) }
+
+func hashed(s string) string {
+	h := sha256.Sum256([]byte(s))
+	return base64.RawURLEncoding.EncodeToString(h[:])
+}
+
+// hear writes the state unless it is there, then gives notice of what is there: a message that comes
+// again after its notice was lost gives it again. KEYS: the record. ARGV: the time, the ttl in ms, the
+// channel, the key.
+var hear = redis.NewScript(`
+redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+local at = redis.call('GET', KEYS[1]) or ARGV[1]
+redis.call('PUBLISH', ARGV[3], ARGV[4] .. at)
+return 1
+`)
+
+// Heard implements Board.
+func (r *Redis) Heard(ctx context.Context, key Key, at time.Time, ttl time.Duration) error {
+	err := hear.Run(ctx, r.client, []string{heardName(key)},
+		strconv.FormatInt(at.UnixNano(), 10), milliseconds(ttl), channelOf(key), key[:]).Err()
+	if err != nil {
+		return away(ctx, "record an SMS", err)
+	}
+	return nil
+}
+
+// Await implements Board. An event cannot fall between: who waits is registered before the state is
+// read, the state is written before its notice, and whenever the subscription starts anew the state of
+// all who wait is read again.
+func (r *Redis) Await(ctx context.Context, key Key) (time.Time, error) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return time.Time{}, fmt.Errorf("couldn't wait for an SMS: %w: the board is closed", ErrAway)
+	}
+	news := r.waiting.add(key)
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.waiting.remove(key, news)
+		r.mu.Unlock()
+	}()
+
+	text, err := r.client.Get(ctx, heardName(key)).Result()
+	switch {
+	case err == nil:
+		return readTime(text)
+	case !errors.Is(err, redis.Nil):
+		return time.Time{}, away(ctx, "read whether an SMS came", err)
+	}
+	select {
+	case got := <-news:
+		return got.at, got.err
+	case <-ctx.Done():
+	}
+	select {
+	case got := <-news: // heard while the context ended
+		return got.at, got.err
+	default:
+		return time.Time{}, ctx.Err()
+	}
+}
+
+// NewCode implements Board.
+func (r *Redis) NewCode(ctx context.Context, session string, mac [32]byte, limits CodeLimits, now time.Time) (state CodeState, err error) {
+	err = r.change(ctx, session, func(c *codes) (*codes, time.Duration) {
+		if c == nil {
+			c = &codes{}
+		}
+		var next *codes
+		next, state = c.send(mac, limits, now)
+		return next, limits.TTL
+	})
+	return state, err
+}
+
+// Unsent implements Board.
+func (r *Redis) Unsent(ctx context.Context, session string) error {
+	return r.change(ctx, session, func(c *codes) (*codes, time.Duration) {
+		if c == nil || c.Before == nil {
+			return nil, 0
+		}
+		return c.Before, c.Limits.TTL
+	})
+}
+
+// TryCode implements Board.
+func (r *Redis) TryCode(ctx context.Context, session string, mac [32]byte, now time.Time) (state CodeState, err error) {
+	err = r.change(ctx, session, func(c *codes) (next *codes, _ time.Duration) {
+		if c == nil {
+			state = noRecord()
+			return nil, 0
+		}
+		next, state = c.try(mac, now)
+		return next, 0
+	})
+	return state, err
+}
+
+// exchange puts a record in another's place, if that is still there. KEYS: the record. ARGV: what was
+// there (empty for nothing), what shall be, its ttl in ms (0: as long as what was there).
+var exchange = redis.NewScript(`
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+if ARGV[3] == '0' then
+  redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 1
+`)
+
+// exchanges is how often a change is tried while others change the same record: one voter's two tabs
+// need two.
+const exchanges = 20
+
+// change applies a change to a session's record, nil for none, before it returns: what it said may be
+// told only then. A change to nil leaves the record. A ttl of 0 keeps the record's end.
+func (r *Redis) change(ctx context.Context, session string, to func(*codes) (*codes, time.Duration)) error {
+	name := codesName(session)
+	for range exchanges {
+		old, err := r.client.Get(ctx, name).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return away(ctx, "read a session's codes", err)
+		}
+		var c *codes
+		if old != "" {
+			c = &codes{}
+			if err := json.Unmarshal([]byte(old), c); err != nil {
+				return fmt.Errorf("couldn't read a session's codes: %w", err)
+			}
+		}
+		next, ttl := to(c)
+		if next == nil {
+			return nil
+		}
+		text, err := json.Marshal(next)
+		if err != nil {
+			return fmt.Errorf("couldn't write a session's codes: %w", err)
+		}
+		var px int64
+		if ttl != 0 || c == nil {
+			px = milliseconds(ttl)
+		}
+		done, err := exchange.Run(ctx, r.client, []string{name}, old, text, px).Int()
+		if err != nil {
+			return away(ctx, "write a session's codes", err)
+		}
+		if done == 1 {
+			return nil
+		}
+	}
+	return fmt.Errorf("couldn't write a session's codes: %w", ErrBusy)
+}
+
+// Spend implements Board.
+func (r *Redis) Spend(ctx context.Context, id string, ttl time.Duration) (bool, error) {
+	err := r.client.SetArgs(ctx, spentName(id), 1, redis.SetArgs{Mode: "NX", TTL: time.Duration(milliseconds(ttl)) * time.Millisecond}).Err()
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, redis.Nil):
+		return false, nil
+	default:
+		return false, away(ctx, "mark an id as used", err)
+	}
+}
+
+// milliseconds rounds up, and to 1 at least: no record is without an end.
+func milliseconds(ttl time.Duration) int64 {
+	return max(1, int64((ttl+time.Millisecond-1)/time.Millisecond))
+}
+
+func readTime(text string) (time.Time, error) {
+	nanoseconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("couldn't read when an SMS came: %w", err)
+	}
+	return time.Unix(0, nanoseconds), nil
+}
+
+// away is an error of the server or the way to it; the caller's own, where the caller went.
+func away(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("couldn't %s: %w: %w", what, ErrAway, err)
+}
