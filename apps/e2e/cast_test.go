@@ -11,10 +11,12 @@ import (
 	"github.com/popvote/popvote/apps/e2e/voter"
 	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/problem"
 )
 
 // envelope is a sealed ballot with its Idempotency-Key: what a page keeps across retries.
 type envelope struct {
+	process int64 // 0: none yet
 	key     string
 	sealed  []byte
 	answers ballot.Answers
@@ -40,9 +42,13 @@ func verified(ctx context.Context, w *voter.World, p voter.Person) (token string
 	return w.Verify(ctx, p, s)
 }
 
-// cast casts once, and writes down what was asked and what was answered.
+// cast casts once, and writes down what was asked and what was answered. A process that does not learn
+// what became of it asks nothing more: a retry is another's.
 func (h *history) cast(ctx context.Context, w *voter.World, p voter.Person, token string, e *envelope) (*ballotapi.Receipt, error) {
-	op, err := h.Invoke(p.N, e.key, e.sealed, e.answers)
+	if e.process == 0 {
+		e.process = h.Process()
+	}
+	op, err := h.Invoke(e.process, p.N, e.key, e.sealed, e.answers)
 	if err != nil {
 		return nil, err
 	}
@@ -52,9 +58,13 @@ func (h *history) cast(ctx context.Context, w *voter.World, p voter.Person, toke
 		end.Type, end.Receipt = votecheck.OK, receipt
 	} else if p, ok := errors.AsType[*voter.Problem](err); ok {
 		end.Code = p.Code
-		if p.NotApplied() {
+		// The table's word counts, not the answer's.
+		if problem.Lookup(problem.Code(p.Code)).Effect == problem.NotApplied {
 			end.Type = votecheck.Fail
 		}
+	}
+	if end.Type == votecheck.Unknown {
+		e.process = 0
 	}
 	return receipt, errors.Join(err, h.Complete(op, end))
 }

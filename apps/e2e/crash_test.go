@@ -41,7 +41,7 @@ func TestCrashPoints(t *testing.T) {
 	if err := h.Closed(); err != nil {
 		t.Fatal(err)
 	}
-	report := h.check(t, i.Publish(referendum))
+	report := h.finish(t, i, w)
 	if report.Voters < 100 || report.Unknown == 0 {
 		t.Errorf("%d voters acknowledged, %d casts cut off: that proves little", report.Voters, report.Unknown)
 	}

@@ -42,7 +42,7 @@ func TestCrowd(t *testing.T) {
 	if err := h.Closed(); err != nil {
 		t.Fatal(err)
 	}
-	if report := h.check(t, i.Publish(referendum)); report.Voters != people || report.Box != people {
+	if report := h.finish(t, i, w); report.Voters != people || report.Box != people {
 		t.Errorf("%d people voted: %d acknowledged, %d ballots", people, report.Voters, report.Box)
 	}
 }

@@ -2,10 +2,12 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -92,7 +94,47 @@ type history struct {
 // check compares the history with the bundle.
 func (h *history) check(t *testing.T, bundle string) *votecheck.Report {
 	t.Helper()
-	report := votecheck.Check(h.events(t), final(t, bundle))
+	return h.judge(t, final(t, bundle))
+}
+
+// finish publishes a closed poll and compares the history with its bundle, and the bundle with what the
+// API and the operator's figures say.
+func (h *history) finish(t *testing.T, i *instance.Instance, w *voter.World) *votecheck.Report {
+	t.Helper()
+	f := final(t, i.Publish(w.Manifest.ID))
+	f.Readings = readings(t, i, w, int64(len(f.Sealed)))
+	return h.judge(t, f)
+}
+
+// readings are the end of the poll as everybody else sees it. Pages may be a few seconds old: what is
+// behind is read again.
+func readings(t *testing.T, i *instance.Instance, w *voter.World, want int64) (all []votecheck.Reading) {
+	t.Helper()
+	public := votecheck.Public{Client: w.HTTP, Origin: w.Origin, Poll: w.Manifest.ID}
+	var err error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(250 * time.Millisecond) {
+		all, err = public.Readings(t.Context())
+		if err == nil && !slices.ContainsFunc(all, func(r votecheck.Reading) bool { return r.Ballots != want }) {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown struct {
+		Stats struct {
+			Total int64 `json:"total"`
+		} `json:"stats"`
+	}
+	if err := json.Unmarshal([]byte(i.Do("show", w.Manifest.ID, "-o", "json")), &shown); err != nil {
+		t.Fatal(err)
+	}
+	return append(all, votecheck.Reading{Source: "the operator's figures", Ballots: shown.Stats.Total})
+}
+
+func (h *history) judge(t *testing.T, f votecheck.Final) *votecheck.Report {
+	t.Helper()
+	report := votecheck.Check(h.events(t), f)
 	for n, v := range report.Violations {
 		if n == 20 {
 			t.Errorf("… and %d more", len(report.Violations)-n)
@@ -100,8 +142,8 @@ func (h *history) check(t *testing.T, bundle string) *votecheck.Report {
 		}
 		t.Error(v)
 	}
-	t.Logf("%d casts: %d acknowledged, %d refused, %d unknown; %d voters acknowledged, %d more recorded, %d ballots in the box",
-		report.Casts, report.Acknowledged, report.Refused, report.Unknown, report.Voters, report.Recovered, report.Box)
+	t.Logf("%d casts: %d acknowledged, %d refused, %d unknown; %d voters acknowledged, %d more recorded, %d ballots in the box; %d checkpoints read on the way",
+		report.Casts, report.Acknowledged, report.Refused, report.Unknown, report.Voters, report.Recovered, report.Box, report.Snapshots)
 	return report
 }
 

@@ -3,11 +3,9 @@ package votecheck
 import (
 	"archive/zip"
 	"bufio"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // ReadBundle reads a poll's public bundle (docs/bundle.md). It believes what it reads: signatures and
@@ -55,22 +53,5 @@ func payload(z *zip.Reader, name string, into any) error {
 	if err != nil {
 		return fmt.Errorf("couldn't read %s: %w", name, err)
 	}
-	var document struct {
-		JWS string `json:"jws"`
-	}
-	if err := json.Unmarshal(content, &document); err != nil {
-		return fmt.Errorf("couldn't read %s: %w", name, err)
-	}
-	parts := strings.Split(document.JWS, ".")
-	if len(parts) != 3 {
-		return fmt.Errorf("couldn't read %s: its JWS has %d parts", name, len(parts))
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return fmt.Errorf("couldn't read %s: %w", name, err)
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("couldn't read %s: %w", name, err)
-	}
-	return nil
+	return payloadOf(content, name, into)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/receipt"
 	"github.com/popvote/popvote/libs/tally"
 )
@@ -15,9 +16,11 @@ import (
 // Final is the end of a poll as the public sees it.
 type Final struct {
 	Manifest poll.Manifest
-	// Sealed is every ballot of the box, in any order.
+	// Sealed is every ballot of the box, in the log's order.
 	Sealed [][]byte
 	Result tally.Result
+	// Readings are the same end as other sources tell it.
+	Readings []Reading
 }
 
 // Rule names a promise that was broken.
@@ -33,6 +36,9 @@ const (
 	BadReceipt    Rule = "bad-receipt"     // a receipt that does not verify with the published key
 	AckAfterClose Rule = "ack-after-close" // first acknowledged though sent after the close (R5)
 	WrongTally    Rule = "wrong-tally"     // the published sums are not those of the ballots
+	Disorder      Rule = "disorder"        // in no order could one voter's casts have been answered so (R3, R4)
+	Disagree      Rule = "disagree"        // two sources tell the end of the poll differently
+	Rewritten     Rule = "rewritten"       // the log shrank, or does not continue an earlier checkpoint
 	BadHistory    Rule = "bad-history"     // the history contradicts itself: the test is at fault
 )
 
@@ -58,9 +64,11 @@ type Report struct {
 	Unknown      int `json:"unknown"`
 	// Voters is the distinct voters with an acknowledged ballot; Recovered the ballots in the box whose
 	// voters were never told.
-	Voters     int         `json:"voters"`
-	Recovered  int         `json:"recovered"`
-	Box        int         `json:"box"`
+	Voters    int `json:"voters"`
+	Recovered int `json:"recovered"`
+	Box       int `json:"box"`
+	// Snapshots is the checkpoints that were read on the way.
+	Snapshots  int         `json:"snapshots"`
 	Violations []Violation `json:"violations"`
 }
 
@@ -95,6 +103,9 @@ func Check(events []Event, f Final) *Report {
 	r := &Report{Violations: []Violation{}, Box: len(f.Sealed)}
 	h := r.replay(events, f.Manifest)
 	r.checkBox(h, f)
+	r.checkVoters(events, h, f)
+	r.checkReadings(f)
+	r.checkSnapshots(events, f)
 	return r
 }
 
@@ -106,12 +117,18 @@ func (r *Report) replay(events []Event, m poll.Manifest) history {
 		leaf leaf
 	}
 	pending := map[int64]open{}
+	busy := map[int64]bool{} // processes that do not know an outcome
 	closed := false
 	for _, e := range events {
 		switch e.Type {
 		case Closed:
 			closed = true
+		case Snapshot: // see checkSnapshots
 		case Invoke:
+			if busy[e.Process] {
+				r.add(BadHistory, e.Voter, "process %d asked again without having learned an outcome", e.Process)
+			}
+			busy[e.Process] = true
 			l := ballot.Leaf(m.ID, e.Sealed)
 			s := h.ballots[l]
 			if s == nil {
@@ -130,9 +147,15 @@ func (r *Report) replay(events []Event, m poll.Manifest) history {
 			}
 			delete(pending, e.Op)
 			s := h.ballots[o.leaf]
+			busy[o.Process] = e.Type == Unknown
 			switch e.Type {
 			case Fail:
 				r.Refused++
+				if effect := problem.Lookup(problem.Code(e.Code)).Effect; effect != problem.NotApplied {
+					r.add(BadHistory, o.Voter, "operation %d is called failed, and %q leaves it %s", e.Op, e.Code, effect)
+				}
+				// Once somebody was told that the poll is closed, it stays closed for everybody.
+				closed = closed || e.Code == string(problem.PollClosed)
 			case Unknown:
 				r.Unknown++
 				s.unknown++

@@ -2,6 +2,7 @@ package votecheck_test
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/popvote/popvote/apps/e2e/votecheck"
 	"github.com/popvote/popvote/libs/ballot"
@@ -25,6 +28,7 @@ type run struct {
 	events []votecheck.Event
 	final  votecheck.Final
 	signer *signed.Signer
+	notes  string // signs checkpoints
 }
 
 const recorded = 5
@@ -62,6 +66,7 @@ func goodRun(t *testing.T) *run {
 	for v := range recorded {
 		r.final.Sealed = append(r.final.Sealed, sealedOf(v))
 	}
+	r.publishLog(t)
 	receipts := r.issue(t, 0, 1, 2, 3)
 	for v := range 7 {
 		r.invoke(int64(v+1), v)
@@ -70,11 +75,50 @@ func goodRun(t *testing.T) *run {
 		r.end(int64(v+1), votecheck.Event{Type: votecheck.OK, Status: 201, Receipt: &receipts[v]})
 	}
 	r.end(6, votecheck.Event{Type: votecheck.Unknown})
-	r.end(7, votecheck.Event{Type: votecheck.Fail, Status: 409, Code: "already-voted"})
+	r.end(7, votecheck.Event{Type: votecheck.Fail, Status: 503, Code: "overloaded"})
 	// Voter 0 asks again with the same key, and is told the same.
 	r.invoke(8, 0)
 	r.end(8, votecheck.Event{Type: votecheck.OK, Status: 201, Receipt: &receipts[0]})
 	return r
+}
+
+// publishLog signs checkpoints of the box at each size, one of which is read at the beginning and one at
+// the end, and has every source tell the same.
+func (r *run) publishLog(t *testing.T) {
+	t.Helper()
+	secret, public, err := note.GenerateKey(nil, "popvote/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.final.Manifest.LogKey, r.notes = public, secret
+	var leaves [][32]byte
+	for _, sealed := range r.final.Sealed {
+		leaves = append(leaves, ballot.Leaf("test", sealed))
+	}
+	result := r.final.Result
+	r.final.Readings = []votecheck.Reading{
+		{Source: "the published result", Ballots: recorded, Result: &result},
+		{Source: "the turnout", Ballots: recorded},
+		{Source: "the public log", Ballots: recorded, Leaves: leaves},
+	}
+	r.snapshot(t, leaves[:2])
+	r.snapshot(t, leaves)
+}
+
+// snapshot has somebody read a checkpoint over the leaves.
+func (r *run) snapshot(t *testing.T, leaves [][32]byte) {
+	t.Helper()
+	root := receipt.Tree(leaves).Root()
+	signer, err := note.NewSigner(r.notes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("popvote/test\n%d\n%s\n", len(leaves), base64.StdEncoding.EncodeToString(root[:]))
+	signed, err := note.Sign(&note.Note{Text: text}, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.events = append(r.events, votecheck.Event{Type: votecheck.Snapshot, Checkpoint: string(signed)})
 }
 
 func (r *run) issue(t *testing.T, voters ...int) []ballotapi.Receipt {
@@ -92,8 +136,13 @@ func (r *run) issue(t *testing.T, voters ...int) []ballotapi.Receipt {
 
 func (r *run) invoke(op int64, voter int) {
 	r.events = append(r.events, votecheck.Event{
-		Type: votecheck.Invoke, Op: op, Voter: fmt.Sprint(voter), Key: keyOf(voter), Sealed: sealedOf(voter), Answers: answersOf(voter),
+		Type: votecheck.Invoke, Op: op, Process: op, Voter: fmt.Sprint(voter), Key: keyOf(voter), Sealed: sealedOf(voter), Answers: answersOf(voter),
 	})
+}
+
+// of is the invocation of an operation.
+func (r *run) of(op int64) *votecheck.Event {
+	return &r.events[slices.IndexFunc(r.events, func(e votecheck.Event) bool { return e.Op == op })]
 }
 
 func (r *run) end(op int64, e votecheck.Event) {
@@ -107,7 +156,7 @@ func TestWhatIsRightPasses(t *testing.T) {
 	if !report.OK() {
 		t.Fatalf("a poll that kept its promises: %v", report.Violations)
 	}
-	if report.Voters != 4 || report.Recovered != 1 || report.Refused != 1 || report.Unknown != 2 || report.Casts != 8 {
+	if report.Voters != 4 || report.Recovered != 1 || report.Refused != 1 || report.Unknown != 2 || report.Casts != 8 || report.Snapshots != 2 {
 		t.Errorf("wrong numbers: %+v", report)
 	}
 }
@@ -144,7 +193,7 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 		}},
 		{"two acknowledged ballots of one voter", votecheck.TwoReceipts, func(t *testing.T, r *run) {
 			second := r.issue(t, 4)
-			r.events[4].Voter = "0"
+			r.of(5).Voter = "0"
 			r.end(5, votecheck.Event{Type: votecheck.OK, Receipt: &second[0]})
 		}},
 		{"a receipt signed by somebody else", votecheck.BadReceipt, func(t *testing.T, r *run) {
@@ -155,7 +204,7 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 			r.final.Manifest.SigningKey = other.Key()
 		}},
 		{"a receipt for another ballot", votecheck.BadReceipt, func(_ *testing.T, r *run) {
-			r.events[0].Sealed, r.events[1].Sealed = r.events[1].Sealed, r.events[0].Sealed
+			r.of(1).Sealed, r.of(2).Sealed = r.of(2).Sealed, r.of(1).Sealed
 		}},
 		{"no receipt", votecheck.BadReceipt, func(_ *testing.T, r *run) {
 			i := slices.IndexFunc(r.events, func(e votecheck.Event) bool { return e.Type == votecheck.OK })
@@ -173,6 +222,48 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 		}},
 		{"a good ballot counted as invalid", votecheck.WrongTally, func(_ *testing.T, r *run) {
 			r.final.Result.Invalid++
+		}},
+		{"acknowledged after somebody was told that the poll is closed", votecheck.AckAfterClose, func(_ *testing.T, r *run) {
+			i := slices.IndexFunc(r.events, func(e votecheck.Event) bool { return e.Code == "overloaded" })
+			refused := append([]votecheck.Event{*r.of(7)}, r.events[i])
+			refused[1].Code = "poll-closed"
+			r.events = append(refused, slices.DeleteFunc(r.events, func(e votecheck.Event) bool { return e.Op == 7 })...)
+		}},
+		{"already voted, said to somebody who had not", votecheck.Disorder, func(_ *testing.T, r *run) {
+			r.invoke(9, 6)
+			r.end(9, votecheck.Event{Type: votecheck.Fail, Code: "already-voted"})
+		}},
+		{"a key reused, said to somebody who had not", votecheck.Disorder, func(_ *testing.T, r *run) {
+			r.invoke(9, 0)
+			r.end(9, votecheck.Event{Type: votecheck.Fail, Code: "idempotency-key-reused"})
+		}},
+		{"the poll is closed, said to somebody who is in the box", votecheck.Disorder, func(_ *testing.T, r *run) {
+			r.invoke(9, 0)
+			r.end(9, votecheck.Event{Type: votecheck.Fail, Code: "poll-closed"})
+		}},
+		{"the turnout is another", votecheck.Disagree, func(_ *testing.T, r *run) { r.final.Readings[1].Ballots++ }},
+		{"the log lists another ballot", votecheck.Disagree, func(_ *testing.T, r *run) { r.final.Readings[2].Leaves[1][0]++ }},
+		{"the page shows another result", votecheck.Disagree, func(_ *testing.T, r *run) { r.final.Readings[0].Result.Invalid++ }},
+		{"the log shrank", votecheck.Rewritten, func(t *testing.T, r *run) {
+			r.snapshot(t, [][32]byte{ballot.Leaf("test", sealedOf(0))})
+		}},
+		{"the log was rewritten", votecheck.Rewritten, func(_ *testing.T, r *run) {
+			r.final.Sealed[0], r.final.Sealed[2] = r.final.Sealed[2], r.final.Sealed[0]
+		}},
+		{"a checkpoint signed by somebody else", votecheck.Rewritten, func(t *testing.T, r *run) {
+			var err error
+			if r.notes, _, err = note.GenerateKey(nil, "popvote/test"); err != nil {
+				t.Fatal(err)
+			}
+			r.snapshot(t, [][32]byte{ballot.Leaf("test", sealedOf(0)), ballot.Leaf("test", sealedOf(1))})
+		}},
+		{"a refusal that promises nothing, taken for one that does", votecheck.BadHistory, func(_ *testing.T, r *run) {
+			i := slices.IndexFunc(r.events, func(e votecheck.Event) bool { return e.Code == "overloaded" })
+			r.events[i].Code = "outcome-unknown"
+		}},
+		{"a process that goes on without knowing", votecheck.BadHistory, func(_ *testing.T, r *run) {
+			r.invoke(9, 5)
+			r.of(9).Process = 6 // which was cut off
 		}},
 		{"an end without a beginning", votecheck.BadHistory, func(_ *testing.T, r *run) {
 			r.end(99, votecheck.Event{Type: votecheck.OK})
@@ -211,7 +302,7 @@ func TestHistorySurvivesItsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	op, err := rec.Invoke("v1", "key", []byte{1, 2}, [][]string{{"a"}, {}})
+	op, err := rec.Invoke(rec.Process(), "v1", "key", []byte{1, 2}, [][]string{{"a"}, {}})
 	if err != nil {
 		t.Fatal(err)
 	}

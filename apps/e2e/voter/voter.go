@@ -49,6 +49,8 @@ func hkid(n int) string {
 
 // World is where voters vote.
 type World struct {
+	// Origin is where the API is, also for who reads it by hand.
+	Origin   string
 	API      *channelsapi.ClientWithResponses
 	Phone    string
 	HTTP     *http.Client
@@ -73,7 +75,7 @@ func NewWorld(ctx context.Context, voters, phone, pollID string, client *http.Cl
 	if err != nil {
 		return nil, err
 	}
-	w := &World{API: api, Phone: phone, HTTP: client}
+	w := &World{Origin: voters, API: api, Phone: phone, HTTP: client}
 	res, err := api.GetPollWithResponse(ctx, pollID)
 	if err != nil {
 		return nil, err

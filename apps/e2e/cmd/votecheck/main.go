@@ -2,11 +2,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/popvote/popvote/apps/e2e/votecheck"
 )
@@ -20,15 +23,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("votecheck", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	asJSON := flags.Bool("json", false, "print the report as JSON")
+	origin := flags.String("api", "", "the origin of an API server whose public pages must tell the same as the bundle")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintln(stderr, "usage: votecheck [-json] HISTORY.jsonl BUNDLE.zip")
+		_, _ = fmt.Fprintln(stderr, "usage: votecheck [-json] [-api ORIGIN] HISTORY.jsonl BUNDLE.zip")
 		flags.PrintDefaults()
 	}
 	if flags.Parse(args) != nil || flags.NArg() != 2 {
 		flags.Usage()
 		return 2
 	}
-	report, err := check(flags.Arg(0), flags.Arg(1))
+	report, err := check(flags.Arg(0), flags.Arg(1), *origin)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "votecheck:", err)
 		return 2
@@ -42,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func check(history, bundle string) (*votecheck.Report, error) {
+func check(history, bundle, origin string) (*votecheck.Report, error) {
 	file, err := os.Open(history)
 	if err != nil {
 		return nil, err
@@ -55,6 +59,14 @@ func check(history, bundle string) (*votecheck.Report, error) {
 	final, err := votecheck.ReadBundle(bundle)
 	if err != nil {
 		return nil, err
+	}
+	if origin != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		public := votecheck.Public{Client: http.DefaultClient, Origin: origin, Poll: final.Manifest.ID}
+		if final.Readings, err = public.Readings(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return votecheck.Check(events, final), nil
 }
