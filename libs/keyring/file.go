@@ -62,6 +62,9 @@ type content struct {
 	Tokens []tokenKey `json:"token_keys"`
 	// Named are the secrets, by "purpose" or "purpose/scope".
 	Named map[string][]byte `json:"secrets"`
+	// Destroyed are the tombstones of those that are no more. A program that does not know of them refuses
+	// the file instead of making such a secret anew.
+	Destroyed map[string]Tombstone `json:"destroyed,omitempty"`
 }
 
 type tokenKey struct {
@@ -74,8 +77,9 @@ const format = 1
 
 // view is the file, ready to use.
 type view struct {
-	versions []version // oldest first
-	secrets  map[string][32]byte
+	versions  []version // oldest first
+	secrets   map[string][32]byte
+	destroyed map[string]Tombstone
 }
 
 type version struct {
@@ -93,7 +97,7 @@ func OpenFile(path string, clock func() time.Time) (*File, error) {
 	f := &File{path: path, clock: clock}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.change(f.rotate); err != nil {
+	if err := f.change(f.rotate, f.finishScrub); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -126,21 +130,30 @@ func (f *File) Opening(number int) (cipher.AEAD, error) {
 	if aead, ok := f.now.Load().find(number); ok {
 		return aead, nil
 	}
-	if f.mu.TryLock() {
-		defer f.mu.Unlock()
-		if now := f.clock(); now.Sub(f.missTried) >= time.Second {
-			f.missTried = now
-			if c, err := f.read(); err == nil {
-				if v, err := newView(c); err == nil {
-					f.now.Store(v)
-				}
-			}
-		}
-	}
+	f.lookAgain()
 	if aead, ok := f.now.Load().find(number); ok {
 		return aead, nil
 	}
 	return nil, ErrUnknownVersion
+}
+
+// lookAgain reads the file again, at most once a second. Everybody who missed a version waits for the
+// one who reads: to turn them away would end sessions whenever another process starts to seal with a
+// version that is new here. Who comes later in that second has a view that is younger than any version
+// anybody seals with (settle).
+func (f *File) lookAgain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.clock()
+	if since := now.Sub(f.missTried); since >= 0 && since < time.Second {
+		return
+	}
+	f.missTried = now
+	if c, err := f.read(); err == nil {
+		if v, err := newView(c); err == nil {
+			f.now.Store(v)
+		}
+	}
 }
 
 func (v *view) find(number int) (cipher.AEAD, bool) {
@@ -154,17 +167,15 @@ func (v *view) find(number int) (cipher.AEAD, bool) {
 
 // Secret implements Secrets.
 func (f *File) Secret(_ context.Context, purpose Purpose, scope string) ([32]byte, error) {
-	name := string(purpose)
-	if scope != "" {
-		name += "/" + scope
-	}
+	name := nameOf(purpose, scope)
 	if s, ok := f.now.Load().secrets[name]; ok {
 		return s, nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err := f.change(func(c *content) bool {
-		if _, made := c.Named[name]; made {
+		_, made := c.Named[name]
+		if _, destroyed := c.Destroyed[name]; made || destroyed {
 			return false
 		}
 		c.Named[name] = newSecret(purpose)
@@ -173,7 +184,11 @@ func (f *File) Secret(_ context.Context, purpose Purpose, scope string) ([32]byt
 	if err != nil {
 		return [32]byte{}, err
 	}
-	return f.now.Load().secrets[name], nil
+	s, ok := f.now.Load().secrets[name]
+	if !ok {
+		return [32]byte{}, fmt.Errorf("couldn't get secret %s: %w", name, ErrDestroyed)
+	}
+	return s, nil
 }
 
 // Err says why the last rotation of the token keys failed; nil while all is well.
@@ -221,8 +236,9 @@ func (f *File) rotate(c *content) bool {
 }
 
 // change applies a change to what is in the file now, makes it durable, and shows it to readers. With
-// f.mu held. An error leaves file and readers as they were, or shows the file as it is on disk.
-func (f *File) change(apply func(*content) bool) error {
+// f.mu held. An error leaves file and readers as they were, or shows the file as it is on disk. What is
+// to be done afterwards is done under the file's lock too.
+func (f *File) change(apply func(*content) bool, then ...func() error) error {
 	unlock, err := lock(f.path + ".lock")
 	if err != nil {
 		return fmt.Errorf("couldn't lock the key file %s: %w", f.path, err)
@@ -249,6 +265,11 @@ func (f *File) change(apply func(*content) bool) error {
 		return fmt.Errorf("couldn't use the key file %s: %w", f.path, err)
 	}
 	f.now.Store(v)
+	for _, do := range then {
+		if err := do(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -313,19 +334,19 @@ func (f *File) write(c *content) error {
 		_ = os.Remove(tmp.Name())
 		return err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
+	return syncDir(dir)
 }
 
 func newView(c *content) (*view, error) {
 	if len(c.Tokens) == 0 {
 		return nil, errors.New("it holds no token key")
 	}
-	v := &view{secrets: make(map[string][32]byte, len(c.Named))}
+	v := &view{secrets: make(map[string][32]byte, len(c.Named)), destroyed: c.Destroyed}
+	for name, t := range c.Destroyed {
+		if _, held := c.Named[name]; held || len(t.Fingerprint) != 32 {
+			return nil, fmt.Errorf("secret %q is destroyed and there, or its tombstone is damaged", name)
+		}
+	}
 	for i, k := range c.Tokens {
 		if len(k.Key) != 32 {
 			return nil, fmt.Errorf("token key %d has %d bytes, want 32", k.Version, len(k.Key))

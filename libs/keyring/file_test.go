@@ -235,6 +235,36 @@ func TestAnotherProcessFindsNewVersions(t *testing.T) {
 	}
 }
 
+// TestNobodyIsTurnedAwayWhileTheFileIsReadAgain: the first tokens under a version that another process
+// made come all at once, and garbage with them.
+func TestNobodyIsTurnedAwayWhileTheFileIsReadAgain(t *testing.T) {
+	c := newClock()
+	path := newPath(t)
+	one, other := open(t, path, c), open(t, path, c)
+	for version := 2; version < 10; version++ {
+		c.pass(25 * time.Hour)
+		one.Sealing()
+		c.pass(3 * time.Minute)
+		if got := sealing(one); got != version {
+			t.Fatalf("version %d seals, want %d", got, version)
+		}
+		var group sync.WaitGroup
+		begin := make(chan struct{})
+		for i := range 64 {
+			group.Go(func() {
+				<-begin
+				if i%4 == 0 {
+					other.Opening(1 << 20)
+				} else if _, err := other.Opening(version); err != nil {
+					t.Errorf("version %d: %v", version, err)
+				}
+			})
+		}
+		close(begin)
+		group.Wait()
+	}
+}
+
 // While the file cannot be written, the old version goes on, Err says so, and a later try succeeds.
 func TestAFailedRotationStopsNothing(t *testing.T) {
 	c := newClock()

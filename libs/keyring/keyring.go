@@ -35,6 +35,7 @@ const (
 
 // Secrets gives 32-byte secrets. Safe for concurrent use.
 type Secrets interface {
-	// Secret returns the secret of a purpose and scope, made durably at its first use.
+	// Secret returns the secret of a purpose and scope, made durably at its first use; ErrDestroyed if it
+	// was destroyed.
 	Secret(ctx context.Context, purpose Purpose, scope string) ([32]byte, error)
 }
