@@ -28,6 +28,7 @@ const (
 	Refused  Code = 14
 	NotFound Code = 15
 	Unproven Code = 16
+	Forked   Code = 17
 )
 
 // Table says what each means, for the help texts and the documentation.
@@ -46,6 +47,7 @@ var Table = []struct {
 	{Refused, "the poll's state does not allow the change, or it was not confirmed"},
 	{NotFound, "no such poll"},
 	{Unproven, "verify: the bundle does not prove its result; bench: votes failed or were lost"},
+	{Forked, "witness, log mirror: the ballot log contradicts itself; keep the evidence"},
 	{Interrupted, "a second Ctrl-C cut a stop short"},
 }
 
