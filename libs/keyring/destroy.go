@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -59,14 +61,17 @@ func (f *File) Destroy(_ context.Context, purpose Purpose, scope string) (Tombst
 	name := nameOf(purpose, scope)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var none error
-	err := f.changeScrubbing(func(c *content) bool {
+	var failed error
+	err := f.change(func(c *content) bool {
 		if _, done := c.Destroyed[name]; done {
 			return false
 		}
 		secret, made := c.Named[name]
 		if !made {
-			none = fmt.Errorf("couldn't destroy secret %s: %w", name, ErrNoSecret)
+			failed = fmt.Errorf("couldn't destroy secret %s: %w", name, ErrNoSecret)
+			return false
+		}
+		if failed = f.keepOld(); failed != nil {
 			return false
 		}
 		if c.Destroyed == nil {
@@ -78,29 +83,21 @@ func (f *File) Destroy(_ context.Context, purpose Purpose, scope string) (Tombst
 		}
 		delete(c.Named, name)
 		return true
-	})
-	if err := errors.Join(err, none); err != nil {
+	}, f.finishScrub)
+	if err := errors.Join(err, failed); err != nil {
 		return Tombstone{}, err
 	}
 	return f.now.Load().destroyed[name], nil
 }
 
-// changeScrubbing is change for what takes a secret away: the file as it was keeps a second name until it
-// is overwritten, so that a crash in between leaves it to be found; see finishScrub.
-func (f *File) changeScrubbing(apply func(*content) bool) error {
-	if err := f.change(func(*content) bool { return false }, f.keepOld); err != nil {
-		return err
-	}
-	if err := f.change(apply); err != nil {
-		return err
-	}
-	return f.change(func(*content) bool { return false }, f.finishScrub)
-}
-
 func (f *File) old() string { return f.path + ".old" }
 
-// keepOld gives the file its second name.
+// keepOld gives the file a second name, under which it is found and overwritten once it is replaced, also
+// after a crash in between. With the lock held.
 func (f *File) keepOld() error {
+	if err := f.finishScrub(); err != nil {
+		return err
+	}
 	if err := os.Link(f.path, f.old()); err != nil {
 		return fmt.Errorf("couldn't keep hold of the key file until it is overwritten: %w", err)
 	}
@@ -108,7 +105,7 @@ func (f *File) keepOld() error {
 }
 
 // finishScrub overwrites a file that was replaced because it held what is to be forgotten. With the lock
-// held. A second name of the file that is in use, left by a crash before it was replaced, is only removed.
+// held; safe at any time. A second name of the file that is in use, left by a crash before it was replaced, is only removed.
 func (f *File) finishScrub() error {
 	was, err := os.Stat(f.old())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -155,8 +152,8 @@ type Inventory struct {
 	Held []string
 	// Destroyed are the tombstones by name.
 	Destroyed map[string]Tombstone
-	// secrets are for Matches only.
-	secrets map[string][32]byte
+	// each goes through the secrets. It is a function, so that printing an inventory prints none.
+	each iter.Seq[[32]byte]
 }
 
 // Inspect reads a key file without changing it.
@@ -169,7 +166,7 @@ func Inspect(path string) (*Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't use the key file %s: %w", path, err)
 	}
-	i := &Inventory{Destroyed: v.destroyed, secrets: v.secrets}
+	i := &Inventory{Destroyed: v.destroyed, each: maps.Values(v.secrets)}
 	for name := range v.secrets {
 		i.Held = append(i.Held, name)
 	}
@@ -179,7 +176,7 @@ func Inspect(path string) (*Inventory, error) {
 // Matches reports whether any secret that is held, under whatever name, has a fingerprint as one of the
 // purpose and scope: whether the destroyed one is still there in disguise.
 func (i *Inventory) Matches(purpose Purpose, scope string, fingerprint []byte) bool {
-	for _, s := range i.secrets {
+	for s := range i.each {
 		if string(Fingerprint(purpose, scope, s)) == string(fingerprint) {
 			return true
 		}
