@@ -24,6 +24,8 @@ LINTER_VERSION := $(shell sed -n 's,.*github.com/golangci/golangci-lint/v2 \(v[^
 LINTER         := bin/tools/golangci-lint-$(LINTER_VERSION)
 
 FUZZ_TIME ?= 60s
+CHAOS_TIME ?= 10m
+CHAOS_SEED ?=
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -63,6 +65,9 @@ test: bootstrap pages ## every test: Go, npm, and a real browser
 
 fuzz: ## fuzz everything that parses, a minute in all (FUZZ_TIME=60s)
 	tools/fuzz $(FUZZ_TIME)
+
+chaos: pages ## everything goes wrong for CHAOS_TIME=10m; prints its CHAOS_SEED, which repeats the faults
+	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -timeout 0 -v -run '^TestChaos$$' ./apps/e2e
 
 bench: pages ## measure casts and journeys on this machine, beside a bare echo
 	@$(MAKE) --no-print-directory bin/popvote
@@ -121,4 +126,4 @@ $(LINTER): tools/golangci-lint/go.mod
 	cd tools/golangci-lint && GOWORK=off go build -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@touch $@
 
-.PHONY: help run build pages clean test fuzz bench check format formatted vet lint fences generate generated web shell bootstrap npm
+.PHONY: help run build pages clean test fuzz chaos bench check format formatted vet lint fences generate generated web shell bootstrap npm

@@ -77,13 +77,29 @@ func (l *load) vote(ctx context.Context, p voter.Person) {
 	}
 	// A few give up after the first answer that is none: theirs may or may not be in the box.
 	impatient := rand.IntN(8) == 0
-	_, _ = voter.Patiently(ctx, func() (struct{}, error) {
+	// One in twenty is sent a second time by something on the way, and arrives late.
+	if rand.IntN(20) == 0 {
+		late := *e
+		late.process = 0
+		l.all.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(rand.N(2 * time.Second)):
+				_, _ = l.h.cast(ctx, l.w, p, token, &late)
+			}
+		})
+	}
+	_, err = voter.Patiently(ctx, func() (struct{}, error) {
 		_, err := l.h.cast(ctx, l.w, p, token, e)
 		if impatient {
 			return struct{}{}, nil
 		}
 		return struct{}{}, err
 	})
+	// One in ten did not see the answer, and asks again.
+	if err == nil && rand.IntN(10) == 0 {
+		_, _ = l.h.cast(ctx, l.w, p, token, e)
+	}
 }
 
 // The process is killed again and again while voters vote. Whatever was acknowledged is in the tally,

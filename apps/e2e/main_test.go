@@ -66,9 +66,15 @@ func faultyDemo(t *testing.T, env ...string) *instance.Instance {
 // voters connects to an instance's poll with many connections.
 func voters(t *testing.T, i *instance.Instance, poll string) *voter.World {
 	t.Helper()
+	return votersAt(t, i, i.Voters, poll)
+}
+
+// votersAt is voters by way of another origin.
+func votersAt(t *testing.T, i *instance.Instance, origin, poll string) *voter.World {
+	t.Helper()
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	t.Cleanup(client.CloseIdleConnections)
-	w, err := voter.NewWorld(t.Context(), i.Voters, i.Phone, poll, client)
+	w, err := voter.NewWorld(t.Context(), origin, i.Phone, poll, client)
 	if err != nil {
 		t.Fatal(err)
 	}
