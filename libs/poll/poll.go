@@ -73,6 +73,22 @@ type Definition struct {
 	// ballot and repeat the count to the last step. It also lets each voter prove to others how they
 	// voted, receipt in hand: votes can then be bought or forced. Default false.
 	RevealTallyKey bool `json:"reveal_tally_key,omitempty" yaml:"reveal_tally_key,omitempty"`
+	// AuditWindowDays is how long after the close the identity key must be kept, so that a complaint about
+	// who voted can still be looked into; 1 to 3650, and 0 for DefaultAuditWindowDays. See AuditWindow.
+	AuditWindowDays int `json:"audit_window_days,omitempty" yaml:"audit_window_days,omitempty"`
+}
+
+// AuditWindow is how long after the close the identity key is kept. A demo counts for nothing, so there is
+// nothing to look into, and its key may go at the close.
+func (d *Definition) AuditWindow() time.Duration {
+	days := d.AuditWindowDays
+	switch {
+	case days == 0 && d.Kind == Demo:
+		return 0
+	case days == 0:
+		days = DefaultAuditWindowDays
+	}
+	return time.Duration(days) * 24 * time.Hour
 }
 
 // Organiser is who runs the poll; always visible to voters.
@@ -161,7 +177,9 @@ type Manifest struct {
 	Ballot       BallotRules  `json:"ballot"`
 	// RevealTallyKey says beforehand that the private tally key will be published with the result.
 	RevealTallyKey bool `json:"reveal_tally_key,omitempty"`
-	SigningKey     JWK  `json:"signing_key"`
+	// AuditWindowDays is the definition's; 0 is the default.
+	AuditWindowDays int `json:"audit_window_days,omitempty"`
+	SigningKey      JWK `json:"signing_key"`
 	// LogKey is the checkpoint's verifier key (C2SP signed-note vkey, Ed25519).
 	LogKey string `json:"log_key"`
 }

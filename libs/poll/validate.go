@@ -32,6 +32,9 @@ const (
 // IdentityTypes are the schemes of identity numbers a poll may ask for; see libs/identity.
 var IdentityTypes = []string{"hkid"}
 
+// DefaultAuditWindowDays is how long the identity key is kept after the close where a poll does not say.
+const DefaultAuditWindowDays = 90
+
 var idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
 // SetDefaults fills in what a poll file may leave out.
@@ -97,6 +100,9 @@ func (v *validator) definition(d *Definition) {
 	oneOf(v, "verification.mode", d.Verification.Mode, VoterSends, VoterReceives)
 	v.between("verification.seconds", d.Verification.Seconds, 30, 3600)
 	v.between("verification.ballot_seconds", d.Verification.BallotSeconds, 60, 7200)
+	if d.AuditWindowDays != 0 { // 0 is the default
+		v.between("audit_window_days", d.AuditWindowDays, 1, 3650)
+	}
 	v.questions(d)
 	if !d.TallyKey.IsZero() {
 		if err := d.TallyKey.Check(); err != nil {

@@ -115,6 +115,7 @@ export interface Definition {
   questions: Question[]
   tally_key: JWK
   reveal_tally_key?: boolean
+  audit_window_days?: number
 }
 
 export interface Manifest extends Omit<Definition, 'tally_key'> {

@@ -363,6 +363,8 @@ export interface components {
              * @default false
              */
             reveal_tally_key: boolean;
+            /** @description For how many days after the close (90, if it does not say) the key that identity numbers are stored under is kept. Then it may be destroyed, with a signed certificate. */
+            audit_window_days?: number;
             signing_key: components["schemas"]["JWK"];
             /** @description The checkpoint's verifier key (C2SP signed-note vkey). */
             log_key: string;
