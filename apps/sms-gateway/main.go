@@ -1,32 +1,104 @@
-// The SMS gateway: it takes what voters text from the phone networks, and sends them codes. The
-// providers that connect it to real networks are not part of this version, and a gateway without one
-// has nothing to do: this program says so and ends. What it consists of runs inside
-// `popvote up`, with a simulated phone network in the providers' place.
+// The SMS gateway as a program of its own: it takes what voters text from the phone networks, and sends
+// them codes for the API servers. The providers that connect it to real networks are not part of this
+// version; what it has is a simulated phone network, for trying everything out on one machine.
 package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"os"
+	"time"
 
+	"github.com/popvote/popvote/apps/sms-gateway/server"
+	"github.com/popvote/popvote/apps/sms-gateway/simulator"
+	"github.com/popvote/popvote/libs/keyring"
+	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/sms"
+	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
+	"github.com/popvote/popvote/libs/verification"
 )
 
 const name = "sms-gateway"
 
-func main() {
-	os.Exit(service.RunMain(name, os.Stderr, func(context.Context) error { return run(os.Args[1:], os.Stdout) }))
+const usage = `sms-gateway takes what voters text, leaves it on the verification board (Redis),
+and sends codes for api-server over mutual TLS. It answers /livez, /readyz, /metrics
+and /version.
+
+In this version it knows no provider of SMS: start it with -simulate, which puts a
+page in the phone network's place. Whoever reaches that page can text from any
+number, so everything must then be on loopback addresses, Redis too.
+
+Every flag is also a variable, SMS_GATEWAY_REDIS_ADDRESS for -redis-address, and a
+key of the file that -config names.
+
+Flags:
+`
+
+type config struct {
+	Listen   string                     `koanf:"listen" doc:"Where api-server has codes sent, host:port. Mutual TLS: nobody else is let in."`
+	TLS      string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service; required. Read again when they change."`
+	Keys     string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; required, and it must exist."`
+	Redis    verification.RedisSettings `koanf:"redis"`
+	Simulate bool                       `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses only."`
+	Phone    string                     `koanf:"phone-listen" doc:"Where the simulated phone is, host:port; with -simulate only."`
+	Inbound  string                     `koanf:"inbound-number" doc:"The number that voters text, E.164; with -simulate only."`
+	Admin    string                     `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Log      service.LogConfig          `koanf:"log"`
+}
+
+func defaults() config {
+	return config{
+		Listen: "127.0.0.1:8092", Phone: "127.0.0.1:8082", Admin: "127.0.0.1:8093",
+		Inbound: "+85264500000", Log: service.DefaultLog(),
+	}
 }
 
 var errNoProvider = errors.New("no SMS provider is configured, because this version has none: " +
-	"it runs inside `popvote up`, on a simulated phone network")
+	"say -simulate for a simulated phone network, here or in `popvote up`")
 
-func run(args []string, out io.Writer) error {
+// Validate implements what service.LoadConfig asks.
+func (c *config) Validate() error {
+	switch {
+	case !c.Simulate:
+		return errNoProvider
+	case c.TLS == "":
+		return errors.New("-tls is missing")
+	case c.Keys == "":
+		return errors.New("-keys is missing")
+	case c.Redis.Address == "":
+		return errors.New("-redis-address is missing")
+	}
+	// Made here, it would be a key file that no other program has.
+	if _, err := os.Stat(c.Keys); err != nil {
+		return fmt.Errorf("-keys: there is no key file: %w", err)
+	}
+	return nil
+}
+
+func main() {
+	os.Exit(service.RunMain(name, os.Stderr, func(ctx context.Context) error {
+		return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}))
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) error {
+	c := defaults()
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(errs)
+	service.Flags(flags, &c)
+	file := flags.String("config", "", "A YAML file with any of these settings.")
 	version := flags.Bool("version", false, "Print the version and exit.")
+	flags.Usage = func() {
+		_, _ = io.WriteString(errs, usage)
+		flags.PrintDefaults()
+	}
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
@@ -34,5 +106,97 @@ func run(args []string, out io.Writer) error {
 		_, err := fmt.Fprintln(out, name, service.Version())
 		return err
 	}
-	return fmt.Errorf("%w: %w", service.ErrConfig, errNoProvider)
+	if err := service.LoadConfig(&c, service.Sources{File: *file, EnvPrefix: "SMS_GATEWAY_", Flags: flags}); err != nil {
+		return err
+	}
+	return serve(ctx, c, errs)
+}
+
+// serve runs the gateway until the context ends.
+func serve(ctx context.Context, c config, errs io.Writer) (err error) {
+	log, err := service.NewLogger(errs, name, c.Log)
+	if err != nil {
+		return fmt.Errorf("%w: %w", service.ErrConfig, err)
+	}
+	certificates, err := mtls.Load(c.TLS, time.Now)
+	if err != nil {
+		return err
+	}
+	keys, err := keyring.OpenFile(c.Keys, time.Now)
+	if err != nil {
+		return err
+	}
+	board, err := c.Redis.Open(verification.RedisDeps{Clock: time.Now, Log: log})
+	if err != nil {
+		return fmt.Errorf("%w: %w", service.ErrConfig, err)
+	}
+	defer func() { err = errors.Join(err, board.Close()) }()
+
+	open, err := listen(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer open.close()
+	metrics := service.NewMetrics(name)
+	gateway := server.New(server.Config{}, server.Deps{Board: board, Secrets: keys, Clock: time.Now, Log: log, Metrics: metrics})
+	network, err := simulator.New(simulator.Config{
+		Embedded: c.Simulate, Addresses: append(open.addresses(), c.Redis.Address), InboundNumber: sms.Number(c.Inbound),
+	}, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics})
+	if err != nil {
+		return fmt.Errorf("%w: %w", service.ErrConfig, err)
+	}
+	health := new(service.Health)
+	// Without any of these it still does half of its work, or will again.
+	health.Want("redis", board.Health)
+	health.Want("keys", func(context.Context) error { return keys.Err() })
+	health.Want("certificates", certificates.Check)
+	return service.Serve(ctx, service.Options{Log: log, Health: health},
+		service.Listener{
+			Name: "sending", Open: tls.NewListener(open.sending, certificates.Server()),
+			Handler: smsoverhttp.NewHandler(network, []string{"api-server"}, log.With(slog.String("part", "sending"))),
+		},
+		service.Listener{Name: "phone", Open: open.phone, Handler: network.Handler()},
+		service.Listener{Name: "admin", Open: open.admin, Handler: service.AdminHandler(health, metrics)})
+}
+
+// listeners are open before anything else, so that what is simulated knows where it can be reached.
+type listeners struct{ sending, phone, admin net.Listener }
+
+func listen(ctx context.Context, c config) (_ *listeners, err error) {
+	l := &listeners{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	for _, one := range []struct {
+		name, address string
+		into          *net.Listener
+	}{
+		{"sending", c.Listen, &l.sending},
+		{"the simulated phone", c.Phone, &l.phone},
+		{"probes and metrics", c.Admin, &l.admin},
+	} {
+		if *one.into, err = service.Listen(ctx, one.name, one.address); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *listeners) all() []net.Listener { return []net.Listener{l.sending, l.phone, l.admin} }
+
+func (l *listeners) close() {
+	for _, one := range l.all() {
+		if one != nil {
+			_ = one.Close() // Serve may have closed it
+		}
+	}
+}
+
+func (l *listeners) addresses() (out []string) {
+	for _, one := range l.all() {
+		out = append(out, one.Addr().String())
+	}
+	return out
 }

@@ -1,27 +1,228 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"flag"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/popvote/popvote/libs/discovery"
+	"github.com/popvote/popvote/libs/keyring"
+	"github.com/popvote/popvote/libs/mtls"
+	"github.com/popvote/popvote/libs/mtls/devca"
+	"github.com/popvote/popvote/libs/redistest"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/sms"
+	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
+	"github.com/popvote/popvote/libs/verification"
 )
 
-func TestItSaysWhatItIsAndThatItHasNothingToDo(t *testing.T) {
-	var out strings.Builder
-	if err := run([]string{"-version"}, &out); err != nil || !strings.HasPrefix(out.String(), "sms-gateway dev (") {
+// output is written to by the program and read by the test.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// listening returns where the program said that it listens, by name.
+func (o *output) listening() map[string]string {
+	found := map[string]string{}
+	for line := range strings.Lines(o.String()) {
+		var event struct{ Msg, Name, Address string }
+		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
+			found[event.Name] = event.Address
+		}
+	}
+	return found
+}
+
+// site is a directory with keys and certificates.
+func site(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if _, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := devca.Make(devca.Config{Dir: filepath.Join(dir, "tls"), Services: []string{name, "api-server"}, Clock: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func arguments(dir, redis string, more ...string) []string {
+	return append([]string{
+		"-simulate", "-listen", "127.0.0.1:0", "-phone-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0",
+		"-keys", filepath.Join(dir, "keys.json"), "-tls", filepath.Join(dir, "tls", name), "-redis-address", redis,
+	}, more...)
+}
+
+// TestItCarriesMessagesBothWays texts from the simulated phone, which an API server hears of through
+// Redis, and sends a code as an API server does, which arrives on the phone.
+func TestItCarriesMessagesBothWays(t *testing.T) {
+	dir, redis := site(t), redistest.Start(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var errs output
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, arguments(dir, redis.Addr()), &errs, &errs) }()
+	for len(errs.listening()) < 3 {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended: %v\n%s", err, errs.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	at := errs.listening()
+
+	keys, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	board, err := verification.RedisSettings{Address: redis.Addr()}.Open(verification.RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer board.Close()
+	// Made by the one program or the other: it is the same in both.
+	secret, err := keys.Secret(ctx, keyring.Verification, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := post(t, "http://"+at["phone"]+"/sms", `{"from":"+85291234567","to":"+85264500000","text":"VOTE AB0D1234"}`); got/100 != 2 {
+		t.Fatalf("texting: %d", got)
+	}
+	waiting, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if _, err := board.Await(waiting, verification.KeyOf(secret, "+85291234567", "VOTE AB0D1234")); err != nil {
+		t.Error(err)
+	}
+
+	certificates, err := mtls.Load(filepath.Join(dir, "tls", "api-server"), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finder, err := discovery.NewStatic(map[string][]discovery.Instance{smsoverhttp.Service: {{Address: at["sending"]}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender := smsoverhttp.NewClient(finder, certificates.Client(smsoverhttp.Service))
+	defer sender.Close()
+	if err := sender.Send(ctx, sms.Message{ID: "m1", To: "+85291234567", Text: "123456"}); err != nil {
+		t.Error(err)
+	}
+	if body := get(t, "http://"+at["phone"]+"/sms?to=%2B85291234567"); !strings.Contains(body, "123456") {
+		t.Errorf("on the phone: %s", body)
+	}
+
+	for path, want := range map[string]string{"/livez": "ok", "/readyz": `"ready"`, "/metrics": "popvote_sms_inbound_total", "/version": "go1."} {
+		if body := get(t, "http://"+at["admin"]+path); !strings.Contains(body, want) {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+	redis.Kill()
+	if body := get(t, "http://"+at["admin"]+"/readyz"); !strings.Contains(body, `"state":"degraded"`) {
+		t.Errorf("without Redis: %s", body)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if said := errs.String(); strings.Contains(said, "9123") || strings.Contains(said, "123456") {
+		t.Error("its log holds a number or a code")
+	}
+}
+
+func TestItRefusesToStartWrongly(t *testing.T) {
+	dir := site(t)
+	if err := os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("redis: {host: x}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"no provider":             {arguments(dir, "127.0.0.1:6379")[1:], "-simulate"},
+		"an unknown flag":         {[]string{"-no-such-flag"}, "no-such-flag"},
+		"an unknown key":          {arguments(dir, "127.0.0.1:6379", "-config", filepath.Join(dir, "bad.yaml")), "host"},
+		"no certificates named":   {arguments(dir, "127.0.0.1:6379", "-tls", ""), "-tls"},
+		"no keys named":           {arguments(dir, "127.0.0.1:6379", "-keys", ""), "-keys"},
+		"no key file":             {arguments(dir, "127.0.0.1:6379", "-keys", filepath.Join(dir, "none.json")), "-keys"},
+		"no Redis named":          {arguments(dir, ""), "-redis-address"},
+		"Redis elsewhere":         {arguments(dir, "192.0.2.1:6379"), "loopback"},
+		"the phone for everybody": {arguments(dir, "127.0.0.1:6379", "-phone-listen", "0.0.0.0:0"), "loopback"},
+		"sending for everybody":   {arguments(dir, "127.0.0.1:6379", "-listen", ":0"), "loopback"},
+	} {
+		var errs output
+		err := run(t.Context(), c.args, &errs, &errs)
+		if service.ExitCode(err) != service.ExitConfig || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "none.json")); err == nil {
+		t.Error("it made keys of its own")
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var errs output
+	if err := run(t.Context(), arguments(dir, "127.0.0.1:6379", "-admin", taken.Addr().String()), &errs, &errs); service.ExitCode(err) != service.ExitPortTaken {
+		t.Errorf("a port that is taken: %v", err)
+	}
+}
+
+func TestItSaysWhatItIs(t *testing.T) {
+	var out, errs output
+	if err := run(t.Context(), []string{"-version"}, &out, &errs); err != nil || !strings.HasPrefix(out.String(), "sms-gateway dev (") {
 		t.Errorf("-version: %v, %q", err, out.String())
 	}
-	err := run(nil, &out)
-	if service.ExitCode(err) != service.ExitConfig || !strings.Contains(err.Error(), "popvote up") {
-		t.Errorf("without a provider: %v", err)
+	if err := run(t.Context(), []string{"-help"}, &out, &errs); !errors.Is(err, flag.ErrHelp) || !strings.Contains(errs.String(), "-redis-password-file") {
+		t.Errorf("-help: %v\n%s", err, errs.String())
 	}
-	if err := run([]string{"-no-such-flag"}, &out); service.ExitCode(err) != service.ExitConfig {
-		t.Errorf("unknown flag: %v", err)
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := run([]string{"-help"}, &out); !errors.Is(err, flag.ErrHelp) {
-		t.Errorf("-help: %v", err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return string(body)
+}
+
+func post(t *testing.T, url, body string) int {
+	t.Helper()
+	r, err := http.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	return r.StatusCode
 }

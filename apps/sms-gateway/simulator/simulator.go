@@ -1,7 +1,7 @@
 // Package simulator is a phone network that isn't: a page and a JSON API in the place of a handset,
 // so that a whole vote can be tried on one machine without a single SMS being paid for. Whoever can
-// reach it can text from any number, so it refuses to exist anywhere but in an embedded process that
-// listens on loopback alone.
+// reach it can text from any number, so it refuses to exist anywhere but where it was asked for, in a
+// process that listens on loopback alone.
 package simulator
 
 import (
@@ -21,17 +21,19 @@ import (
 )
 
 // ErrNotEmbedded is a simulated phone network where real voters might be.
-var ErrNotEmbedded = errors.New("the simulated phone network works only in an embedded process on loopback addresses")
+var ErrNotEmbedded = errors.New("the simulated phone network works only where it is asked for, on loopback addresses")
 
 // ErrLate is a message whose deadline has passed.
 var ErrLate = errors.New("the message's deadline has passed")
 
 // Config is the network.
 type Config struct {
-	// Embedded says that everything runs in this one process (popvote up). Must be true.
+	// Embedded says that somebody asked for it: by running everything in one process (popvote up), or
+	// by -simulate. Must be true.
 	Embedded bool
-	// Addresses are all addresses the process listens on, public ones and this one. Each must be
-	// loopback; else anybody on the network could verify with anybody's number.
+	// Addresses are all addresses the process listens on, public ones and this one, and where it has
+	// the verification board. Each must be loopback; else anybody on the network could verify with
+	// anybody's number, or anybody here for voters elsewhere.
 	Addresses []string
 	// InboundNumber is what voters text to, in E.164 or a short code: only that reaches the
 	// gateway, and it is what the page starts with.
@@ -84,14 +86,14 @@ type Message struct {
 // New returns a network, or ErrNotEmbedded with what is wrong.
 func New(config Config, deps Deps) (*Simulator, error) {
 	if !config.Embedded {
-		return nil, fmt.Errorf("%w: this process is not embedded", ErrNotEmbedded)
+		return nil, fmt.Errorf("%w: it was not asked for here", ErrNotEmbedded)
 	}
 	if len(config.Addresses) == 0 {
 		return nil, fmt.Errorf("%w: it is not known where this process listens", ErrNotEmbedded)
 	}
 	for _, address := range config.Addresses {
 		if !loopback(address) {
-			return nil, fmt.Errorf("%w: this process listens on %s", ErrNotEmbedded, address)
+			return nil, fmt.Errorf("%w: this process is at %s", ErrNotEmbedded, address)
 		}
 	}
 	if config.Region == "" {
