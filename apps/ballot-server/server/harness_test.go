@@ -68,7 +68,7 @@ func newBoxIn(t testing.TB, dir string) *box {
 	t.Helper()
 	b := &box{t: t, clock: &clock{now: noon}}
 	b.cfg = Config{Dir: dir, Tick: time.Hour}
-	b.deps = Deps{Secrets: secrets("test"), Clock: b.clock.Now, Log: slog.New(slog.DiscardHandler)}
+	b.deps = Deps{Secrets: secrets("test"), Clock: b.clock.Now, Log: slog.New(slog.DiscardHandler), clockGoesBack: true}
 	scalar, key, err := trustee.NewKey()
 	if err != nil {
 		t.Fatal(err)
