@@ -12,7 +12,9 @@ import (
 )
 
 // TestTwoHundredVotersAtOnce: 10 % send the same twice at once, 5 % try for a second vote at once.
-func TestTwoHundredVotersAtOnce(t *testing.T) {
+func TestTwoHundredVotersAtOnce(t *testing.T) { eachDatabase(t, twoHundredVotersAtOnce) }
+
+func twoHundredVotersAtOnce(t *testing.T, newBox func(t testing.TB) *box) {
 	const voters = 200
 	b := newBox(t)
 	b.move(poll.Open)
@@ -58,7 +60,9 @@ func TestTwoHundredVotersAtOnce(t *testing.T) {
 }
 
 // TestCloseDuringCasts: every acknowledged ballot is in the log of the closed poll, and nothing else is.
-func TestCloseDuringCasts(t *testing.T) {
+func TestCloseDuringCasts(t *testing.T) { eachDatabase(t, closeDuringCasts) }
+
+func closeDuringCasts(t *testing.T, newBox func(t testing.TB) *box) {
 	b := newBox(t)
 	b.move(poll.Open)
 	var wg sync.WaitGroup

@@ -7,10 +7,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/popvote/popvote/apps/ballot-server/internal/pgtest"
 	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/identity"
@@ -19,6 +21,8 @@ import (
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/trustee"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // secrets derives every secret from its name, so that a server opened again has the same.
 type secrets string
@@ -64,11 +68,27 @@ type box struct {
 // newBox opens a server with a draft that is open from an hour ago until an hour from now.
 func newBox(t testing.TB) *box { t.Helper(); return newBoxIn(t, t.TempDir()) }
 
-func newBoxIn(t testing.TB, dir string) *box {
+func newBoxIn(t testing.TB, dir string) *box { t.Helper(); return newBoxWith(t, Config{Dir: dir}) }
+
+// eachDatabase runs a test on either kind of database; newBox makes a box in an empty one.
+func eachDatabase(t *testing.T, test func(t *testing.T, newBox func(t testing.TB) *box)) {
+	t.Run("SQLite", func(t *testing.T) { test(t, newBox) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		db := pgtest.New(t, Migrate)
+		test(t, func(t testing.TB) *box {
+			t.Helper()
+			db.Empty(t)
+			return newBoxWith(t, Config{DSN: db.Ballot})
+		})
+	})
+}
+
+func newBoxWith(t testing.TB, cfg Config) *box {
 	t.Helper()
 	b := &box{t: t, clock: &clock{now: noon}}
-	b.cfg = Config{Dir: dir, Tick: time.Hour}
-	b.deps = Deps{Secrets: secrets("test"), Clock: b.clock.Now, Log: slog.New(slog.DiscardHandler), clockGoesBack: true}
+	b.cfg = cfg
+	b.cfg.Tick = time.Hour
+	b.deps = Deps{Secrets: secrets("test"), Clock: b.clock.Now, Log: slog.New(slog.DiscardHandler), testClock: true}
 	scalar, key, err := trustee.NewKey()
 	if err != nil {
 		t.Fatal(err)

@@ -88,7 +88,9 @@ func (m *model) judge(now time.Time, who int, b ballotapi.Ballot) problem.Code {
 // TestBoxAgainstModel drives the server and the model through the same random life: casts in arrays of
 // any mixture (new voters, retries, other ballots, other keys, copies), pauses, extensions, the clock,
 // closings, and restarts.
-func TestBoxAgainstModel(t *testing.T) {
+func TestBoxAgainstModel(t *testing.T) { eachDatabase(t, boxAgainstModel) }
+
+func boxAgainstModel(t *testing.T, newBox func(t testing.TB) *box) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBox(t)
 		defer b.close()

@@ -22,8 +22,14 @@ import (
 
 // Config is how a ballot server is run. Zero values are the defaults.
 type Config struct {
-	// Dir is the data directory. It is made if it is not there, and is one process's at a time.
+	// Dir is the data directory of an SQLite database. It is made if it is not there, and is one process's at
+	// a time.
 	Dir string
+	// DSN is how to reach a PostgreSQL database, instead of Dir: several ballot servers may share it. Migrate
+	// must have been run on it. It may hold a password.
+	DSN string
+	// Cluster refuses a PostgreSQL database whose commits wait for no standby.
+	Cluster bool
 	// Queue is how many ballots may wait (8,192). More are refused at once as overloaded: at any rate a
 	// disk can sustain, a longer queue would only add to everybody's waiting.
 	Queue int
@@ -51,17 +57,18 @@ type Deps struct {
 	// Secrets holds the keys of documents, checkpoints and requests. The documents' key must be the one
 	// that signed the manifests in Config.Dir.
 	Secrets keyring.Secrets
-	// Clock tells the time; also to the database, inside its statements. time.Now by default.
+	// Clock tells the time; also to SQLite, inside its statements. time.Now by default. PostgreSQL has a clock
+	// of its own, which decides whether a ballot is in time whatever this one says.
 	Clock func() time.Time
 	// Log hears what an operator should know; slog.Default() by default.
 	Log *slog.Logger
 	// Metrics is where metrics are registered; nil for nowhere.
 	Metrics prometheus.Registerer
 
-	// commit is the tests' way to make commits fail; see store.Config.
-	commit func(commit func() error) error
-	// clockGoesBack leaves Clock as it is, for tests that set it freely; see forward.
-	clockGoesBack bool
+	// commit is the tests' way to make commits fail, and testClock to set PostgreSQL's clock by Clock; see
+	// store.Config.
+	commit    func(commit func() error) error
+	testClock bool
 }
 
 // Server is an open ballot server. It implements ballotapi.Caster and ballotapi.Admin, and is safe for
@@ -92,9 +99,13 @@ var (
 	_ ballotapi.Admin  = (*Server)(nil)
 )
 
-// Open opens the ballot server of a data directory. It refuses a directory that is in use, that cannot
-// be written, or that a newer version wrote; a database whose settings would not keep votes; and an
-// audit chain that was tampered with.
+// Migrate brings the schema of a PostgreSQL database up to date, as the role that owns it. It is safe while
+// ballot servers are using the database.
+func Migrate(ctx context.Context, ownerDSN string) error { return store.Migrate(ctx, ownerDSN) }
+
+// Open opens the ballot server of a data directory or a PostgreSQL database. It refuses a directory that
+// is in use, that cannot be written, or that a newer version wrote; a database whose settings would not
+// keep votes; and an audit chain that was tampered with.
 func Open(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if deps.Clock == nil {
@@ -104,15 +115,15 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		deps.Log = slog.Default()
 	}
 	deps.Clock, deps.commit = crashpoint.Clock(deps.Clock), crashpoint.Commit(deps.commit)
-	if !deps.clockGoesBack {
-		deps.Clock = forward(deps.Clock)
-	}
 	s := &Server{clock: deps.Clock, log: deps.Log, cache: newCache(), live: newLive(deps.Clock)}
 	if err := s.keys(ctx, deps.Secrets); err != nil {
 		return nil, err
 	}
 	var err error
-	s.store, err = store.Open(ctx, store.Config{Dir: cfg.Dir, Clock: deps.Clock, Log: deps.Log, Commit: deps.commit})
+	s.store, err = store.Open(ctx, store.Config{
+		Dir: cfg.Dir, DSN: cfg.DSN, Cluster: cfg.Cluster,
+		Clock: deps.Clock, TestClock: deps.testClock, Log: deps.Log, Commit: deps.commit,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -40,24 +40,20 @@ func (s *Store) Took(ctx context.Context, no int64) (map[int]int64, error) {
 }
 
 // Schema is the database's schema version.
-func (s *Store) Schema() int { return Version }
+func (s *Store) Schema() int { return s.engine.schema() }
 
 // Engine names the database and its version.
 func (s *Store) Engine(ctx context.Context) (string, error) {
 	var version string
-	if err := s.read.WithContext(ctx).Raw("SELECT 'SQLite ' || sqlite_version()").Scan(&version).Error; err != nil {
+	if err := s.read.WithContext(ctx).Raw(s.d.version).Scan(&version).Error; err != nil {
 		return "", fmt.Errorf("couldn't reach the database: %w", err)
 	}
 	return version, nil
 }
 
-// Truncate folds the log of writes into the database and empties it: its order is the order in which
-// ballots came in.
-func (s *Store) Truncate(ctx context.Context) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if err := s.write.WithContext(ctx).Exec("PRAGMA wal_checkpoint(TRUNCATE)").Error; err != nil {
-		return fmt.Errorf("couldn't empty the log of writes: %w", err)
-	}
-	return nil
-}
+// Truncate empties what keeps the order in which ballots came in: SQLite's log of writes.
+func (s *Store) Truncate(ctx context.Context) error { return s.engine.truncate(ctx) }
+
+// DiskFree is what the data directory's file system has left for us, bytes; 0 if the database is another
+// machine's.
+func (s *Store) DiskFree() (int64, error) { return s.engine.diskFree() }

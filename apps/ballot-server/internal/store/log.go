@@ -95,7 +95,7 @@ func (l *Log) Append(size int64, leaves [][32]byte) error {
 func (l *Log) save() error {
 	for n := range l.dirty {
 		err := l.db.Exec(`INSERT INTO log_hashes (poll, chunk, hashes) VALUES (?, ?, ?)
-			ON CONFLICT DO UPDATE SET hashes = excluded.hashes`, l.poll, n, l.chunks[n]).Error
+			ON CONFLICT (poll, chunk) DO UPDATE SET hashes = excluded.hashes`, l.poll, n, l.chunks[n]).Error
 		if err != nil {
 			return fmt.Errorf("couldn't write the ballot log: %w", err)
 		}
@@ -112,8 +112,9 @@ type Pending struct {
 // Pending reads batches that are not in the log, in the order of their random ids, until they hold at
 // least limit leaves or there are no more.
 func (tx Tx) Pending(no int64, limit int) (batches []Pending, leaves [][32]byte, err error) {
+	// No batch is empty, so that more than limit of them are not needed.
 	rows, err := tx.db.Raw(`SELECT b.id, b.leaves FROM unlogged u JOIN batches b ON b.id = u.batch
-		WHERE u.poll = ? ORDER BY u.batch`, no).Rows()
+		WHERE u.poll = ? ORDER BY u.batch LIMIT ?`, no, limit).Rows()
 	if err != nil {
 		return nil, nil, fmt.Errorf("couldn't read what the log lacks: %w", err)
 	}
@@ -137,12 +138,12 @@ func (tx Tx) SaveLog(l *Log, size int64, checkpoint []byte, logged []Pending) er
 	if err := l.save(); err != nil {
 		return err
 	}
-	ids := newJSON(len(logged), 16)
+	ids := newRows(len(logged), 16)
 	for _, p := range logged {
 		ids.row(p.ID)
 	}
 	err := errors.Join(
-		tx.db.Exec(`DELETE FROM unlogged WHERE poll = ? AND batch IN (SELECT unhex(value) FROM json_each(?))`, l.poll, ids.String()).Error,
+		tx.db.Exec(tx.d.deleteUnlogged, l.poll, tx.d.rows(ids)).Error,
 		tx.db.Exec(`UPDATE polls SET log_size = ?, checkpoint = ? WHERE no = ?`, size, checkpoint, l.poll).Error,
 	)
 	if err != nil {
@@ -177,7 +178,7 @@ const cachedBytes = 32 << 20
 func (s *Store) Ballots(ctx context.Context, p *Poll) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		db := s.read.WithContext(ctx)
-		box := box{db: db, size: p.SealedSize, batches: map[[16]byte][]byte{}}
+		box := box{db: db, d: s.d, size: p.SealedSize, batches: map[[16]byte][]byte{}}
 		log := newLog(db, p.No)
 		for from := int64(0); from < p.LogSize; from += chunkHashes {
 			sealed, err := box.read(log, p.No, from, min(from+chunkHashes, p.LogSize))
@@ -198,6 +199,7 @@ func (s *Store) Ballots(ctx context.Context, p *Poll) iter.Seq2[[]byte, error] {
 // box reads sealed ballots, a whole batch at a time.
 type box struct {
 	db      *gorm.DB
+	d       *dialect
 	size    int
 	batches map[[16]byte][]byte
 	held    int
@@ -213,7 +215,7 @@ func (b *box) read(log *Log, no, from, to int64) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := newJSON(len(leaves), tlog.HashSize)
+	rows := newRows(len(leaves), tlog.HashSize)
 	for i := range leaves {
 		rows.row(leaves[i][:])
 	}
@@ -221,8 +223,7 @@ func (b *box) read(log *Log, no, from, to int64) ([][]byte, error) {
 		Key, Place int
 		Batch      []byte
 	}
-	err = b.db.Raw(`SELECT j.key, l.place, l.batch FROM json_each(?) j
-		JOIN leaves l ON l.poll = ? AND l.leaf = unhex(j.value)`, rows.String(), no).Scan(&found).Error
+	err = b.db.Raw(b.d.findLeaves, b.d.rows(rows), no).Scan(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read the box: %w", err)
 	}

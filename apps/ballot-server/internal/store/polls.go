@@ -63,11 +63,14 @@ type Result struct {
 }
 
 // Tx is a transaction that changes polls; see Write.
-type Tx struct{ db *gorm.DB }
+type Tx struct {
+	db *gorm.DB
+	d  *dialect
+}
 
 // Write runs fn in a transaction, between two batches of votes. ErrUnknown as in Record.
 func (s *Store) Write(ctx context.Context, fn func(tx Tx) error) error {
-	return s.transact(ctx, func(db *gorm.DB) error { return fn(Tx{db}) })
+	return s.engine.transact(ctx, alone, func(db *gorm.DB) error { return fn(Tx{db, s.d}) })
 }
 
 // Poll reads a poll; ErrNoPoll if there is none.
@@ -142,7 +145,7 @@ func (s *Store) Polls(ctx context.Context) ([]Poll, error) {
 func (s *Store) Manifest(ctx context.Context, id string, sequence int64) (*Manifest, error) {
 	var m Manifest
 	err := s.read.WithContext(ctx).Raw(`
-SELECT m.* FROM polls p JOIN manifests m ON m.poll = p.no AND m.sequence = iif(?, ?, p.sequence) WHERE p.id = ?`,
+SELECT m.* FROM polls p JOIN manifests m ON m.poll = p.no AND m.sequence = CASE WHEN ? THEN ? ELSE p.sequence END WHERE p.id = ?`,
 		sequence != 0, sequence, id).Scan(&m).Error
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read the manifest: %w", err)

@@ -3,10 +3,10 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/popvote/popvote/libs/poll"
 	"gorm.io/gorm"
@@ -92,10 +92,13 @@ type Group struct {
 // nil, every verdict holds whatever happens next. After ErrUnknown the same groups must be recorded
 // again until the answer is another; after any other error nothing has happened.
 func (s *Store) Record(ctx context.Context, groups []*Group) error {
-	return s.transact(ctx, func(tx *gorm.DB) error {
+	// Two servers that record ballots of the same polls do so in the same order.
+	groups = slices.Clone(groups)
+	slices.SortFunc(groups, func(a, b *Group) int { return strings.Compare(a.Poll, b.Poll) })
+	return s.engine.transact(ctx, withVotes, func(tx *gorm.DB) error {
 		for _, g := range groups {
 			g.Verdicts = make([]Verdict, len(g.Ballots))
-			if err := record(tx, g); err != nil {
+			if err := s.record(tx, g); err != nil {
 				return err
 			}
 		}
@@ -103,40 +106,25 @@ func (s *Store) Record(ctx context.Context, groups []*Group) error {
 	})
 }
 
-// insertParticipation is the whole of "one effective ballot per voter". Whether the poll takes ballots
-// at this instant, whether the sealed ballot is a copy, and whether the voter has voted are all decided
-// in this one statement, by the database and its clock.
-const insertParticipation = `
-WITH now (ms) AS MATERIALIZED (SELECT poll_clock()),
-     row (bytes) AS MATERIALIZED (SELECT unhex(value) FROM json_each(?))
-INSERT INTO participation (poll, voter, key_hash, req_hash)
-SELECT p.no, substr(bytes, 1, 32), substr(bytes, 33, 16), substr(bytes, 49, 16)
-  FROM polls p, now, row
- WHERE p.id = ? AND p.state = 'open' AND p.opens_at <= now.ms AND now.ms < p.closes_at
-   AND substr(bytes, 97) = CAST(p.sealed_size AS BLOB)
-   AND NOT EXISTS (SELECT 1 FROM leaves l WHERE l.poll = p.no AND l.leaf = substr(bytes, 65, 32))
-    ON CONFLICT DO NOTHING
-RETURNING voter`
-
-func record(tx *gorm.DB, g *Group) error {
-	fresh, err := participate(tx, g)
+func (s *Store) record(tx *gorm.DB, g *Group) error {
+	fresh, err := s.participate(tx, g)
 	if err != nil {
 		return err
 	}
 	if len(fresh) > 0 {
-		if err := fill(tx, g, fresh); err != nil {
+		if err := s.fill(tx, g, fresh); err != nil {
 			return err
 		}
 	}
 	if len(fresh) < len(g.Ballots) {
-		return judge(tx, g)
+		return s.judge(tx, g)
 	}
 	return nil
 }
 
 // participate inserts the voters, in the order of their tags, and returns the places in g.Ballots of
 // those who had not voted.
-func participate(tx *gorm.DB, g *Group) ([]int, error) {
+func (s *Store) participate(tx *gorm.DB, g *Group) ([]int, error) {
 	order := make([]int, 0, len(g.Ballots))
 	place := make(map[[32]byte]int, len(g.Ballots))
 	for i := range g.Ballots {
@@ -146,12 +134,12 @@ func participate(tx *gorm.DB, g *Group) ([]int, error) {
 		}
 	}
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(g.Ballots[a].Voter[:], g.Ballots[b].Voter[:]) })
-	rows := newJSON(len(order), 96+4)
+	ballots := newRows(len(order), 96+4)
 	for _, i := range order {
 		b := &g.Ballots[i]
-		rows.row(b.Voter[:], b.KeyHash[:], b.ReqHash[:], b.Leaf[:], strconv.AppendInt(nil, int64(len(b.Sealed)), 10))
+		ballots.row(b.Voter[:], b.KeyHash[:], b.ReqHash[:], b.Leaf[:], strconv.AppendInt(nil, int64(len(b.Sealed)), 10))
 	}
-	result, err := tx.Raw(insertParticipation, rows.String(), g.Poll).Rows()
+	result, err := tx.Raw(s.d.insertParticipation, s.d.rows(ballots), g.Poll).Rows()
 	if err != nil {
 		return nil, fmt.Errorf("couldn't insert the voters: %w", err)
 	}
@@ -172,56 +160,31 @@ func participate(tx *gorm.DB, g *Group) ([]int, error) {
 	return fresh, nil
 }
 
-const (
-	insertBatch    = `INSERT INTO batches (id, poll, jws, leaves, sealed) SELECT ?, no, ?, ?, ? FROM polls WHERE id = ?`
-	insertUnlogged = `INSERT INTO unlogged (poll, batch) SELECT no, ? FROM polls WHERE id = ?`
-	insertLeaves   = `
-INSERT INTO leaves (poll, leaf, batch, place)
-SELECT p.no, unhex(j.value), ?, j.key FROM polls p, json_each(?) j WHERE p.id = ?`
-	countTurnout = `
-INSERT INTO turnout (poll, minute, channel, ballots)
-SELECT p.no, poll_clock() / 60000, j.key, j.value FROM polls p, json_each(?) j WHERE p.id = ?
-    ON CONFLICT DO UPDATE SET ballots = ballots + excluded.ballots`
-	countTook = `
-INSERT INTO took (poll, up_to, ballots)
-SELECT p.no, CAST(j.key AS INTEGER), j.value FROM polls p, json_each(?) j WHERE p.id = ?
-    ON CONFLICT DO UPDATE SET ballots = ballots + excluded.ballots`
-	updatePeak = `UPDATE polls SET peak = ?, peak_at = ? WHERE id = ? AND peak < ?`
-)
+const updatePeak = `UPDATE polls SET peak = ?, peak_at = ? WHERE id = ? AND peak < ?`
 
 // fill puts the fresh ballots into the box, in the order of their leaves, and counts them.
-func fill(tx *gorm.DB, g *Group, fresh []int) error {
+func (s *Store) fill(tx *gorm.DB, g *Group, fresh []int) error {
 	slices.SortFunc(fresh, func(a, b int) int { return bytes.Compare(g.Ballots[a].Leaf[:], g.Ballots[b].Leaf[:]) })
 	leaves := make([][32]byte, len(fresh))
-	rows := newJSON(len(fresh), 32)
-	sealed := make([]byte, 0, len(fresh)*len(g.Ballots[fresh[0]].Sealed))
-	channels, took := map[string]int{}, map[string]int{}
+	f := &filling{
+		poll: g.Poll, leaves: newRows(len(fresh), 32),
+		sealed: make([]byte, 0, len(fresh)*len(g.Ballots[fresh[0]].Sealed)),
+	}
 	for place, i := range fresh {
 		b := &g.Ballots[i]
 		leaves[place] = b.Leaf
-		rows.row(b.Leaf[:])
-		sealed = append(sealed, b.Sealed...)
-		channels[b.Channel]++
-		took[strconv.Itoa(b.TookUpTo)]++
+		f.leaves.row(b.Leaf[:])
+		f.sealed = append(f.sealed, b.Sealed...)
+		f.channels.add(b.Channel)
+		f.took.add(b.TookUpTo)
 	}
 	batch, err := g.Seal(leaves)
 	if err != nil {
 		return err
 	}
-	statements := []struct {
-		what, sql string
-		args      []any
-	}{
-		{"the batch", insertBatch, []any{batch.ID[:], batch.JWS, joined(leaves), sealed, g.Poll}},
-		{"the batch for the log", insertUnlogged, []any{batch.ID[:], g.Poll}},
-		{"the leaves", insertLeaves, []any{batch.ID[:], rows.String(), g.Poll}},
-		{"the turnout", countTurnout, []any{counters(channels), g.Poll}},
-		{"the time to vote", countTook, []any{counters(took), g.Poll}},
-	}
-	for _, st := range statements {
-		if err := tx.Exec(st.sql, st.args...).Error; err != nil {
-			return fmt.Errorf("couldn't insert %s: %w", st.what, err)
-		}
+	f.batch = batch
+	if err := s.d.fill(tx, f); err != nil {
+		return err
 	}
 	if peak := g.Peak(len(fresh)); peak != nil {
 		if err := tx.Exec(updatePeak, peak.Ballots, peak.At, g.Poll, peak.Ballots).Error; err != nil {
@@ -234,18 +197,7 @@ func fill(tx *gorm.DB, g *Group, fresh []int) error {
 	return nil
 }
 
-const (
-	readPoll = `SELECT state, opens_at, closes_at, sealed_size, poll_clock() AS now FROM polls WHERE id = ?`
-	// readRest looks up what kept the others out: their voters' rows, and who has their leaf.
-	readRest = `
-WITH row (place, bytes) AS MATERIALIZED (
-	SELECT CAST(substr(value, 129) AS INTEGER), unhex(substr(value, 1, 128)) FROM json_each(?))
-SELECT row.place, v.key_hash, v.req_hash, b.batch, b.place AS batch_place
-  FROM polls p, row
-  LEFT JOIN participation v ON v.poll = p.no AND v.voter = substr(bytes, 1, 32)
-  LEFT JOIN leaves b ON b.poll = p.no AND b.leaf = substr(bytes, 33, 32)
- WHERE p.id = ?`
-)
+const readPoll = `SELECT state, opens_at, closes_at, sealed_size, poll_clock() AS now FROM polls WHERE id = ?`
 
 type pollNow struct {
 	State      string
@@ -272,7 +224,7 @@ func (p *pollNow) judgement() Judgement {
 	return Again
 }
 
-// rest is one row of readRest.
+// rest is one row of findRest.
 type rest struct {
 	Place      int
 	KeyHash    []byte
@@ -283,23 +235,30 @@ type rest struct {
 
 // judge says of every ballot that was not recorded why not. It only explains: it runs after the insert
 // in the same transaction, and decides nothing.
-func judge(tx *gorm.DB, g *Group) error {
+func (s *Store) judge(tx *gorm.DB, g *Group) error {
 	var now pollNow
 	if err := tx.Raw(readPoll, g.Poll).Scan(&now).Error; err != nil {
 		return fmt.Errorf("couldn't read the poll: %w", err)
 	}
 	whole := now.judgement()
-	rows := newJSON(len(g.Ballots), 64+8)
+	left := newRows(len(g.Ballots), 64+4)
 	for i := range g.Ballots {
 		if v := &g.Verdicts[i]; v.Judgement != Recorded {
 			v.Judgement = whole
-			// The place in plain digits, after the hex.
-			rows.rowThen(strconv.AppendInt(nil, int64(i), 10), g.Ballots[i].Voter[:], g.Ballots[i].Leaf[:])
+			left.row(g.Ballots[i].Voter[:], g.Ballots[i].Leaf[:], strconv.AppendInt(nil, int64(i), 10))
 		}
 	}
 	var found []rest
-	if err := tx.Raw(readRest, rows.String(), g.Poll).Scan(&found).Error; err != nil {
+	if err := tx.Raw(s.d.findRest, s.d.rows(left), g.Poll).Scan(&found).Error; err != nil {
 		return fmt.Errorf("couldn't read the voters' rows: %w", err)
+	}
+	met := slices.ContainsFunc(found, func(r rest) bool { return r.KeyHash != nil || r.Batch != nil })
+	if met && s.d.mark != "" {
+		// What was found here may be in this server's memory and disk only. Nobody is told of it before the
+		// standby has it, too.
+		if err := tx.Exec(s.d.mark).Error; err != nil {
+			return fmt.Errorf("couldn't mark the transaction: %w", err)
+		}
 	}
 	batches := map[[16]byte]*Batch{}
 	for _, r := range found {
@@ -343,16 +302,7 @@ func readBatch(tx *gorm.DB, id [16]byte, known map[[16]byte]*Batch) (*Batch, err
 	return b, nil
 }
 
-// joined lays hashes end to end.
-func joined(hashes [][32]byte) []byte {
-	out := make([]byte, 0, 32*len(hashes))
-	for i := range hashes {
-		out = append(out, hashes[i][:]...)
-	}
-	return out
-}
-
-// split takes them apart again.
+// split takes hashes apart that lie end to end.
 func split(b []byte) [][32]byte {
 	out := make([][32]byte, len(b)/32)
 	for i := range out {
@@ -360,43 +310,3 @@ func split(b []byte) [][32]byte {
 	}
 	return out
 }
-
-// counters writes a small map of numbers as JSON, its keys being plain words and digits.
-func counters(m map[string]int) string {
-	b := []byte{'{'}
-	for k, n := range m {
-		if len(b) > 1 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendQuote(b, k)
-		b = append(b, ':')
-		b = strconv.AppendInt(b, int64(n), 10)
-	}
-	return string(append(b, '}'))
-}
-
-// rowsJSON is a JSON array of hex strings, one a row, for json_each: SQLite's way to take many rows in
-// one statement. Hex needs no escaping, and unhex is cheap.
-type rowsJSON struct{ b []byte }
-
-func newJSON(rows, width int) *rowsJSON {
-	b := make([]byte, 0, rows*(2*width+3)+2)
-	return &rowsJSON{append(b, '[')}
-}
-
-func (r *rowsJSON) row(fields ...[]byte) { r.rowThen(nil, fields...) }
-
-func (r *rowsJSON) rowThen(plain []byte, fields ...[]byte) {
-	if len(r.b) > 1 {
-		r.b = append(r.b, ',')
-	}
-	r.b = append(r.b, '"')
-	for _, f := range fields {
-		r.b = hex.AppendEncode(r.b, f)
-	}
-	r.b = append(r.b, plain...)
-	r.b = append(r.b, '"')
-}
-
-// String ends the array.
-func (r *rowsJSON) String() string { return string(append(r.b, ']')) }

@@ -27,7 +27,7 @@ const sealedSize = 273
 
 func openTest(t testing.TB, cfg Config) *Store {
 	t.Helper()
-	if cfg.Dir == "" {
+	if cfg.Dir == "" && cfg.DSN == "" {
 		cfg.Dir = t.TempDir()
 	}
 	if cfg.Clock == nil {

@@ -1,44 +1,40 @@
-// Package store is the ballot server's database: SQLite, through GORM, in a data directory of its own.
-// It is the only package of PopVote that knows SQL.
+// Package store is the ballot server's database, through GORM: SQLite in a data directory of its own, or
+// PostgreSQL. It is the only package of PopVote that knows SQL.
 //
-// One connection writes; others read. A vote's way through it is Record, the hot insert; everything
-// else is an operator's change, made in Write.
+// A vote's way through it is Record, the hot insert; everything else is an operator's change, made in
+// Write. What differs between the two databases is in sqlite*.go and postgres*.go: how they are opened
+// and checked, when a commit is known to have happened (engine), and the statements that need each one's
+// own words (dialect).
 package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/ncruces/go-sqlite3"
-	"github.com/ncruces/go-sqlite3/driver"
-	"github.com/ncruces/go-sqlite3/gormlite"
 	"gorm.io/gorm"
 )
 
-// FileName is the database's name in the data directory.
-const FileName = "popvote.db"
-
-// readers is how many connections read at once. SQLite readers neither wait for the writer nor hold it
-// up; a few are enough for what the API server's caches let through.
-const readers = 4
-
-// Config says where the database is, and what time it is.
+// Config says where the database is, and what time it is. Exactly one of Dir and DSN is set.
 type Config struct {
-	// Dir is the data directory; made if it is not there (mode 0700).
+	// Dir is the data directory of an SQLite database; made if it is not there (mode 0700).
 	Dir string
-	// Clock is the database's clock: SQL calls it as poll_clock(), within the statement.
+	// DSN is how to reach a PostgreSQL database that Migrate has been run on, in any form pgx takes. It
+	// may hold a password and is never logged.
+	DSN string
+	// Cluster requires of a PostgreSQL database that its commits wait for a standby: without one, what was
+	// acknowledged is lost with the server.
+	Cluster bool
+	// Clock is the SQLite database's clock: SQL calls it as poll_clock(), within the statement. PostgreSQL
+	// has a clock of its own.
 	Clock func() time.Time
+	// TestClock tells a PostgreSQL database what Clock says, in the setting popvote.clock of each
+	// transaction. Only the poll_clock() that tests put into theirs listens to it.
+	TestClock bool
 	// Log hears of statements that failed. Values never appear in it.
 	Log *slog.Logger
+
 	// Commit, where set, stands between a transaction and its COMMIT, so that tests can make a commit
 	// fail, or persist and yet seem to fail. It gets the real commit and returns its error, or another.
 	Commit func(commit func() error) error
@@ -46,218 +42,75 @@ type Config struct {
 
 // Store is an open database. Safe for concurrent use.
 type Store struct {
-	dir    string
-	clock  func() time.Time
-	commit func(commit func() error) error
-	lock   *os.File
-
-	pool *sql.DB // of the one writing connection
-	read *gorm.DB
-	pure *sql.DB // read's pool
-
-	// writing guards the writing connection: whoever holds it has the only transaction.
-	writing sync.Mutex
-	conn    *sql.Conn
-	write   *gorm.DB
-
-	// The log of writes, and what folds it into the database; see folder.
-	folding     *sql.DB
-	logPages    atomic.Int64 // how long the log is
-	foldedPages atomic.Int64 // how much of it was in the database when that was last looked at
-	fold        chan struct{}
-	closing     chan struct{} // closed to end folder
-	folded      chan struct{} // closed when it has ended
+	engine engine
+	read   *gorm.DB
+	d      *dialect
 }
+
+// engine is one of the two databases.
+type engine interface {
+	// transact runs fn in a transaction of its own. An error that is ErrUnknown leaves open whether it is
+	// in the database; after any other nothing of it is. The context's end does not stop it: what others
+	// wait for too is not one caller's to cancel. fn may be run again, if the database undid it because of
+	// another transaction.
+	transact(ctx context.Context, w with, fn func(tx *gorm.DB) error) error
+	// reader is for queries outside of transactions.
+	reader() *gorm.DB
+	dialect() *dialect
+	// schema is the version of the database's schema.
+	schema() int
+	// truncate empties what keeps the order of writes, as far as it is ours to.
+	truncate(ctx context.Context) error
+	// diskFree is bytes; 0 where it cannot be known.
+	diskFree() (int64, error)
+	close() error
+}
+
+// with is what else may go on during a transaction.
+type with int
+
+const (
+	// withVotes: other ballot servers record votes, too.
+	withVotes with = iota
+	// alone: nothing is recorded, and nothing else is changed.
+	alone
+)
 
 // ErrUnknown is a COMMIT that failed in a way that leaves open whether the transaction is in the
 // database. Only running the same again tells.
 var ErrUnknown = errors.New("the outcome of the commit is unknown")
 
-// Open opens the database of a data directory, or makes it, and brings its schema up to date. It takes
-// the directory for this process alone until Close.
+// Open opens the database, and refuses one whose settings would not keep votes. An SQLite database is
+// made if it is not there, its schema is brought up to date, and its directory is taken for this process
+// alone until Close. A PostgreSQL database must have been migrated.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("couldn't make data directory %s: %w", cfg.Dir, err)
+	if cfg.Commit == nil {
+		cfg.Commit = func(commit func() error) error { return commit() }
 	}
-	lock, err := lockDir(cfg.Dir)
+	var e engine
+	var err error
+	switch {
+	case (cfg.Dir == "") == (cfg.DSN == ""):
+		return nil, errors.New("couldn't open the database: either a data directory or a PostgreSQL database must be named")
+	case cfg.DSN != "":
+		e, err = openPostgres(ctx, cfg)
+	default:
+		e, err = openSQLite(ctx, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		dir: cfg.Dir, clock: cfg.Clock, commit: cfg.Commit, lock: lock,
-		fold: make(chan struct{}, 1), closing: make(chan struct{}), folded: make(chan struct{}),
-	}
-	if s.commit == nil {
-		s.commit = func(commit func() error) error { return commit() }
-	}
-	if err := s.open(ctx, cfg.Log); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
+	return &Store{engine: e, read: e.reader(), d: e.dialect()}, nil
 }
 
-func (s *Store) open(ctx context.Context, log *slog.Logger) error {
-	file := filepath.Join(s.dir, FileName)
-	var err error
-	writer := func(c *sqlite3.Conn) error {
-		s.watchLog(c)
-		return s.prepare(writing)(c)
-	}
-	if s.pool, err = driver.Open(dsn(file), writer); err != nil {
-		return fmt.Errorf("couldn't open database %s: %w", file, err)
-	}
-	s.pool.SetMaxOpenConns(1)
-	if s.conn, err = s.pool.Conn(ctx); err != nil {
-		return fmt.Errorf("couldn't open database %s: %w", file, explain(err))
-	}
-	if err := migrate(ctx, s.conn, log); err != nil {
-		return fmt.Errorf("couldn't bring database %s up to date: %w", file, err)
-	}
-	if s.write, err = gorm.Open(gormlite.OpenDB(s.conn), gormConfig(log)); err != nil {
-		return fmt.Errorf("couldn't open database %s: %w", file, err)
-	}
-	if s.pure, err = driver.Open(dsn(file), s.prepare(reading)); err != nil {
-		return fmt.Errorf("couldn't open database %s: %w", file, err)
-	}
-	s.pure.SetMaxOpenConns(readers)
-	s.pure.SetMaxIdleConns(readers)
-	if err := s.pure.PingContext(ctx); err != nil {
-		return fmt.Errorf("couldn't read database %s: %w", file, explain(err))
-	}
-	if s.read, err = gorm.Open(gormlite.OpenDB(s.pure), gormConfig(log)); err != nil {
-		return fmt.Errorf("couldn't read database %s: %w", file, err)
-	}
-	if s.folding, err = driver.Open(dsn(file), s.prepare(folding)); err != nil {
-		return fmt.Errorf("couldn't open database %s: %w", file, err)
-	}
-	s.folding.SetMaxOpenConns(1)
-	go s.folder(log)
-	return nil
-}
-
-// dsn names the file in a way that keeps "?" and "%" in a path from becoming parameters.
-func dsn(file string) string {
-	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(file)}).String()
-}
+// Close ends all connections.
+func (s *Store) Close() error { return s.engine.close() }
 
 func gormConfig(log *slog.Logger) *gorm.Config {
 	return &gorm.Config{
-		// Transactions are begun and ended in Write and Record only.
+		// Transactions are begun and ended in the engines only.
 		SkipDefaultTransaction: true,
 		DisableAutomaticPing:   true,
-		PrepareStmt:            true,
 		Logger:                 newLogger(log),
 	}
-}
-
-// prepare readies each connection as it opens: settings first, then the proof that they hold.
-func (s *Store) prepare(settings []setting) func(*sqlite3.Conn) error {
-	return func(c *sqlite3.Conn) error {
-		err := c.CreateFunction("poll_clock", 0, sqlite3.DIRECTONLY, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
-			ctx.ResultInt64(s.clock().UnixMilli())
-		})
-		if err != nil {
-			return fmt.Errorf("couldn't give the database its clock: %w", err)
-		}
-		return apply(c, settings)
-	}
-}
-
-// Close ends all connections and gives the directory free.
-func (s *Store) Close() error {
-	var errs []error
-	if s.folding != nil {
-		close(s.closing)
-		<-s.folded
-		errs = append(errs, s.folding.Close())
-	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if s.pure != nil {
-		errs = append(errs, s.pure.Close())
-	}
-	if s.conn != nil {
-		// The log of writes is folded into the database, so that it does not keep their order.
-		if s.write != nil {
-			errs = append(errs, s.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)").Error, finalize(s.write))
-		}
-		errs = append(errs, s.conn.Close())
-	}
-	if s.pool != nil {
-		errs = append(errs, s.pool.Close())
-	}
-	// Closing the file ends its lock.
-	errs = append(errs, s.lock.Close())
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("couldn't close the database: %w", err)
-	}
-	return nil
-}
-
-// finalize closes the statements that GORM keeps prepared on the writing connection. A pool does that
-// for its own; on a single connection nobody does, and SQLite doesn't close before.
-func finalize(db *gorm.DB) error {
-	prepared, ok := db.ConnPool.(*gorm.PreparedStmtDB)
-	if !ok {
-		return nil
-	}
-	var errs []error
-	for _, key := range prepared.Stmts.Keys() {
-		if stmt, ok := prepared.Stmts.Get(key); ok {
-			errs = append(errs, stmt.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// transact runs fn in a transaction of its own. An error that is ErrUnknown leaves open whether it is
-// in the database; after any other nothing of it is. The context's end does not stop it: what others
-// wait for too is not one caller's to cancel.
-func (s *Store) transact(ctx context.Context, fn func(tx *gorm.DB) error) (err error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	tx := s.write.WithContext(context.WithoutCancel(ctx))
-	if err := tx.Exec("BEGIN IMMEDIATE").Error; err != nil {
-		return fmt.Errorf("couldn't begin a transaction: %w", err)
-	}
-	ended := false
-	defer func() {
-		if !ended {
-			// After some errors SQLite has rolled back by itself, and says that there is nothing to.
-			_ = tx.Exec("ROLLBACK").Error
-		}
-	}()
-	if err := fn(tx); err != nil {
-		return err
-	}
-	if err := s.commit(func() error { return tx.Exec("COMMIT").Error }); err != nil {
-		if rolledBack(err) {
-			return fmt.Errorf("couldn't commit: %w", err)
-		}
-		return fmt.Errorf("couldn't commit: %w: %w", ErrUnknown, err)
-	}
-	ended = true
-	return nil
-}
-
-// rolledBack tells the errors of COMMIT after which nothing of the transaction can ever appear: a log
-// whose last frame was not written whole is cut off there, and SQLite writes no frame after it (the
-// file system keeps neighbouring bytes, "psow"). A frame that was written but not synced is another
-// matter: it may be found at the next start, unless it is written over.
-func rolledBack(err error) bool {
-	return errors.Is(err, sqlite3.FULL) || errors.Is(err, sqlite3.BUSY) ||
-		errors.Is(err, sqlite3.IOERR_WRITE) || errors.Is(err, sqlite3.READONLY)
-}
-
-// explain gives the errors of a start the words an operator needs.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, sqlite3.NOTADB):
-		return fmt.Errorf("it is not a database: %w", err)
-	case errors.Is(err, sqlite3.CANTOPEN), errors.Is(err, sqlite3.READONLY):
-		return fmt.Errorf("it cannot be written: %w", err)
-	case errors.Is(err, sqlite3.FULL):
-		return fmt.Errorf("the disk is full: %w", err)
-	}
-	return err
 }

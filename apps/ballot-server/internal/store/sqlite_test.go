@@ -65,7 +65,7 @@ func TestFullDatabaseRollsBack(t *testing.T) {
 	}
 	limit := func(pages string) {
 		t.Helper()
-		if err := s.write.Exec("PRAGMA max_page_count = " + pages).Error; err != nil {
+		if err := s.engine.(*sqlite).write.Exec("PRAGMA max_page_count = " + pages).Error; err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,19 +118,19 @@ func TestLongLogIsFolded(t *testing.T) {
 	for range 40 {
 		record(400)
 	}
-	if err := s.foldLog(); err != nil {
+	if err := s.engine.(*sqlite).foldLog(); err != nil {
 		t.Fatal(err)
 	}
-	if folded := s.foldedPages.Load(); folded < foldPages/2 {
-		t.Errorf("%d pages of a log of %d were folded", folded, s.logPages.Load())
+	if folded := s.engine.(*sqlite).foldedPages.Load(); folded < foldPages/2 {
+		t.Errorf("%d pages of a log of %d were folded", folded, s.engine.(*sqlite).logPages.Load())
 	}
 	record(1)
 	for range 100 {
-		if info, err := os.Stat(filepath.Join(s.dir, FileName+"-wal")); err != nil {
+		if info, err := os.Stat(filepath.Join(s.engine.(*sqlite).dir, FileName+"-wal")); err != nil {
 			t.Fatal(err)
 		} else if info.Size() == 0 {
 			record(1)
-			if pages := s.logPages.Load(); pages > 100 {
+			if pages := s.engine.(*sqlite).logPages.Load(); pages > 100 {
 				t.Errorf("after it was emptied, the log has %d pages with one ballot's commit", pages)
 			}
 			return
@@ -148,14 +148,14 @@ func TestFullLogBeginsAnew(t *testing.T) {
 	if err := s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); err != nil {
 		t.Fatal(err)
 	}
-	s.logPages.Store(emptyPages)
-	if err := s.foldLog(); err != nil {
+	s.engine.(*sqlite).logPages.Store(emptyPages)
+	if err := s.engine.(*sqlite).foldLog(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); err != nil {
 		t.Fatal(err)
 	}
-	if pages := s.logPages.Load(); pages > 40 {
+	if pages := s.engine.(*sqlite).logPages.Load(); pages > 40 {
 		t.Errorf("after it was begun anew, the log has %d pages with one ballot's commit", pages)
 	}
 }

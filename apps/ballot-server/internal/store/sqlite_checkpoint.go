@@ -26,7 +26,7 @@ const (
 // watchLog has the writing connection say, after each commit, how long the log of writes is. It takes
 // the place of SQLite's own checkpoints, which run inside a commit: every so many batches all voters of
 // one would wait for thousands of scattered writes.
-func (s *Store) watchLog(c *sqlite3.Conn) {
+func (s *sqlite) watchLog(c *sqlite3.Conn) {
 	c.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
 		s.logPages.Store(int64(pages))
 		if int64(pages) >= s.foldedPages.Load()+foldPages {
@@ -41,7 +41,7 @@ func (s *Store) watchLog(c *sqlite3.Conn) {
 
 // folder folds the log of writes whenever it has got long, beside the committer, and empties it when
 // nothing is recorded: its order is the order in which ballots came in.
-func (s *Store) folder(log *slog.Logger) {
+func (s *sqlite) folder(log *slog.Logger) {
 	defer close(s.folded)
 	tick := time.NewTicker(quiet)
 	defer tick.Stop()
@@ -71,7 +71,7 @@ func (s *Store) folder(log *slog.Logger) {
 // foldLog copies the log's pages into the database while the committer goes on. A log is begun anew only
 // when nothing of it is left to copy: once it is too long, what was written meanwhile is copied with the
 // committer held.
-func (s *Store) foldLog() error {
+func (s *sqlite) foldLog() error {
 	for range 4 {
 		done, err := s.checkpoint("PASSIVE")
 		if err != nil {
@@ -95,7 +95,7 @@ func (s *Store) foldLog() error {
 }
 
 // emptyLog folds the log whole and cuts it off, unless somebody reads from it.
-func (s *Store) emptyLog() error {
+func (s *sqlite) emptyLog() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	left, err := s.checkpoint("TRUNCATE")
@@ -109,11 +109,22 @@ func (s *Store) emptyLog() error {
 
 // checkpoint copies what the mode lets it, and returns how many pages of the log are in the database by
 // now; 0 if the log is empty.
-func (s *Store) checkpoint(mode string) (done int64, err error) {
+func (s *sqlite) checkpoint(mode string) (done int64, err error) {
 	var busy, pages int64
 	row := s.folding.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint("+mode+")")
 	if err := row.Scan(&busy, &pages, &done); err != nil {
 		return 0, fmt.Errorf("couldn't copy the log's pages: %w", err)
 	}
 	return done, nil
+}
+
+// truncate folds the log of writes into the database and empties it: its order is the order in which
+// ballots came in.
+func (s *sqlite) truncate(ctx context.Context) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.write.WithContext(ctx).Exec("PRAGMA wal_checkpoint(TRUNCATE)").Error; err != nil {
+		return fmt.Errorf("couldn't empty the log of writes: %w", err)
+	}
+	return nil
 }

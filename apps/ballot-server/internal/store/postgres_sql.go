@@ -1,0 +1,78 @@
+package store
+
+import (
+	"database/sql/driver"
+	"fmt"
+
+	"gorm.io/gorm"
+)
+
+// postgresDialect takes rows as an array of byte strings, for unnest.
+var postgresDialect = dialect{
+	version: `SELECT 'PostgreSQL ' || current_setting('server_version')`,
+	rows:    func(r *rows) any { return byteArray(r) },
+	insertParticipation: `
+WITH now AS MATERIALIZED (SELECT poll_clock() AS ms)
+INSERT INTO participation (poll, voter, key_hash, req_hash)
+SELECT p.no, substr(r.bytes, 1, 32), substr(r.bytes, 33, 16), substr(r.bytes, 49, 16)
+  FROM polls p, now, unnest(?::bytea[]) AS r (bytes)
+ WHERE p.id = ? AND p.state = 'open' AND p.opens_at <= now.ms AND now.ms < p.closes_at
+   AND substr(r.bytes, 97) = convert_to(p.sealed_size::text, 'UTF8')
+   AND NOT EXISTS (SELECT 1 FROM leaves l WHERE l.poll = p.no AND l.leaf = substr(r.bytes, 65, 32))
+    ON CONFLICT DO NOTHING
+RETURNING voter`,
+	findRest: `
+SELECT convert_from(substr(r.bytes, 65), 'UTF8')::bigint AS place,
+       v.key_hash, v.req_hash, b.batch, COALESCE(b.place, 0) AS batch_place
+  FROM polls p CROSS JOIN unnest(?::bytea[]) AS r (bytes)
+  LEFT JOIN participation v ON v.poll = p.no AND v.voter = substr(r.bytes, 1, 32)
+  LEFT JOIN leaves b ON b.poll = p.no AND b.leaf = substr(r.bytes, 33, 32)
+ WHERE p.id = ?`,
+	findLeaves: `
+SELECT r.n - 1 AS key, l.place, l.batch
+  FROM unnest(?::bytea[]) WITH ORDINALITY AS r (leaf, n) JOIN leaves l ON l.poll = ? AND l.leaf = r.leaf`,
+	deleteUnlogged: `DELETE FROM unlogged WHERE poll = ? AND batch = ANY (?::bytea[])`,
+	// A commit that wrote nothing waits for nothing. This writes a record that means nothing.
+	mark: `SELECT pg_logical_emit_message(true, 'popvote', 'dup')`,
+	fill: fillPostgres,
+}
+
+// fillPostgreSQL is one statement: each would cost a round trip while everybody waits.
+const fillPostgreSQL = `
+WITH p AS MATERIALIZED (SELECT no FROM polls WHERE id = ?),
+     b AS (INSERT INTO batches (id, poll, jws, leaves, sealed)
+           SELECT ?::bytea, p.no, ?::text, ?::bytea, ?::bytea FROM p),
+     u AS (INSERT INTO unlogged (poll, batch) SELECT p.no, ?::bytea FROM p),
+     l AS (INSERT INTO leaves (poll, leaf, batch, place)
+           SELECT p.no, r.leaf, ?::bytea, r.n - 1 FROM p, unnest(?::bytea[]) WITH ORDINALITY AS r (leaf, n)),
+     t AS (INSERT INTO turnout (poll, minute, channel, ballots)
+           SELECT p.no, poll_clock() / 60000, r.channel, r.ballots FROM p, unnest(?::text[], ?::bigint[]) AS r (channel, ballots)
+               ON CONFLICT (poll, minute, channel) DO UPDATE SET ballots = turnout.ballots + excluded.ballots),
+     k AS (INSERT INTO took (poll, up_to, ballots)
+           SELECT p.no, r.up_to, r.ballots FROM p, unnest(?::bigint[], ?::bigint[]) AS r (up_to, ballots)
+               ON CONFLICT (poll, up_to) DO UPDATE SET ballots = took.ballots + excluded.ballots)
+SELECT 1`
+
+func fillPostgres(tx *gorm.DB, f *filling) error {
+	id := f.batch.ID[:]
+	err := tx.Exec(fillPostgreSQL, f.poll,
+		id, f.batch.JWS, f.leaves.flat, f.sealed, id, id, byteArray(f.leaves),
+		array[string](f.channels.keys), array[int64](f.channels.n), array[int](f.took.keys), array[int64](f.took.n)).Error
+	if err != nil {
+		return fmt.Errorf("couldn't insert the batch: %w", err)
+	}
+	return nil
+}
+
+// array is a parameter that pgx writes as a PostgreSQL array. As a plain slice, GORM would write it as a
+// list of parameters.
+type array[T any] []T
+
+// Value implements driver.Valuer for GORM; pgx takes what it returns.
+func (a array[T]) Value() (driver.Value, error) { return []T(a), nil }
+
+func byteArray(r *rows) array[[]byte] {
+	out := make(array[[]byte], 0, len(r.ends))
+	r.each(func(row []byte) { out = append(out, row) })
+	return out
+}
