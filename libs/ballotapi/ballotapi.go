@@ -122,6 +122,10 @@ type Admin interface {
 	Stats(ctx context.Context, id string) (Stats, error)
 	// Audit returns the poll's audit chain, oldest first.
 	Audit(ctx context.Context, id string) ([]AuditEntry, error)
+	// DestroyIdentityKey destroys the keys of the poll's voter and phone tags, once the audit window that
+	// the poll promised has passed, and puts a signed Certificate into the audit chain. When it was cut
+	// short, doing it again finishes it.
+	DestroyIdentityKey(ctx context.Context, id string, c Change) error
 	// Health says how the ballot server itself is.
 	Health(ctx context.Context) (Health, error)
 }

@@ -39,6 +39,8 @@ var limits = map[string]int64{
 	ballotsFile:    0, // see maxGrowth
 	openedFile:     0, // no more lines than there are ballots
 	tallyKeyFile:   maxSmall,
+
+	certificateFile: maxSmall,
 }
 
 // archive is an opened bundle.

@@ -30,6 +30,8 @@ const (
 	ballotsFile    = "ballots.ndjson"
 	openedFile     = "opened.ndjson"
 	tallyKeyFile   = "tally-key.json"
+
+	certificateFile = "key-destroyed.json"
 )
 
 // Contents is what a bundle is written from.
@@ -46,6 +48,8 @@ type Contents struct {
 	Opened iter.Seq2[[]byte, error]
 	// TallyKey is the private tally key (32 bytes) if, and only if, the manifest says that it is revealed.
 	TallyKey []byte
+	// Certificate is the signed ballotapi.Certificate that the identity key was destroyed; nil before.
+	Certificate *signed.Document
 }
 
 // Write writes a bundle. It holds one ballot at a time. The same contents give the same bytes.
@@ -82,6 +86,9 @@ func Write(w io.Writer, c Contents) error {
 			_, err = w.Write(key)
 			return err
 		})
+	}
+	if c.Certificate != nil {
+		b.document(certificateFile, *c.Certificate)
 	}
 	if b.err != nil {
 		return b.err

@@ -46,6 +46,8 @@ type record struct {
 	result   tally.Result
 	sealed   [][]byte
 	opened   [][]byte
+	// certificate is only there where a test puts it.
+	certificate *signed.Document
 	// root and size of the log.
 	root tlog.Hash
 	size int64
@@ -183,6 +185,8 @@ func (r *record) write() []byte {
 		Checkpoint: r.checkpoint(),
 		Ballots:    each(r.sealed),
 		Opened:     each(r.opened),
+
+		Certificate: r.certificate,
 	}
 	if r.manifest.RevealTallyKey {
 		c.TallyKey = r.scalar
@@ -284,6 +288,27 @@ func TestVerifyWithTallyKey(t *testing.T) {
 	}
 	if report := verify(t, data, pin, bundle.TallyKey(r.scalar)); outcome(report) != "reopened:failed" {
 		t.Error("a swap went unseen by the trustees:", outcome(report))
+	}
+}
+
+// A certificate of destruction is checked where it is; one that is not of this poll fails the bundle.
+func TestVerifyCertificate(t *testing.T) {
+	r := newRecord(t, 3, true)
+	ended := r.manifest.ClosesAt.Add(time.Hour)
+	certificate := ballotapi.Certificate{
+		Certificate: ballotapi.CertificateKind, Poll: r.manifest.ID, ClosesAt: r.manifest.ClosesAt, WindowEndedAt: ended, IssuedAt: ended,
+		Keys: []ballotapi.DestroyedKey{{Purpose: "voter-tags", Fingerprint: make([]byte, 32), DestroyedAt: ended}},
+	}
+	pin := bundle.PinKey(r.signer.Key().Kid)
+	for _, id := range []string{r.manifest.ID, "lunch"} {
+		certificate.Poll = id
+		d := r.sign(certificate)
+		r.certificate = &d
+		report := verify(t, r.write(), pin)
+		want := map[bool]string{true: "", false: "identity-key:failed"}[id == r.manifest.ID]
+		if last := report.Checks[len(report.Checks)-1]; outcome(report) != want || last.ID != bundle.CheckIdentityKey {
+			t.Errorf("a certificate of %s: %s; the last check is %+v", id, outcome(report), last)
+		}
 	}
 }
 

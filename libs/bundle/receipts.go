@@ -49,13 +49,13 @@ func (v *verifier) receiptChecks() {
 	for _, r := range v.receipts {
 		switch {
 		case r.problem != "":
-			v.report.add(CheckReceipt, Failed, "%s: %s", r.name, r.problem)
+			v.report.add(CheckReceipt, receiptTitle, Failed, "%s: %s", r.name, r.problem)
 		case r.place > 0:
-			v.report.add(CheckReceipt, OK, "%s: ballot %s is number %d of the log", r.name, r.parsed.Code, r.place)
+			v.report.add(CheckReceipt, receiptTitle, OK, "%s: ballot %s is number %d of the log", r.name, r.parsed.Code, r.place)
 		case v.ballots < 0:
-			v.report.add(CheckReceipt, NotPossible, "%s: the ballots could not be read to the end", r.name)
+			v.report.add(CheckReceipt, receiptTitle, NotPossible, "%s: the ballots could not be read to the end", r.name)
 		default:
-			v.report.add(CheckReceipt, Failed, "%s: ballot %s is not in the log, although the receipt is genuine: this is evidence, keep it", r.name, r.parsed.Code)
+			v.report.add(CheckReceipt, receiptTitle, Failed, "%s: ballot %s is not in the log, although the receipt is genuine: this is evidence, keep it", r.name, r.parsed.Code)
 		}
 	}
 }

@@ -38,6 +38,8 @@ const (
 	CheckRecount             CheckID = "recount"
 	CheckNumbers             CheckID = "numbers"
 	CheckReopened            CheckID = "reopened"
+	// CheckIdentityKey occurs where the bundle has a certificate of destruction.
+	CheckIdentityKey CheckID = "identity-key"
 	// CheckReceipt occurs once per receipt asked for.
 	CheckReceipt CheckID = "receipt"
 )
@@ -64,7 +66,11 @@ var titles = []struct {
 	{CheckReopened, "The sealed ballots, opened again, are the opened ones"},
 }
 
-const receiptTitle = "The receipt's ballot is in the log"
+// The checks that not every bundle has.
+const (
+	receiptTitle     = "The receipt's ballot is in the log"
+	certificateTitle = "The operator certifies that the identity key was destroyed"
+)
 
 // Check is one check and how it came out.
 type Check struct {
@@ -124,7 +130,7 @@ func (r *Report) notPossible(id CheckID, format string, args ...any) {
 	r.set(id, NotPossible, format, args...)
 }
 
-// add appends the check of a receipt.
-func (r *Report) add(id CheckID, status Status, format string, args ...any) {
-	r.Checks = append(r.Checks, Check{ID: id, Title: receiptTitle, Status: status, Detail: fmt.Sprintf(format, args...)})
+// add appends a check that not every bundle has.
+func (r *Report) add(id CheckID, title string, status Status, format string, args ...any) {
+	r.Checks = append(r.Checks, Check{ID: id, Title: title, Status: status, Detail: fmt.Sprintf(format, args...)})
 }

@@ -68,6 +68,7 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, progress Progress, o
 		v.openedChecks(ctx)
 		v.numberChecks()
 		v.reopenChecks()
+		v.certificateCheck()
 		v.receiptChecks()
 	}
 	if err := ctx.Err(); err != nil {

@@ -79,7 +79,7 @@ func (f *File) Destroy(_ context.Context, purpose Purpose, scope string) (Tombst
 		}
 		c.Destroyed[name] = Tombstone{
 			Fingerprint: Fingerprint(purpose, scope, [32]byte(secret)),
-			At:          f.clock().UTC().Truncate(time.Second),
+			At:          f.clock().UTC().Truncate(time.Millisecond),
 		}
 		delete(c.Named, name)
 		return true

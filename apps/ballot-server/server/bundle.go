@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 
+	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/bundle"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/problem"
@@ -46,6 +47,13 @@ func (s *Server) Bundle(ctx context.Context, id string, w io.Writer) error {
 		return fmt.Errorf("couldn't read the result of poll %s: %w", id, err)
 	}
 	if contents.Checkpoint, err = s.Checkpoint(ctx, id); err != nil {
+		return err
+	}
+	chain, err := s.chain(ctx, id, k.no)
+	if err != nil {
+		return err
+	}
+	if contents.Certificate, err = ballotapi.FindCertificate(chain); err != nil {
 		return err
 	}
 	return bundle.Write(w, contents)

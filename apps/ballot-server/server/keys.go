@@ -16,6 +16,7 @@ import (
 )
 
 func (s *Server) keys(ctx context.Context, secrets keyring.Secrets) error {
+	s.ring = secrets
 	scalar, err := secrets.Secret(ctx, keyring.Documents, "")
 	if err != nil {
 		return fmt.Errorf("couldn't get the key of documents: %w", err)

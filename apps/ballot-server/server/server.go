@@ -87,6 +87,9 @@ type Server struct {
 	cache     *cache
 	live      *live
 
+	ring       keyring.Secrets
+	destroying sync.Mutex // held while an identity key is destroyed
+
 	counting sync.Mutex // held during a count
 	progress progress
 

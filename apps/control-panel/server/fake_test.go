@@ -269,4 +269,9 @@ func (b *box) Result(context.Context, string) (signed.Document, error)  { panic(
 func (b *box) Checkpoint(context.Context, string) ([]byte, error)       { panic("not the panel's") }
 func (b *box) Tile(context.Context, string, string) ([]byte, error)     { panic("not the panel's") }
 
+// What only the command line does.
+func (b *box) DestroyIdentityKey(context.Context, string, ballotapi.Change) error {
+	panic("not the panel's")
+}
+
 var _ ballotapi.Admin = (*box)(nil)

@@ -163,6 +163,11 @@ func (r *Remote) Audit(ctx context.Context, id string) ([]ballotapi.AuditEntry, 
 	return get[[]ballotapi.AuditEntry](ctx, r, "audit", request{Poll: id})
 }
 
+// DestroyIdentityKey implements ballotapi.Admin.
+func (r *Remote) DestroyIdentityKey(ctx context.Context, id string, change ballotapi.Change) error {
+	return r.change(ctx, "destroy-identity-key", request{Poll: id, Change: change})
+}
+
 // Health implements ballotapi.Admin.
 func (r *Remote) Health(ctx context.Context) (ballotapi.Health, error) {
 	return get[ballotapi.Health](ctx, r, "health", request{})

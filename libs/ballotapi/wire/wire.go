@@ -104,6 +104,9 @@ var Methods = []Method{
 	{"audit", Admin, false, func(ctx context.Context, a ballotapi.Admin, r request, _ io.Writer) (any, error) {
 		return a.Audit(ctx, r.Poll)
 	}},
+	{"destroy-identity-key", Admin, true, func(ctx context.Context, a ballotapi.Admin, r request, _ io.Writer) (any, error) {
+		return nil, a.DestroyIdentityKey(ctx, r.Poll, r.Change)
+	}},
 	{"health", Admin, false, func(ctx context.Context, a ballotapi.Admin, _ request, _ io.Writer) (any, error) {
 		return a.Health(ctx)
 	}},
