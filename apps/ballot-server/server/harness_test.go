@@ -88,7 +88,7 @@ func newBoxWith(t testing.TB, cfg Config) *box {
 	b := &box{t: t, clock: &clock{now: noon}}
 	b.cfg = cfg
 	b.cfg.Tick = time.Hour
-	b.deps = Deps{Secrets: secrets("test"), Clock: b.clock.Now, Log: slog.New(slog.DiscardHandler), testClock: true}
+	b.deps = Deps{Secrets: secrets("test"), Clock: b.clock.Now, Log: slog.New(slog.DiscardHandler), testClock: true, clockGoesBack: true}
 	scalar, key, err := trustee.NewKey()
 	if err != nil {
 		t.Fatal(err)

@@ -69,6 +69,8 @@ type Deps struct {
 	// store.Config.
 	commit    func(commit func() error) error
 	testClock bool
+	// clockGoesBack leaves Clock as it is, for tests that set it freely; see forward.
+	clockGoesBack bool
 }
 
 // Server is an open ballot server. It implements ballotapi.Caster and ballotapi.Admin, and is safe for
@@ -118,6 +120,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		deps.Log = slog.Default()
 	}
 	deps.Clock, deps.commit = crashpoint.Clock(deps.Clock), crashpoint.Commit(deps.commit)
+	if !deps.clockGoesBack {
+		deps.Clock = forward(deps.Clock)
+	}
 	s := &Server{clock: deps.Clock, log: deps.Log, cache: newCache(), live: newLive(deps.Clock)}
 	if err := s.keys(ctx, deps.Secrets); err != nil {
 		return nil, err
