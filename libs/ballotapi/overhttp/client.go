@@ -29,7 +29,8 @@ type ClientConfig struct {
 	Service string
 	// TLS is mtls.Files.Client of that service; required.
 	TLS *tls.Config
-	// Queue is how many ballots may wait to be sent (4,096). More are refused at once as overloaded.
+	// Queue is how many ballots may wait to be sent (2,048). More are refused at once as overloaded: a
+	// longer queue would only add to the waiting for the one in the ballot server.
 	Queue int
 	// Batch is the most ballots in one request (1,024, which is also the most a handler takes).
 	Batch int
@@ -48,7 +49,7 @@ func (c ClientConfig) withDefaults() ClientConfig {
 		c.Service = "ballot-server"
 	}
 	if c.Queue == 0 {
-		c.Queue = 4096
+		c.Queue = 2048
 	}
 	if c.Batch == 0 {
 		c.Batch = maxBallots
