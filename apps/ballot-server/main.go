@@ -1,46 +1,57 @@
-// The ballot server as a program of its own: it keeps the polls of a data directory. Its network
-// interface, mutual TLS for the API servers and the control panel, comes with the cluster; until then
-// only what runs in the same process can cast, which is what `popvote up` is.
+// The ballot server as a program of its own: it keeps the polls of a data directory, and takes ballots
+// from the API servers and orders from the control panel over mutual TLS.
 package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/popvote/popvote/apps/ballot-server/server"
+	"github.com/popvote/popvote/libs/ballotapi/overhttp"
 	"github.com/popvote/popvote/libs/keyring"
+	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/service"
 )
 
 const name = "ballot-server"
 
-const usage = `ballot-server keeps the polls of a data directory: it closes them when their time
-comes, brings their public logs up to date, and answers /livez, /readyz, /metrics
-and /version.
+const usage = `ballot-server keeps the polls of a data directory: it takes ballots, closes polls when
+their time comes, brings their public logs up to date, and counts. It answers
+/livez, /readyz, /metrics and /version at -admin.
 
-It takes no ballots: in this version it has no network interface for them. Where
-people are to vote, run "popvote up" on the same data directory instead; only one
-of the two can have it open.
+Other services reach it at -listen, over mutual TLS with the certificates in -tls:
+api-server may cast and read, control-panel may read and administer, nobody else may
+do anything. "popvote certs" makes certificates for trying it out. Without -listen
+nobody reaches it, and it only keeps what is there.
+
+Only one process can have a data directory open: not this and "popvote up" as well.
 
 Flags:
 `
 
 type config struct {
-	Data  string            `koanf:"data" doc:"The data directory; required. It must exist, with its keys (keys.json)."`
-	Admin string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
-	Log   service.LogConfig `koanf:"log"`
+	Data   string            `koanf:"data" doc:"The data directory; required. It must exist, with its keys (keys.json)."`
+	Listen string            `koanf:"listen" doc:"Where other services call, host:port, over mutual TLS; needs -tls. Empty: nobody can. Never public."`
+	TLS    string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem (of spiffe://popvote/ballot-server) and key.pem (mode 0600). They are read again when they change."`
+	Admin  string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Log    service.LogConfig `koanf:"log"`
 }
 
 // Validate implements what service.LoadConfig asks.
 func (c *config) Validate() error {
 	if c.Data == "" {
 		return errors.New("-data is missing")
+	}
+	if (c.Listen == "") != (c.TLS == "") {
+		return errors.New("-listen and -tls go together: there is no interface without certificates")
 	}
 	// A directory made here, with new keys, would be an empty box that looks like a lost one.
 	if _, err := os.Stat(filepath.Join(c.Data, "keys.json")); err != nil {
@@ -95,7 +106,35 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 	}
 	health := new(service.Health)
 	health.Need("database", func(ctx context.Context) error { _, err := s.Health(ctx); return err })
-	err = service.Serve(ctx, service.Options{Log: log, Health: health},
-		service.Listener{Name: "admin", Address: c.Admin, Handler: service.AdminHandler(health, metrics)})
+	listeners := []service.Listener{{Name: "admin", Address: c.Admin, Handler: service.AdminHandler(health, metrics)}}
+	if c.Listen != "" {
+		l, err := services(ctx, c, s, log, health)
+		if err != nil {
+			return errors.Join(err, s.Close())
+		}
+		listeners = append(listeners, l)
+	}
+	err = service.Serve(ctx, service.Options{Log: log, Health: health}, listeners...)
 	return errors.Join(err, s.Close())
+}
+
+// services is the listener that other services call.
+func services(ctx context.Context, c config, s *server.Server, log *slog.Logger, health *service.Health) (service.Listener, error) {
+	files, err := mtls.Load(c.TLS, time.Now)
+	if err != nil {
+		return service.Listener{}, fmt.Errorf("%w: -tls: %w", service.ErrConfig, err)
+	}
+	// Files that cannot be read leave the old ones in use: that is for somebody to mend, not a reason to
+	// take no more votes.
+	health.Want("certificates", files.Check)
+	const listener = "services"
+	open, err := service.Listen(ctx, listener, c.Listen)
+	if err != nil {
+		return service.Listener{}, err
+	}
+	return service.Listener{
+		Name:    listener,
+		Open:    tls.NewListener(open, files.Server()),
+		Handler: overhttp.NewHandler(s, overhttp.Production(), overhttp.WithLog(log)),
+	}, nil
 }
