@@ -58,7 +58,7 @@ func TestTheSameOverTheNetwork(t *testing.T) {
 
 func TestManyAtOnce(t *testing.T) {
 	w, box, again := newWorld(t), newMemory(), newMemory()
-	far := w.client("api-server", ClientConfig{}, w.serve(NewHandler(box, Production())), w.serve(NewHandler(again, Production())))
+	far := w.client("api-server", ClientConfig{Queue: 3000}, w.serve(NewHandler(box, Production())), w.serve(NewHandler(again, Production())))
 	var voters sync.WaitGroup
 	outcomes := make([]ballotapi.Outcome, 3000)
 	for who := range outcomes {
