@@ -8,7 +8,7 @@ import (
 
 // TestNoDatabaseBehindThePublicFace: whoever takes over this program finds no way to the ballots in it.
 func TestNoDatabaseBehindThePublicFace(t *testing.T) {
-	// main links server and page only once it runs over a network, so each is looked at by itself.
+	// Each by itself: what a program links of them may be less.
 	for _, dir := range []string{".", "server", "page"} {
 		t.Run(dir, func(t *testing.T) {
 			t.Chdir(dir)

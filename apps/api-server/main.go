@@ -1,33 +1,210 @@
-// Command api-server is the Public Channels API as a program of its own.
+// The API server as a program of its own: the Public Channels API and the voter's page. It keeps
+// nothing, so any number of them serve one poll, and any of them will do for any request.
 package main
 
 import (
+	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"time"
+
+	"github.com/popvote/popvote/apps/api-server/page"
+	"github.com/popvote/popvote/apps/api-server/server"
+	"github.com/popvote/popvote/libs/ballotapi/overhttp"
+	"github.com/popvote/popvote/libs/discovery"
+	"github.com/popvote/popvote/libs/keyring"
+	"github.com/popvote/popvote/libs/mtls"
+	"github.com/popvote/popvote/libs/ratelimit"
+	"github.com/popvote/popvote/libs/service"
+	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
+	"github.com/popvote/popvote/libs/verification"
 )
 
-const usage = `api-server is the Public Channels API: the public face of PopVote.
+const (
+	name         = "api-server"
+	ballotServer = "ballot-server"
+)
 
-It keeps nothing, so it needs others to work with: a ballot server and an SMS
-gateway over the network (mutual TLS), a key ring, and a verification board that
-they share. This release has none of these as network services yet; they live in
-one process, which is started with
+const usage = `api-server is the public face of PopVote: the Public Channels API and the voter's page.
 
-    popvote up
+It reaches ballot-server and sms-gateway over mutual TLS, hears of voters' SMS
+through Redis, and shares the key file with both. It answers /livez, /readyz,
+/metrics and /version at -admin.
 
-so api-server cannot be started by itself. What it would serve there is the
-package apps/api-server/server, and the voter's page is apps/api-server/page.
+Every flag is also a variable, API_SERVER_REDIS_ADDRESS for -redis-address, and a
+key of the file that -config names (redis: {address: …}).
+
+Flags:
 `
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+type config struct {
+	Listen    string                     `koanf:"listen" doc:"Where voters come, host:port: plain HTTP, for a proxy that ends TLS."`
+	Admin     string                     `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Ballots   []string                   `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas; required."`
+	Gateways  []string                   `koanf:"sms-gateways" doc:"The SMS gateways that send codes, host:port, separated by commas. Default: none; then polls in which voters receive an SMS answer that none can be sent."`
+	TLS       string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service; required. Read again when they change."`
+	Keys      string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with ballot-server and sms-gateway; required, and it must exist."`
+	Redis     verification.RedisSettings `koanf:"redis"`
+	Proxies   []string                   `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
+	Origin    string                     `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names, and no HSTS."`
+	Origins   []string                   `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
+	Inbound   string                     `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
+	Challenge int                        `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
+	Drain     time.Duration              `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
+	Limits    limits                     `koanf:"limits"`
+	Log       service.LogConfig          `koanf:"log"`
+}
 
-// run prints what is needed: on request it is an answer, otherwise a refusal.
-func run(args []string, out, errs io.Writer) int {
-	if len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
-		fmt.Fprint(out, usage)
-		return 0
+type limits struct {
+	Scale    float64                   `koanf:"scale" doc:"Multiplies every limit. For benchmarks that play a city from one address, and nothing else."`
+	Override map[string]ratelimit.Rate `koanf:"override" doc:"Limits by name, with count and window, as docs/limits.md lists them. Each process counts for itself."`
+}
+
+func defaults() config {
+	return config{
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Drain: 5 * time.Second,
+		Limits: limits{Scale: 1}, Log: service.DefaultLog(),
 	}
-	fmt.Fprint(errs, usage)
-	return 2
+}
+
+// Validate implements what service.LoadConfig asks.
+func (c *config) Validate() error {
+	for _, required := range []struct {
+		flag    string
+		missing bool
+	}{
+		{"-ballot-servers", len(c.Ballots) == 0},
+		{"-tls", c.TLS == ""},
+		{"-keys", c.Keys == ""},
+		{"-redis-address", c.Redis.Address == ""},
+		{"-trusted-proxies", len(c.Proxies) == 0},
+	} {
+		if required.missing {
+			return fmt.Errorf("%s is missing", required.flag)
+		}
+	}
+	if c.Challenge < 1 {
+		return errors.New("-challenge-cost must be at least 1")
+	}
+	if c.Drain < 0 {
+		return errors.New("-drain must not be negative")
+	}
+	// Made here, it would be a key file that no other program has.
+	if _, err := os.Stat(c.Keys); err != nil {
+		return fmt.Errorf("-keys: there is no key file: %w", err)
+	}
+	return nil
+}
+
+func main() {
+	os.Exit(service.RunMain(name, os.Stderr, func(ctx context.Context) error {
+		return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}))
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) error {
+	c := defaults()
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(errs)
+	service.Flags(flags, &c)
+	file := flags.String("config", "", "A YAML file with any of these settings.")
+	version := flags.Bool("version", false, "Print the version and exit.")
+	flags.Usage = func() {
+		_, _ = io.WriteString(errs, usage)
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("%w: %w", service.ErrConfig, err)
+	}
+	if *version {
+		_, err := fmt.Fprintln(out, name, service.Version())
+		return err
+	}
+	if err := service.LoadConfig(&c, service.Sources{File: *file, EnvPrefix: "API_SERVER_", Flags: flags}); err != nil {
+		return err
+	}
+	return serve(ctx, c, errs)
+}
+
+// serve answers until the context ends.
+func serve(ctx context.Context, c config, errs io.Writer) (err error) {
+	wrong := func(err error) error { return fmt.Errorf("%w: %w", service.ErrConfig, err) }
+	log, err := service.NewLogger(errs, name, c.Log)
+	if err != nil {
+		return wrong(err)
+	}
+	limiter, err := ratelimit.NewLocal(ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, time.Now)
+	if err != nil {
+		return wrong(err)
+	}
+	finder, err := find(c)
+	if err != nil {
+		return wrong(err)
+	}
+	certificates, err := mtls.Load(c.TLS, time.Now)
+	if err != nil {
+		return wrong(err)
+	}
+	keys, err := keyring.OpenFile(c.Keys, time.Now)
+	if err != nil {
+		return err
+	}
+	board, err := c.Redis.Open(verification.RedisDeps{Clock: time.Now, Log: log})
+	if err != nil {
+		return wrong(err)
+	}
+	defer func() { err = errors.Join(err, board.Close()) }()
+	box, err := overhttp.NewClient(overhttp.ClientConfig{Finder: finder, Service: ballotServer, TLS: certificates.Client(ballotServer), Clock: time.Now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, box.Close()) }()
+
+	metrics := service.NewMetrics(name)
+	deps := server.Deps{
+		Caster: box, Reader: box, Tokens: keys, Secrets: keys, Board: board, Limiter: limiter,
+		Clock: time.Now, Log: log, Metrics: metrics, Page: page.Handler(),
+	}
+	if len(c.Gateways) > 0 {
+		sender := smsoverhttp.NewClient(finder, certificates.Client(smsoverhttp.Service))
+		defer sender.Close()
+		deps.Sender = sender
+	}
+	s, err := server.New(ctx, server.Config{
+		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
+		InboundNumber: c.Inbound, ChallengeCost: c.Challenge,
+	}, deps)
+	if err != nil {
+		return wrong(err)
+	}
+	defer s.Close()
+
+	health := new(service.Health)
+	health.Need(name, s.Ready)
+	// All servers lose these at once: with all of them out of the load balancer, voters would not even
+	// be told that they may try again.
+	health.Want(ballotServer, func(ctx context.Context) error { _, err := box.Polls(ctx); return err })
+	health.Want("redis", board.Health)
+	health.Want("keys", func(context.Context) error { return keys.Err() })
+	health.Want("certificates", certificates.Check)
+	log.InfoContext(ctx, "starting", slog.Int("ballot_servers", len(c.Ballots)), slog.Int("sms_gateways", len(c.Gateways)))
+	return service.Serve(ctx, service.Options{Log: log, Health: health, Drain: c.Drain},
+		service.Listener{Name: "voters", Address: c.Listen, Handler: s.Handler()},
+		service.Listener{Name: "admin", Address: c.Admin, Handler: service.AdminHandler(health, metrics)})
+}
+
+// find is where the other services are, as the configuration says.
+func find(c config) (*discovery.Static, error) {
+	services := map[string][]discovery.Instance{}
+	for _, address := range c.Ballots {
+		services[ballotServer] = append(services[ballotServer], discovery.Instance{Address: address})
+	}
+	for _, address := range c.Gateways {
+		services[smsoverhttp.Service] = append(services[smsoverhttp.Service], discovery.Instance{Address: address})
+	}
+	return discovery.NewStatic(services)
 }

@@ -1,17 +1,255 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/ballotapi/overhttp"
+	"github.com/popvote/popvote/libs/keyring"
+	"github.com/popvote/popvote/libs/mtls"
+	"github.com/popvote/popvote/libs/mtls/devca"
+	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/redistest"
+	"github.com/popvote/popvote/libs/service"
 )
 
-func TestUsageSaysWhatIsNeeded(t *testing.T) {
-	var out, errs strings.Builder
-	if code := run(nil, &out, &errs); code != 2 || out.Len() > 0 || !strings.Contains(errs.String(), "popvote up") {
-		t.Errorf("without arguments: exit %d, %q", code, errs.String())
+// output is written to by the program and read by the test.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// listening returns where the program said that it listens, by name.
+func (o *output) listening() map[string]string {
+	found := map[string]string{}
+	for line := range strings.Lines(o.String()) {
+		var event struct{ Msg, Name, Address string }
+		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
+			found[event.Name] = event.Address
+		}
 	}
-	errs.Reset()
-	if code := run([]string{"--help"}, &out, &errs); code != 0 || errs.Len() > 0 || !strings.Contains(out.String(), "popvote up") {
-		t.Errorf("--help: exit %d, %q", code, out.String())
+	return found
+}
+
+// serveBox answers as a ballot server does, over mutual TLS, and returns the address.
+func serveBox(t *testing.T, dir string, b overhttp.Box) string {
+	t.Helper()
+	certificates, err := mtls.Load(filepath.Join(dir, "tls", ballotServer), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: overhttp.NewHandler(b, overhttp.Production()), ReadHeaderTimeout: time.Minute}
+	go s.Serve(tls.NewListener(l, certificates.Server()))
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String()
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(body)
+}
+
+// started runs the program until it listens, and returns where, and how to stop it.
+func started(t *testing.T, out, errs *output, args []string) (at map[string]string, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, args, out, errs) }()
+	for len(errs.listening()) < 2 {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended: %v\n%s", err, errs.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return errs.listening(), func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// eventually asks until the answer is wanted.
+func eventually(t *testing.T, url, want string) {
+	t.Helper()
+	var body string
+	for range 200 {
+		if _, body = get(t, url); strings.Contains(body, want) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("%s does not come to say %q: %s", url, want, body)
+}
+
+// emptyBox is a ballot server without polls.
+type emptyBox struct {
+	ballotapi.Caster
+	ballotapi.Admin
+}
+
+func (emptyBox) Polls(context.Context) ([]poll.Summary, error) { return nil, nil }
+
+// site is a directory with keys and certificates.
+func site(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if _, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := devca.Make(devca.Config{Dir: filepath.Join(dir, "tls"), Services: []string{name, ballotServer}, Clock: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func arguments(dir, ballots, redis string, more ...string) []string {
+	return append([]string{
+		"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-ballot-servers", ballots, "-redis-address", redis,
+		"-keys", filepath.Join(dir, "keys.json"), "-tls", filepath.Join(dir, "tls", name), "-trusted-proxies", "none", "-drain", "0s",
+	}, more...)
+}
+
+func TestItServesWhatABallotServerHas(t *testing.T) {
+	dir, redis := site(t), redistest.Start(t)
+	var errs output
+	at, stop := started(t, &errs, &errs, arguments(dir, serveBox(t, dir, emptyBox{}), redis.Addr()))
+	eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
+	if status, body := get(t, "http://"+at["voters"]+"/v1/polls"); status != http.StatusOK || !strings.Contains(body, "[]") {
+		t.Errorf("the polls: %d %s", status, body)
+	}
+	if status, body := get(t, "http://"+at["voters"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
+		t.Errorf("the voter's page: %d %.200s", status, body)
+	}
+	for path, want := range map[string]string{"/livez": "ok", "/metrics": "popvote_build_info", "/version": "go1."} {
+		if _, body := get(t, "http://"+at["admin"]+path); !strings.Contains(body, want) {
+			t.Errorf("%s: %.200s", path, body)
+		}
+		if _, body := get(t, "http://"+at["voters"]+path); strings.HasPrefix(body, want) || strings.Contains(body, "popvote_build_info") {
+			t.Errorf("%s is public", path)
+		}
+	}
+	redis.Kill()
+	if status, body := get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusOK || !strings.Contains(body, `{"state":"degraded"`) {
+		t.Errorf("without Redis: %d %s", status, body)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestItStartsBeforeAnybodyElseAndSaysThatItIsNotReady(t *testing.T) {
+	dir := site(t)
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	var errs output
+	at, stop := started(t, &errs, &errs, arguments(dir, nobody.Addr().String(), nobody.Addr().String()))
+	if status, body := get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `{"state":"unready"`) {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, _ := get(t, "http://"+at["voters"]+"/v1/polls"); status != http.StatusServiceUnavailable {
+		t.Errorf("the polls, which it does not know: %d", status)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestItRefusesToStartWrongly(t *testing.T) {
+	dir := site(t)
+	if err := os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("limits: {scales: 2}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := func(more ...string) []string { return arguments(dir, "127.0.0.1:1", "127.0.0.1:1", more...) }
+	for what, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"nothing":                 {nil, "-ballot-servers"},
+		"an unknown flag":         {good("-no-such-flag"), "no-such-flag"},
+		"an unknown key":          {good("-config", filepath.Join(dir, "bad.yaml")), "scales"},
+		"no certificates named":   {good("-tls", ""), "-tls"},
+		"no certificates":         {good("-tls", dir), "certificates"},
+		"no keys named":           {good("-keys", ""), "-keys"},
+		"no key file":             {good("-keys", filepath.Join(dir, "none.json")), "-keys"},
+		"no Redis":                {good("-redis-address", ""), "-redis-address"},
+		"an address of Redis":     {good("-redis-address", "redis"), "host:port"},
+		"a ballot server twice":   {good("-ballot-servers", "127.0.0.1:1,127.0.0.1:1"), "twice"},
+		"proxies not named":       {good("-trusted-proxies", ""), "-trusted-proxies"},
+		"a proxy that is none":    {good("-trusted-proxies", "nowhere"), "trusted_proxies"},
+		"no work":                 {good("-challenge-cost", "0"), "-challenge-cost"},
+		"draining into the past":  {good("-drain", "-1s"), "-drain"},
+		"an origin that is none":  {good("-public-origin", "vote"), "origin"},
+		"a log level":             {good("-log-level", "loud"), "loud"},
+		"a limit that is no such": {good("-limits-scale", "-1"), "scale"},
+	} {
+		var errs output
+		err := run(t.Context(), c.args, &errs, &errs)
+		if service.ExitCode(err) != service.ExitConfig || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "none.json")); err == nil {
+		t.Error("it made keys of its own")
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var errs output
+	if err := run(t.Context(), good("-admin", taken.Addr().String()), &errs, &errs); service.ExitCode(err) != service.ExitPortTaken {
+		t.Errorf("a port that is taken: %v", err)
+	}
+}
+
+func TestItSaysWhatItIs(t *testing.T) {
+	var out, errs output
+	if err := run(t.Context(), []string{"-version"}, &out, &errs); err != nil || !strings.HasPrefix(out.String(), "api-server dev (") {
+		t.Errorf("-version: %v, %q", err, out.String())
+	}
+	if err := run(t.Context(), []string{"-help"}, &out, &errs); !errors.Is(err, flag.ErrHelp) || !strings.Contains(errs.String(), "-redis-password-file") {
+		t.Errorf("-help: %v\n%s", err, errs.String())
 	}
 }

@@ -9,7 +9,7 @@ import (
 // TestThePanelHasNoWayIntoADatabase: every change of a poll goes through ballotapi.Admin, and so into
 // the audit chain.
 func TestThePanelHasNoWayIntoADatabase(t *testing.T) {
-	// main links server and page only once it runs over a network, so each is looked at by itself.
+	// Each by itself: what a program links of them may be less.
 	for _, dir := range []string{".", "server", "page"} {
 		t.Run(dir, func(t *testing.T) {
 			t.Chdir(dir)

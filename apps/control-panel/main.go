@@ -1,6 +1,5 @@
-// The control panel as a program of its own. It reaches the ballot server over the network, and this
-// version has no network between its parts: the program says so and ends. The panel itself
-// (apps/control-panel/server, with its page) runs inside `popvote up`.
+// The control panel as a program of its own: operators' page, and behind it the ballot servers, which
+// it reaches over mutual TLS. Voting goes on without it.
 package main
 
 import (
@@ -9,23 +8,75 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"time"
 
+	"github.com/popvote/popvote/apps/control-panel/server"
+	"github.com/popvote/popvote/libs/ballotapi/overhttp"
+	"github.com/popvote/popvote/libs/discovery"
+	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/service"
 )
 
-const name = "control-panel"
+const (
+	name         = "control-panel"
+	ballotServer = "ballot-server"
+)
 
-func main() {
-	os.Exit(service.RunMain(name, os.Stderr, func(context.Context) error { return run(os.Args[1:], os.Stdout) }))
+const usage = `control-panel is where operators open, watch, close and count polls.
+
+It reaches ballot-server over mutual TLS, and prints a log-in link that works once
+when it starts. It answers /livez, /readyz, /metrics and /version at -admin.
+
+Every flag is also a variable, CONTROL_PANEL_BALLOT_SERVERS for -ballot-servers, and
+a key of the file that -config names.
+
+Flags:
+`
+
+type config struct {
+	Listen  string            `koanf:"listen" doc:"Where operators come, host:port: plain HTTP, for a proxy that ends TLS or for this machine. Never public."`
+	Admin   string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Ballots []string          `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas; required."`
+	TLS     string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service; required. Read again when they change."`
+	Origin  string            `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
+	Link    string            `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
+	Log     service.LogConfig `koanf:"log"`
 }
 
-var errNoBallotServer = errors.New("there is no ballot server to connect to, because in this version the parts " +
-	"share one process: the panel runs inside `popvote up`, which prints its log-in link")
+func defaults() config {
+	return config{Listen: "127.0.0.1:8081", Admin: "127.0.0.1:8091", Log: service.DefaultLog()}
+}
 
-func run(args []string, out io.Writer) error {
+// Validate implements what service.LoadConfig asks.
+func (c *config) Validate() error {
+	if len(c.Ballots) == 0 {
+		return errors.New("-ballot-servers is missing")
+	}
+	if c.TLS == "" {
+		return errors.New("-tls is missing")
+	}
+	return nil
+}
+
+func main() {
+	os.Exit(service.RunMain(name, os.Stderr, func(ctx context.Context) error {
+		return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}))
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) error {
+	c := defaults()
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(errs)
+	service.Flags(flags, &c)
+	file := flags.String("config", "", "A YAML file with any of these settings.")
 	version := flags.Bool("version", false, "Print the version and exit.")
+	flags.Usage = func() {
+		_, _ = io.WriteString(errs, usage)
+		flags.PrintDefaults()
+	}
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
@@ -33,5 +84,89 @@ func run(args []string, out io.Writer) error {
 		_, err := fmt.Fprintln(out, name, service.Version())
 		return err
 	}
-	return fmt.Errorf("%w: %w", service.ErrConfig, errNoBallotServer)
+	if err := service.LoadConfig(&c, service.Sources{File: *file, EnvPrefix: "CONTROL_PANEL_", Flags: flags}); err != nil {
+		return err
+	}
+	return serve(ctx, c, out, errs)
+}
+
+// serve answers until the context ends.
+func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
+	wrong := func(err error) error { return fmt.Errorf("%w: %w", service.ErrConfig, err) }
+	log, err := service.NewLogger(errs, name, c.Log)
+	if err != nil {
+		return wrong(err)
+	}
+	instances := make([]discovery.Instance, len(c.Ballots))
+	for i, address := range c.Ballots {
+		instances[i].Address = address
+	}
+	finder, err := discovery.NewStatic(map[string][]discovery.Instance{ballotServer: instances})
+	if err != nil {
+		return wrong(err)
+	}
+	certificates, err := mtls.Load(c.TLS, time.Now)
+	if err != nil {
+		return wrong(err)
+	}
+	box, err := overhttp.NewClient(overhttp.ClientConfig{Finder: finder, Service: ballotServer, TLS: certificates.Client(ballotServer), Clock: time.Now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, box.Close()) }()
+
+	open, err := service.Listen(ctx, "operators", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = open.Close() }() // Serve may have closed it
+	if c.Origin == "" {
+		c.Origin = "http://" + open.Addr().String()
+	}
+	metrics := service.NewMetrics(name)
+	panel, err := server.New(server.Config{PublicOrigin: c.Origin}, server.Deps{Admin: box, Clock: time.Now, Log: log, Metrics: metrics})
+	if err != nil {
+		return wrong(err)
+	}
+	defer panel.Close()
+
+	health := new(service.Health)
+	// Its page says so itself, and better than a load balancer would.
+	health.Want(ballotServer, func(ctx context.Context) error { _, err := box.Health(ctx); return err })
+	health.Want("certificates", certificates.Check)
+	// A panel that nobody can enter ends.
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	var unsaid error
+	err = service.Serve(ctx, service.Options{Log: log, Health: health, Started: func([]net.Addr) {
+		if unsaid = handOver(c.Link, panel.LoginLink(), out); unsaid != nil {
+			giveUp()
+		}
+	}},
+		service.Listener{Name: "operators", Open: open, Handler: panel.Handler()},
+		service.Listener{Name: "admin", Address: c.Admin, Handler: service.AdminHandler(health, metrics)})
+	return errors.Join(err, unsaid)
+}
+
+// handOver gives the log-in link to whoever started the program.
+func handOver(path, link string, out io.Writer) error {
+	if path == "" {
+		if _, err := fmt.Fprintln(out, "Log in, once, at "+link); err != nil {
+			return fmt.Errorf("couldn't print the log-in link: %w", err)
+		}
+		return nil
+	}
+	// A file that others made, or can read, must not get it: it is replaced.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("couldn't write the log-in link: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the file
+	if err != nil {
+		return fmt.Errorf("couldn't write the log-in link: %w", err)
+	}
+	_, err = fmt.Fprintln(file, link)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("couldn't write the log-in link: %w", err)
+	}
+	return nil
 }

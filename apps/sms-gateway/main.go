@@ -120,7 +120,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	certificates, err := mtls.Load(c.TLS, time.Now)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
 	keys, err := keyring.OpenFile(c.Keys, time.Now)
 	if err != nil {

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/ballotapi/overhttp"
+	"github.com/popvote/popvote/libs/mtls"
+	"github.com/popvote/popvote/libs/mtls/devca"
+	"github.com/popvote/popvote/libs/service"
+)
+
+// output is written to by the program and read by the test.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// listening returns where the program said that it listens, by name.
+func (o *output) listening() map[string]string {
+	found := map[string]string{}
+	for line := range strings.Lines(o.String()) {
+		var event struct{ Msg, Name, Address string }
+		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
+			found[event.Name] = event.Address
+		}
+	}
+	return found
+}
+
+// serveBox answers as a ballot server does, over mutual TLS, and returns the address.
+func serveBox(t *testing.T, dir string, b overhttp.Box) string {
+	t.Helper()
+	certificates, err := mtls.Load(filepath.Join(dir, "tls", ballotServer), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: overhttp.NewHandler(b, overhttp.Production()), ReadHeaderTimeout: time.Minute}
+	go s.Serve(tls.NewListener(l, certificates.Server()))
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String()
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(body)
+}
+
+// started runs the program until it listens, and returns where, and how to stop it.
+func started(t *testing.T, out, errs *output, args []string) (at map[string]string, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, args, out, errs) }()
+	for len(errs.listening()) < 2 {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended: %v\n%s", err, errs.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return errs.listening(), func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// eventually asks until the answer is wanted.
+func eventually(t *testing.T, url, want string) {
+	t.Helper()
+	var body string
+	for range 200 {
+		if _, body = get(t, url); strings.Contains(body, want) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("%s does not come to say %q: %s", url, want, body)
+}
+
+// wellBox is a ballot server that is well.
+type wellBox struct {
+	ballotapi.Caster
+	ballotapi.Admin
+}
+
+func (wellBox) Health(context.Context) (ballotapi.Health, error) { return ballotapi.Health{}, nil }
+
+func site(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if _, err := devca.Make(devca.Config{Dir: filepath.Join(dir, "tls"), Services: []string{name, ballotServer}, Clock: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func arguments(dir, ballots string, more ...string) []string {
+	return append([]string{
+		"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-ballot-servers", ballots, "-tls", filepath.Join(dir, "tls", name),
+	}, more...)
+}
+
+var link = regexp.MustCompile(`http://\S+/#login=\S+`)
+
+func TestItServesItsPageAndHandsOverALink(t *testing.T) {
+	dir := site(t)
+	ballots := serveBox(t, dir, wellBox{})
+	file := filepath.Join(dir, "link")
+	if err := os.WriteFile(file, []byte("old"), 0o644); err != nil { //nolint:gosec // everybody can read it: that is the point
+		t.Fatal(err)
+	}
+	for _, into := range []string{"", file} {
+		var out, errs output
+		at, stop := started(t, &out, &errs, arguments(dir, ballots, "-login-link-file", into))
+		eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
+		if status, body := get(t, "http://"+at["operators"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
+			t.Errorf("the page: %d %.200s", status, body)
+		}
+		said := out.String()
+		if into != "" {
+			if said != "" {
+				t.Error("it is printed, too")
+			}
+			content, err := os.ReadFile(into)
+			info, e := os.Stat(into)
+			if err != nil || e != nil || info.Mode().Perm() != 0o600 {
+				t.Fatalf("%v %v", err, info.Mode())
+			}
+			said = string(content)
+		}
+		if got := link.FindString(said); !strings.HasPrefix(got, "http://"+at["operators"]+"/") {
+			t.Error("there is no link to it")
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if link.MatchString(errs.String()) {
+			t.Error("its log holds the link")
+		}
+	}
+}
+
+func TestAPanelThatNobodyCanEnterEnds(t *testing.T) {
+	dir := site(t)
+	var out, errs output
+	err := run(t.Context(), arguments(dir, "127.0.0.1:1", "-login-link-file", filepath.Join(dir, "none", "link")), &out, &errs)
+	if service.ExitCode(err) != service.ExitFailure || !strings.Contains(err.Error(), "link") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWithoutABallotServerItIsDegraded(t *testing.T) {
+	dir := site(t)
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	var out, errs output
+	at, stop := started(t, &out, &errs, arguments(dir, nobody.Addr().String()))
+	if status, body := get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusOK || !strings.Contains(body, `{"state":"degraded"`) {
+		t.Errorf("%d %s", status, body)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestItRefusesToStartWrongly(t *testing.T) {
+	dir := site(t)
+	if err := os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("colour: blue\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"nothing":                {nil, "-ballot-servers"},
+		"an unknown flag":        {[]string{"-no-such-flag"}, "no-such-flag"},
+		"an unknown key":         {arguments(dir, "127.0.0.1:1", "-config", filepath.Join(dir, "bad.yaml")), "colour"},
+		"no certificates named":  {arguments(dir, "127.0.0.1:1", "-tls", ""), "-tls"},
+		"no certificates":        {arguments(dir, "127.0.0.1:1", "-tls", dir), "certificates"},
+		"a ballot server's port": {arguments(dir, "127.0.0.1"), "host:port"},
+		"an origin that is none": {arguments(dir, "127.0.0.1:1", "-public-origin", "panel"), "origin"},
+		"a log level":            {arguments(dir, "127.0.0.1:1", "-log-level", "loud"), "loud"},
+	} {
+		var out, errs output
+		err := run(t.Context(), c.args, &out, &errs)
+		if service.ExitCode(err) != service.ExitConfig || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestItSaysWhatItIs(t *testing.T) {
+	var out, errs output
+	if err := run(t.Context(), []string{"-version"}, &out, &errs); err != nil || !strings.HasPrefix(out.String(), "control-panel dev (") {
+		t.Errorf("-version: %v, %q", err, out.String())
+	}
+	if err := run(t.Context(), []string{"-help"}, &out, &errs); !errors.Is(err, flag.ErrHelp) || !strings.Contains(errs.String(), "-login-link-file") {
+		t.Errorf("-help: %v\n%s", err, errs.String())
+	}
+}
