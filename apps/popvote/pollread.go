@@ -16,6 +16,7 @@ import (
 	"github.com/popvote/popvote/apps/popvote/internal/exit"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/signed"
 	"github.com/popvote/popvote/libs/tally"
 )
 
@@ -48,6 +49,9 @@ type pollView struct {
 	Manifest *poll.Manifest   `json:"manifest"`
 	Stats    *ballotapi.Stats `json:"stats"`
 	Result   *tally.Result    `json:"result,omitempty"`
+	// KeyDestroyed is the certificate that the identity key was destroyed.
+	KeyDestroyed *signed.Document `json:"key_destroyed,omitempty"`
+	destroyedAt  string
 }
 
 func newPollShowCommand(f *pollFlags) *cobra.Command {
@@ -59,6 +63,13 @@ func newPollShowCommand(f *pollFlags) *cobra.Command {
 			return f.with(cmd.Context(), func(a ballotapi.Admin) error {
 				view, err := look(cmd, a, args[0])
 				if err != nil {
+					return err
+				}
+				chain, err := a.Audit(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if view.destroyedAt, view.KeyDestroyed, err = destroyed(chain, args[0], view.Manifest.SigningKey); err != nil {
 					return err
 				}
 				if f.output.json() {
@@ -107,6 +118,9 @@ func (v *pollView) write(w io.Writer) error {
 	t.row("Closes", moment(m.ClosesAt))
 	t.row("Phones", m.Verification.Mode)
 	t.row("Tally key", m.Ballot.TallyKey.Kid)
+	if v.destroyedAt != "" {
+		t.row("Identity key", "destroyed "+v.destroyedAt+" (popvote poll key-proof "+m.ID+")")
+	}
 	t.row("Ballots", v.Stats.Total)
 	t.row("Peak second", v.Stats.PeakSecond)
 	if v.Result != nil && v.Result.Invalid > 0 {
