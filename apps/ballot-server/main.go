@@ -1,5 +1,6 @@
-// The ballot server as a program of its own: it keeps the polls of a data directory, and takes ballots
-// from the API servers and orders from the control panel over mutual TLS.
+// The ballot server as a program of its own: it keeps the polls of a data directory, or of a PostgreSQL
+// database that several of it share, and takes ballots from the API servers and orders from the control
+// panel over mutual TLS.
 package main
 
 import (
@@ -23,26 +24,37 @@ import (
 
 const name = "ballot-server"
 
-const usage = `ballot-server keeps the polls of a data directory: it takes ballots, closes polls when
-their time comes, brings their public logs up to date, and counts. It answers
-/livez, /readyz, /metrics and /version at -admin.
+const usage = `ballot-server keeps polls: it takes ballots, closes polls when their time comes, brings
+their public logs up to date, and counts. It answers /livez, /readyz, /metrics and
+/version at -admin.
 
 Other services reach it at -listen, over mutual TLS with the certificates in -tls:
 api-server may cast and read, control-panel may read and administer, nobody else may
 do anything. "popvote certs" makes certificates for trying it out. Without -listen
 nobody reaches it, and it only keeps what is there.
 
-Only one process can have a data directory open: not this and "popvote up" as well.
+The keys are in the data directory. So is the database, and then only one process can
+have the directory open: not this and "popvote up" as well. With -database it is
+PostgreSQL, which several ballot servers may share; their keys must be the same. Its
+tables are made, and brought up to date by each new version, with
+
+  ballot-server migrate -database FILE
+
+where FILE holds the DSN of the role that owns them, popvote_owner. The ballot server
+itself runs as popvote_ballot, which can neither change nor delete a vote. Make both
+roles, and the database, before.
 
 Flags:
 `
 
 type config struct {
-	Data   string            `koanf:"data" doc:"The data directory; required. It must exist, with its keys (keys.json)."`
-	Listen string            `koanf:"listen" doc:"Where other services call, host:port, over mutual TLS; needs -tls. Empty: nobody can. Never public."`
-	TLS    string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem (of spiffe://popvote/ballot-server) and key.pem (mode 0600). They are read again when they change."`
-	Admin  string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
-	Log    service.LogConfig `koanf:"log"`
+	Data     string            `koanf:"data" doc:"The data directory; required. It must exist, with its keys (keys.json)."`
+	Database string            `koanf:"database" doc:"A file (mode 0600) that holds the DSN of a PostgreSQL database. Empty: SQLite, in the data directory."`
+	Cluster  bool              `koanf:"cluster" doc:"Refuse a PostgreSQL database whose commits wait for no standby: with its server, votes that were acknowledged would be lost."`
+	Listen   string            `koanf:"listen" doc:"Where other services call, host:port, over mutual TLS; needs -tls. Empty: nobody can. Never public."`
+	TLS      string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem (of spiffe://popvote/ballot-server) and key.pem (mode 0600). They are read again when they change."`
+	Admin    string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Log      service.LogConfig `koanf:"log"`
 }
 
 // Validate implements what service.LoadConfig asks.
@@ -67,7 +79,10 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, errs io.Writer) error {
-	c := config{Admin: "127.0.0.1:8083", Log: service.DefaultLog()}
+	if len(args) > 0 && args[0] == "migrate" {
+		return migrate(ctx, args[1:], errs)
+	}
+	c := config{Cluster: true, Admin: "127.0.0.1:8083", Log: service.DefaultLog()}
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(errs)
 	service.Flags(flags, &c)
@@ -78,6 +93,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	}
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%w: %q is no flag", service.ErrConfig, flags.Arg(0))
 	}
 	if *version {
 		_, err := fmt.Fprintln(out, name, service.Version())
@@ -99,8 +117,16 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	box := server.Config{Dir: c.Data}
+	if c.Database != "" {
+		dsn, err := readDSN(c.Database)
+		if err != nil {
+			return err
+		}
+		box = server.Config{DSN: dsn, Cluster: c.Cluster}
+	}
 	metrics := service.NewMetrics(name)
-	s, err := server.Open(ctx, server.Config{Dir: c.Data}, server.Deps{Secrets: keys, Clock: time.Now, Log: log, Metrics: metrics})
+	s, err := server.Open(ctx, box, server.Deps{Secrets: keys, Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return err
 	}
