@@ -18,6 +18,7 @@ const chunkHashes = 256
 type Log struct {
 	db     *gorm.DB
 	poll   int64
+	first  int64 // index of the first leaf appended; -1: none
 	chunks map[int64][]byte
 	dirty  map[int64]bool
 }
@@ -29,7 +30,7 @@ func (tx Tx) Log(no int64) *Log { return newLog(tx.db, no) }
 func (s *Store) Log(ctx context.Context, no int64) *Log { return newLog(s.read.WithContext(ctx), no) }
 
 func newLog(db *gorm.DB, no int64) *Log {
-	return &Log{db: db, poll: no, chunks: map[int64][]byte{}, dirty: map[int64]bool{}}
+	return &Log{db: db, poll: no, first: -1, chunks: map[int64][]byte{}, dirty: map[int64]bool{}}
 }
 
 // ReadHashes implements tlog.HashReader.
@@ -66,8 +67,9 @@ func (l *Log) chunk(n int64) ([]byte, error) {
 	return c, nil
 }
 
-// Append adds leaves behind the first size ones.
+// Append adds leaves, which are sorted, behind the first size ones: one epoch. Once only.
 func (l *Log) Append(size int64, leaves [][32]byte) error {
+	l.first = size
 	for i, leaf := range leaves {
 		n := size + int64(i)
 		hashes, err := tlog.StoredHashesForRecordHash(n, leaf, l)
@@ -133,7 +135,8 @@ func (tx Tx) Pending(no int64, limit int) (batches []Pending, leaves [][32]byte,
 	return batches, leaves, nil
 }
 
-// SaveLog writes the appended log with its new size and checkpoint, and takes the batches off the list.
+// SaveLog writes the appended log with its new size and checkpoint, notes where the batches are in it, and
+// takes them off the list. It fails if somebody else has extended the log meanwhile.
 func (tx Tx) SaveLog(l *Log, size int64, checkpoint []byte, logged []Pending) error {
 	if err := l.save(); err != nil {
 		return err
@@ -142,11 +145,19 @@ func (tx Tx) SaveLog(l *Log, size int64, checkpoint []byte, logged []Pending) er
 	for _, p := range logged {
 		ids.row(p.ID)
 	}
-	err := errors.Join(
-		tx.db.Exec(tx.d.deleteUnlogged, l.poll, tx.d.rows(ids)).Error,
-		tx.db.Exec(`UPDATE polls SET log_size = ?, checkpoint = ? WHERE no = ?`, size, checkpoint, l.poll).Error,
-	)
-	if err != nil {
+	done := tx.db.Exec(`UPDATE polls SET log_size = ?, checkpoint = ? WHERE no = ? AND log_size = ?`, size, checkpoint, l.poll, l.first)
+	if err := done.Error; err != nil {
+		return fmt.Errorf("couldn't write the ballot log: %w", err)
+	}
+	if done.RowsAffected != 1 {
+		return errors.New("couldn't write the ballot log: another server has extended it")
+	}
+	if tx.schema >= withEpochs {
+		if err := tx.db.Exec(tx.d.insertEpochs, l.poll, l.first, size-l.first, tx.d.rows(ids)).Error; err != nil {
+			return fmt.Errorf("couldn't note where the log's batches are: %w", err)
+		}
+	}
+	if err := tx.db.Exec(tx.d.deleteUnlogged, l.poll, tx.d.rows(ids)).Error; err != nil {
 		return fmt.Errorf("couldn't write the ballot log: %w", err)
 	}
 	return nil

@@ -24,6 +24,7 @@ const (
 // the version after starts without them.
 var postgresMigrations = []*gormigrate.Migration{
 	{ID: "0001", Migrate: script(postgres0001)},
+	{ID: "0002", Migrate: script(postgres0002)},
 }
 
 // postgres0001 is schema0001 in PostgreSQL's words; see there for what the columns are. Ciphertexts and
@@ -138,6 +139,18 @@ GRANT SELECT, INSERT ON participation, batches, leaves, manifests, audit, result
 GRANT SELECT, INSERT, UPDATE ON polls, log_hashes, turnout, took TO popvote_ballot;
 GRANT SELECT, INSERT, DELETE ON unlogged TO popvote_ballot;
 GRANT SELECT ON migrations TO popvote_ballot;
+`
+
+// postgres0002 is schema0002.
+const postgres0002 = `
+CREATE TABLE epochs (
+	poll  bigint NOT NULL REFERENCES polls (no),
+	batch bytea  NOT NULL,
+	first bigint NOT NULL,
+	size  bigint NOT NULL,
+	PRIMARY KEY (poll, batch)
+);
+GRANT SELECT, INSERT ON epochs TO popvote_ballot;
 `
 
 // migrating is the key of the lock that one migration has at a time.
