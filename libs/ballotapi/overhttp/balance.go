@@ -45,6 +45,15 @@ func (b *balancer) pick(avoid ...*instance) *instance {
 	return in
 }
 
+// again takes the same instance once more, whatever is thought of it: for a try that has nowhere else to
+// go. A connection that broke says little about the next.
+func (b *balancer) again(in *instance) *instance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	in.busy++
+	return in
+}
+
 // wait takes an instance with fewer than places requests under way, and waits until there is one; nil if
 // none is up.
 func (b *balancer) wait(places int) *instance {

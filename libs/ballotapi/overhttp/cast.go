@@ -171,13 +171,15 @@ func (c *Client) deliver(in *instance, items []item) {
 			finish(items, err)
 			return
 		}
-		if in = c.balancer.pick(tried...); in == nil && sent {
-			in = c.balancer.pick() // the same one, if it is still thought to be up
+		next := c.balancer.pick(tried...)
+		if next == nil && sent {
+			next = c.balancer.again(in)
 		}
-		if in == nil {
+		if next == nil {
 			finish(items, err)
 			return
 		}
+		in = next
 	}
 }
 

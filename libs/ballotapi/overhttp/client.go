@@ -166,7 +166,7 @@ func (c *Client) call(ctx context.Context, m *wire.Method, body []byte) (*http.R
 	for {
 		in := c.balancer.pick(avoid...)
 		if in == nil && len(avoid) > 0 {
-			in = c.balancer.pick() // the same one, if it is still thought to be up
+			in = c.balancer.again(avoid[0])
 		}
 		if in == nil {
 			return nil, problem.Wrap(problem.Unavailable, errNoInstance).After(jitter())

@@ -253,6 +253,20 @@ func TestSentAndNotAnswered(t *testing.T) {
 		t.Errorf("it was sent %d times, want twice", n)
 	}
 
+	// Where there is no other, the same one is asked again.
+	inner, drop := NewHandler(box, Production()), dropper(&dropped)
+	dropped.Store(0)
+	once := w.client("api-server", ClientConfig{}, w.serve(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if dropped.Load() == 0 {
+			drop.ServeHTTP(rw, r)
+		}
+		inner.ServeHTTP(rw, r)
+	})))
+	w.expect(w.cast(once, vote(3_000))[0], "")
+	if dropped.Load() != 1 {
+		t.Error("it was answered at once")
+	}
+
 	// "Not applied" of the second try says nothing about the first.
 	full := newMemory()
 	full.full = true
