@@ -26,6 +26,9 @@ const (
 	turnover = 5 * time.Minute
 	// connecting is how long opening a connection may take. Voters wait behind it.
 	connecting = 5 * time.Second
+	// patience is how long a transaction may take. Then its connection is cut, not cancelled: a server that
+	// is frozen or gone never answers, and one that waits for its standby goes on waiting.
+	patience = 15 * time.Second
 	// attempts is how often a transaction is run that the database undid because of another's.
 	attempts = 5
 )
@@ -38,13 +41,15 @@ type postgres struct {
 	clock   func() time.Time // nil but in tests; see Config.TestClock
 	commit  func(commit func() error) error
 	applied int // the schema's version
+	// patience is the constant of that name but in tests.
+	patience time.Duration
 
 	// unreplicated has the connections on which the server gave up waiting for the standby.
 	unreplicated sync.Map // of *pgconn.PgConn
 }
 
 func openPostgres(ctx context.Context, cfg Config) (*postgres, error) {
-	p := &postgres{commit: cfg.Commit}
+	p := &postgres{commit: cfg.Commit, patience: patience}
 	if cfg.TestClock {
 		p.clock = cfg.Clock
 	}
@@ -54,6 +59,8 @@ func openPostgres(ctx context.Context, cfg Config) (*postgres, error) {
 	}
 	conn.OnNotice = p.notice
 	p.pool = stdlib.OpenDB(*conn, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		ctx, cancel := context.WithTimeout(ctx, connecting)
+		defer cancel()
 		return check(ctx, c, cfg.Cluster)
 	}))
 	p.pool.SetMaxOpenConns(connections)
@@ -78,6 +85,8 @@ func parseDSN(dsn string) (*pgx.ConnConfig, error) {
 		// Nothing of ours waits for anything between two statements: a server that does is frozen, and must
 		// not hold up the others.
 		"idle_in_transaction_session_timeout": "30s",
+		// What waits for a lock on behalf of a connection that was cut ends.
+		"client_connection_check_interval": "5s",
 	} {
 		conn.RuntimeParams[name] = value
 	}
@@ -125,11 +134,14 @@ func (p *postgres) transact(ctx context.Context, w with, fn func(tx *gorm.DB) er
 
 // try runs a transaction once, on a connection of its own.
 func (p *postgres) try(ctx context.Context, w with, fn func(tx *gorm.DB) error) error {
-	conn, err := p.pool.Conn(ctx)
+	reach, cancel := context.WithTimeout(ctx, 2*connecting)
+	conn, err := p.pool.Conn(reach)
+	cancel()
 	if err != nil {
 		return fmt.Errorf("couldn't reach the database: %w", err)
 	}
 	defer func() { _ = conn.Close() }() // gives it back to the pool
+	defer p.cutLate(conn)()
 	tx := p.db.Session(&gorm.Session{NewDB: true, Context: ctx})
 	tx.Statement.ConnPool = conn
 	tx = tx.Session(&gorm.Session{NewDB: true})
@@ -200,6 +212,18 @@ func (p *postgres) replicated(conn *sql.Conn) error {
 		}
 		return nil
 	})
+}
+
+// cutLate cuts a connection whose transaction takes too long, until what it returns is called.
+func (p *postgres) cutLate(conn *sql.Conn) (stop func()) {
+	stop = func() {}
+	_ = conn.Raw(func(c any) error {
+		wire := c.(*stdlib.Conn).Conn().PgConn().Conn()
+		t := time.AfterFunc(p.patience, func() { _ = wire.Close() })
+		stop = func() { t.Stop() }
+		return nil
+	})
+	return stop
 }
 
 // discard takes a connection out of the pool.
