@@ -53,7 +53,7 @@ the directory themselves. Every change is kept in the poll's audit chain with yo
 		f.moveCommand(move{use: "close", to: poll.Closed, short: "Close a poll for good", done: "is closed", final: "No ballot will be taken any more."}),
 		newPollExtendCommand(f), newPollCountCommand(f),
 		f.moveCommand(move{use: "publish", to: poll.Published, short: "Publish a counted result", done: "is published", final: "The result and every sealed ballot become public."}),
-		newPollBundleCommand(f), newPollDestroyKeyCommand(f), newPollKeyProofCommand(f),
+		newPollBundleCommand(f), newPollResultsCommand(f), newPollDestroyKeyCommand(f), newPollKeyProofCommand(f),
 	)
 	return cmd
 }

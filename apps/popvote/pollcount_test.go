@@ -70,6 +70,15 @@ func TestTrusteesCountAndAnybodyCountsAgain(t *testing.T) {
 		t.Fatalf("exit %d: %s %s", code, out, errs)
 	}
 
+	for format, want := range map[string]string{"csv": "claypot-rice,", "json": `"jws"`, "nist": `"ElectionResults.ElectionReport"`} {
+		if out, errs, code := command(t, "", "poll", "results", "lunch", "--data", data, "--format", format); code != exit.OK || !strings.Contains(out, want) {
+			t.Errorf("as %s: exit %d, %s: %s", format, code, errs, out)
+		}
+	}
+	if _, _, code := command(t, "", "poll", "results", "lunch", "--data", data, "--format", "pdf"); code != exit.Usage {
+		t.Errorf("as PDF: exit %d", code)
+	}
+
 	file := filepath.Join(dir, "lunch.zip")
 	for _, args := range [][]string{{"poll", "publish", "lunch", "--yes"}, {"poll", "bundle", "lunch", file}} {
 		if _, errs, code := command(t, "", append(args, "--data", data)...); code != exit.OK {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/results"
 	"github.com/popvote/popvote/libs/tally"
 )
 
@@ -146,45 +146,7 @@ func (s *Server) resultCSV(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	lang := c.Query("lang")
-	rows := [][]string{{"poll", "question", "question_title", "option", "option_label", "kind", "votes"}}
-	for i, q := range view.Result.Questions {
-		words := questionOf(view.Manifest, q.ID, i)
-		for _, o := range q.Options {
-			label, kind := "", ""
-			for _, w := range words.Options {
-				if w.ID == o.ID {
-					label, kind = in(w.Label, lang), string(w.Kind)
-				}
-			}
-			rows = append(rows, []string{view.Result.Poll, q.ID, in(words.Title, lang), o.ID, label, kind, strconv.FormatInt(o.Votes, 10)})
-		}
-		rows = append(rows, []string{view.Result.Poll, q.ID, in(words.Title, lang), "", "", "unanswered", strconv.FormatInt(q.Unanswered, 10)})
-	}
-	rows = append(rows,
-		[]string{view.Result.Poll, "", "", "", "", "ballots", strconv.FormatInt(view.Result.Ballots, 10)},
-		[]string{view.Result.Poll, "", "", "", "", "invalid", strconv.FormatInt(view.Result.Invalid, 10)})
-	s.sendCSV(c, view.Result.Poll+"-result.csv", rows)
-}
-
-func questionOf(m poll.Manifest, id string, i int) poll.Question {
-	if i < len(m.Questions) && m.Questions[i].ID == id {
-		return m.Questions[i]
-	}
-	return poll.Question{}
-}
-
-// in picks the text of a language, or of the first there is.
-func in(t poll.Text, lang string) string {
-	if words, ok := t[lang]; ok {
-		return words
-	}
-	for _, l := range poll.Languages {
-		if words, ok := t[l]; ok {
-			return words
-		}
-	}
-	return ""
+	s.sendCSV(c, view.Result.Poll+"-result.csv", results.Rows(&view.Manifest, &view.Result, c.Query("lang")))
 }
 
 // bundle sends the public bundle. Nothing is written until its first byte, so that a refusal can
@@ -205,26 +167,9 @@ func (s *Server) bundle(c *gin.Context) {
 
 func (s *Server) sendCSV(c *gin.Context, name string, rows [][]string) {
 	attach(c, name, "text/csv; charset=utf-8")
-	_, _ = c.Writer.WriteString("\ufeff") // spreadsheets take UTF-8 for what it is only with this mark
-	w := csv.NewWriter(c.Writer)
-	for _, row := range rows {
-		for i := range row {
-			row[i] = inert(row[i])
-		}
-		if err := w.Write(row); err != nil {
-			return // the client is gone
-		}
+	if err := results.WriteCSV(c.Writer, rows); err != nil {
+		s.log.DebugContext(c, "download cut short", slog.Any("error", err)) // the client is gone
 	}
-	w.Flush()
-}
-
-// inert keeps a spreadsheet from taking a cell for a formula (OWASP, CSV injection): poll texts and
-// reasons are written by people.
-func inert(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(cell)[0]) {
-		return "'" + cell
-	}
-	return cell
 }
 
 func attach(c *gin.Context, name, kind string) {
