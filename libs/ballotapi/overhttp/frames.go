@@ -14,8 +14,8 @@ import (
 )
 
 // The frames. Numbers are unsigned varints (encoding/binary); text and bytes have their length before
-// them; what is always 32 bytes has not. JSON would cost some ten times as much a vote, mostly base64
-// and the batch's signature, which here is sent once for all its receipts.
+// them; what is always 32 bytes has not. JSON would turn every hash and ballot into base64 and back, and
+// repeat the batch's signature, the longest part of a receipt, for each; here it is sent once.
 //
 //	request:  count, then each ballot: poll, voter (32 bytes), sealed, key, channel, took (ns)
 //	response: records as outcomes become known, until there is one for each ballot:
