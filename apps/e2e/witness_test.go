@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/popvote/popvote/apps/e2e/instance"
 	"github.com/popvote/popvote/apps/e2e/voter"
+	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/ballotlog"
+	"github.com/popvote/popvote/libs/channelsapi"
 )
 
 // forked is the exit code of a log that contradicts itself.
@@ -118,6 +122,59 @@ func TestWitnessCommandLine(t *testing.T) {
 	}
 }
 
+// A receipt is exchanged for a proof that its ballot is in the log, once it is.
+func TestAReceiptIsExchangedForAProof(t *testing.T) {
+	t.Parallel()
+	i := demo(t)
+	mine := voteIn(t, i, 10)
+	w := voters(t, i, lunch)
+	ask := func(leaf []byte) *channelsapi.ProveLeafResponse {
+		res, err := w.API.ProveLeafWithResponse(t.Context(), lunch, channelsapi.LeafRequest{Leaf: base64.StdEncoding.EncodeToString(leaf)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	if p := ask(mine.Leaf).ApplicationproblemJSONDefault; p == nil || p.Code != "not-logged" {
+		t.Fatalf("before there are 64: %v", p)
+	}
+	voteIn(t, i, 11)
+	closeLunch(t, i)
+	var proof *channelsapi.LeafProof
+	for deadline := time.Now().Add(10 * time.Second); proof == nil && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		proof = ask(mine.Leaf).JSON200 // what was refused is remembered for a second
+	}
+	if proof == nil {
+		t.Fatal("a ballot of a closed poll is not proved")
+	}
+	trust := ballotlog.Trust{Poll: lunch, LogKey: w.Manifest.LogKey}
+	key, err := trust.Verifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkpoint, err := ballotlog.Open([]byte(proof.Checkpoint), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var path [][]byte
+	for _, one := range proof.Path {
+		hash, err := base64.StdEncoding.DecodeString(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path = append(path, hash)
+	}
+	if err := ballotlog.Included(path, checkpoint.Tree, proof.Index, mine.Leaf); err != nil {
+		t.Error(err)
+	}
+	if err := ballotlog.Included(path, checkpoint.Tree, 1-proof.Index, mine.Leaf); err == nil {
+		t.Error("the proof holds for another place as well")
+	}
+	if p := ask(make([]byte, 32)).ApplicationproblemJSONDefault; p == nil || p.Code != "not-logged" {
+		t.Errorf("a made-up leaf: %v", p)
+	}
+}
+
 // own keeps what a copied data directory holds to its owner.
 func own(t *testing.T, dir string) {
 	t.Helper()
@@ -132,7 +189,7 @@ func own(t *testing.T, dir string) {
 }
 
 // voteIn lets one more person vote in lunch.
-func voteIn(t *testing.T, i *instance.Instance, n int) {
+func voteIn(t *testing.T, i *instance.Instance, n int) *ballotapi.Receipt {
 	t.Helper()
 	w := voters(t, i, lunch)
 	p := voter.NewPerson(70, n)
@@ -144,9 +201,11 @@ func voteIn(t *testing.T, i *instance.Instance, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := record(t).cast(t.Context(), w, p, token, e); err != nil {
+	receipt, err := record(t).cast(t.Context(), w, p, token, e)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return receipt
 }
 
 // closeLunch closes the poll of two ballots, and waits until the public log has them.

@@ -121,6 +121,24 @@ func Prove(ctx context.Context, tiles Tiles, tree tlog.Tree, index int64) (path 
 	return path, found[0], nil
 }
 
+// Included checks an audit path (RFC 6962 §2.1.1) from a leaf at an index to a tree's root.
+func Included(path [][]byte, tree Tree, index int64, leaf []byte) error {
+	proof := make(tlog.RecordProof, len(path))
+	for i, hash := range path {
+		if len(hash) != tlog.HashSize {
+			return errors.New("the path does not consist of hashes")
+		}
+		proof[i] = tlog.Hash(hash)
+	}
+	if len(leaf) != tlog.HashSize {
+		return errors.New("the leaf is not a hash")
+	}
+	if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index, tlog.Hash(leaf)); err != nil {
+		return fmt.Errorf("the path does not lead to the root: %w", err)
+	}
+	return nil
+}
+
 // Grown reads every tile that a log needs when it grows from one tree to another. Each is checked against
 // the new tree and then given to save, parents perhaps more than once; save's error ends it.
 func Grown(ctx context.Context, tiles Tiles, before, now tlog.Tree, save func(path string, data []byte) error) error {

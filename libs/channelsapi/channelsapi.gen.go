@@ -221,6 +221,7 @@ const (
 	MalformedJson         ProblemCode = "malformed-json"
 	MethodNotAllowed      ProblemCode = "method-not-allowed"
 	NotFound              ProblemCode = "not-found"
+	NotLogged             ProblemCode = "not-logged"
 	OriginNotAllowed      ProblemCode = "origin-not-allowed"
 	OutcomeUnknown        ProblemCode = "outcome-unknown"
 	Overloaded            ProblemCode = "overloaded"
@@ -291,6 +292,8 @@ func (e ProblemCode) Valid() bool {
 	case MethodNotAllowed:
 		return true
 	case NotFound:
+		return true
+	case NotLogged:
 		return true
 	case OriginNotAllowed:
 		return true
@@ -479,6 +482,25 @@ type JWS = string
 // Lang defines model for Lang.
 type Lang string
 
+// LeafProof Checked so: the checkpoint is signed by the manifest's `log_key`, and says the log's size and
+// root; the path leads from the leaf at the index to that root (RFC 6962).
+type LeafProof struct {
+	// Checkpoint The signed note (C2SP tlog-checkpoint) that the path leads to.
+	Checkpoint string `json:"checkpoint"`
+
+	// Index The leaf's place in the log, from 0.
+	Index int64 `json:"index"`
+
+	// Path The audit path, base64, leaf to root.
+	Path []string `json:"path"`
+}
+
+// LeafRequest defines model for LeafRequest.
+type LeafRequest struct {
+	// Leaf As in the receipt: base64, 32 bytes.
+	Leaf string `json:"leaf"`
+}
+
 // Manifest defines model for Manifest.
 type Manifest struct {
 	// AuditWindowDays For how many days after the close (90, if it does not say) the key that identity numbers are stored under is kept. Then it may be destroyed, with a signed certificate.
@@ -632,6 +654,7 @@ type Problem struct {
 	// * `poll-paused` (409, not_applied): The poll is paused. Nothing was recorded; keep the ballot and try again when the manifest says open.
 	// * `poll-closed` (409, not_applied): The poll is closed. No ballot is taken any more.
 	// * `results-not-published` (404, not_applied): There is no published result yet. Ask again after the operator has published.
+	// * `not-logged` (404, not_applied): This ballot is not in the log, or not yet. Ballots enter the log in groups of at least 64, and all of them at the close; ask again.
 	// * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
 	// * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 	// * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
@@ -696,6 +719,7 @@ type ProblemEffect string
 // * `poll-paused` (409, not_applied): The poll is paused. Nothing was recorded; keep the ballot and try again when the manifest says open.
 // * `poll-closed` (409, not_applied): The poll is closed. No ballot is taken any more.
 // * `results-not-published` (404, not_applied): There is no published result yet. Ask again after the operator has published.
+// * `not-logged` (404, not_applied): This ballot is not in the log, or not yet. Ballots enter the log in groups of at least 64, and all of them at the close; ask again.
 // * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
 // * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 // * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
@@ -954,6 +978,9 @@ type CastBallotParams struct {
 // CastBallotJSONRequestBody defines body for CastBallot for application/json ContentType.
 type CastBallotJSONRequestBody = BallotRequest
 
+// ProveLeafJSONRequestBody defines body for ProveLeaf for application/json ContentType.
+type ProveLeafJSONRequestBody = LeafRequest
+
 // CreateSessionJSONRequestBody defines body for CreateSession for application/json ContentType.
 type CreateSessionJSONRequestBody = SessionRequest
 
@@ -1080,6 +1107,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/polls/{poll}/log/checkpoint (the `GetCheckpoint` operationId).
 	GetCheckpoint(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ProveLeafWithBody The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	//
+	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+	// while the poll is open, and all of them when it closes. The leaf is in the body, because
+	// addresses are kept in the records of servers and caches on the way, beside who asked.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
+	ProveLeafWithBody(ctx context.Context, poll Poll, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ProveLeaf The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	//
+	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+	// while the poll is open, and all of them when it closes. The leaf is in the body, because
+	// addresses are kept in the records of servers and caches on the way, beside who asked.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
+	ProveLeaf(ctx context.Context, poll Poll, body ProveLeafJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetResults The published result; `results-not-published` before that.
 	//
@@ -1247,6 +1296,48 @@ func (c *Client) GetBundle(ctx context.Context, poll Poll, reqEditors ...Request
 // Corresponds with GET /v1/polls/{poll}/log/checkpoint (the `GetCheckpoint` operationId).
 func (c *Client) GetCheckpoint(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCheckpointRequest(c.Server, poll)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ProveLeafWithBody The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+//
+// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+// while the poll is open, and all of them when it closes. The leaf is in the body, because
+// addresses are kept in the records of servers and caches on the way, beside who asked.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
+func (c *Client) ProveLeafWithBody(ctx context.Context, poll Poll, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProveLeafRequestWithBody(c.Server, poll, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ProveLeaf The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+//
+// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+// while the poll is open, and all of them when it closes. The leaf is in the body, because
+// addresses are kept in the records of servers and caches on the way, beside who asked.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
+func (c *Client) ProveLeaf(ctx context.Context, poll Poll, body ProveLeafJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProveLeafRequest(c.Server, poll, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1606,6 +1697,53 @@ func NewGetCheckpointRequest(server string, poll Poll) (*http.Request, error) {
 	return req, nil
 }
 
+// NewProveLeafRequest calls the generic ProveLeaf builder with application/json body
+func NewProveLeafRequest(server string, poll Poll, body ProveLeafJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewProveLeafRequestWithBody(server, poll, "application/json", bodyReader)
+}
+
+// NewProveLeafRequestWithBody constructs an http.Request for the ProveLeaf method, with any body, and a specified content type
+func NewProveLeafRequestWithBody(server string, poll Poll, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "poll", poll, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/polls/%s/log/proof", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetResultsRequest constructs an http.Request for the GetResults method
 func NewGetResultsRequest(server string, poll Poll) (*http.Request, error) {
 	var err error
@@ -1915,6 +2053,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/polls/{poll}/log/checkpoint (the `GetCheckpoint` operationId).
 	GetCheckpointWithResponse(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*GetCheckpointResponse, error)
+
+	// ProveLeafWithBodyWithResponse The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	//
+	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+	// while the poll is open, and all of them when it closes. The leaf is in the body, because
+	// addresses are kept in the records of servers and caches on the way, beside who asked.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
+	ProveLeafWithBodyWithResponse(ctx context.Context, poll Poll, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ProveLeafResponse, error)
+
+	// ProveLeafWithResponse The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	//
+	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+	// while the poll is open, and all of them when it closes. The leaf is in the body, because
+	// addresses are kept in the records of servers and caches on the way, beside who asked.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
+	ProveLeafWithResponse(ctx context.Context, poll Poll, body ProveLeafJSONRequestBody, reqEditors ...RequestEditorFn) (*ProveLeafResponse, error)
 
 	// GetResultsWithResponse The published result; `results-not-published` before that.
 	//
@@ -2329,6 +2489,63 @@ func (r GetCheckpointResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetCheckpointResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ProveLeafResponseDefaultHeaders the declared response headers of an HTTP default response for ProveLeaf
+type ProveLeafResponseDefaultHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type ProveLeafResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LeafProof
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ProveLeafResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ProveLeafResponse) GetJSON200() *LeafProof {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ProveLeafResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ProveLeafResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ProveLeafResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ProveLeafResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ProveLeafResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -2798,6 +3015,40 @@ func (c *ClientWithResponses) GetCheckpointWithResponse(ctx context.Context, pol
 		return nil, err
 	}
 	return ParseGetCheckpointResponse(rsp)
+}
+
+// ProveLeafWithBodyWithResponse The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+//
+// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+// while the poll is open, and all of them when it closes. The leaf is in the body, because
+// addresses are kept in the records of servers and caches on the way, beside who asked.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
+func (c *ClientWithResponses) ProveLeafWithBodyWithResponse(ctx context.Context, poll Poll, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ProveLeafResponse, error) {
+	rsp, err := c.ProveLeafWithBody(ctx, poll, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProveLeafResponse(rsp)
+}
+
+// ProveLeafWithResponse The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+//
+// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+// while the poll is open, and all of them when it closes. The leaf is in the body, because
+// addresses are kept in the records of servers and caches on the way, beside who asked.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
+func (c *ClientWithResponses) ProveLeafWithResponse(ctx context.Context, poll Poll, body ProveLeafJSONRequestBody, reqEditors ...RequestEditorFn) (*ProveLeafResponse, error) {
+	rsp, err := c.ProveLeaf(ctx, poll, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProveLeafResponse(rsp)
 }
 
 // GetResultsWithResponse The published result; `results-not-published` before that.
@@ -3320,6 +3571,66 @@ func ParseGetCheckpointResponse(rsp *http.Response) (*GetCheckpointResponse, err
 	return response, nil
 }
 
+// ParseProveLeafResponse parses an HTTP response from a ProveLeafWithResponse call
+func ParseProveLeafResponse(rsp *http.Response) (*ProveLeafResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ProveLeafResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LeafProof
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ProveLeafResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetResultsResponse parses an HTTP response from a GetResultsWithResponse call
 func ParseGetResultsResponse(rsp *http.Response) (*GetResultsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -3760,6 +4071,9 @@ type ServerInterface interface {
 	// GetCheckpoint The ballot log's signed root, as a C2SP tlog-checkpoint.
 	// (GET /v1/polls/{poll}/log/checkpoint)
 	GetCheckpoint(c *gin.Context, poll Poll)
+	// ProveLeaf The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	// (POST /v1/polls/{poll}/log/proof)
+	ProveLeaf(c *gin.Context, poll Poll)
 	// GetResults The published result; `results-not-published` before that.
 	// (GET /v1/polls/{poll}/results)
 	GetResults(c *gin.Context, poll Poll)
@@ -3930,6 +4244,31 @@ func (siw *ServerInterfaceWrapper) GetCheckpoint(c *gin.Context) {
 	siw.Handler.GetCheckpoint(c, poll)
 }
 
+// ProveLeaf operation middleware
+func (siw *ServerInterfaceWrapper) ProveLeaf(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "poll" -------------
+	var poll Poll
+
+	err = runtime.BindStyledParameterWithOptions("simple", "poll", c.Param("poll"), &poll, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter poll: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ProveLeaf(c, poll)
+}
+
 // GetResults operation middleware
 func (siw *ServerInterfaceWrapper) GetResults(c *gin.Context) {
 
@@ -4077,6 +4416,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/polls/:poll/results", wrapper.GetResults)
 	router.GET(options.BaseURL+"/v1/polls/:poll/bundle", wrapper.GetBundle)
 	router.GET(options.BaseURL+"/v1/polls/:poll/log/checkpoint", wrapper.GetCheckpoint)
+	router.POST(options.BaseURL+"/v1/polls/:poll/log/proof", wrapper.ProveLeaf)
 	router.GET(options.BaseURL+"/v1/challenge", wrapper.GetChallenge)
 	router.POST(options.BaseURL+"/v1/polls/:poll/sessions", wrapper.CreateSession)
 	router.GET(options.BaseURL+"/v1/verification", wrapper.AwaitVerification)
@@ -4438,6 +4778,56 @@ type GetCheckpointdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetCheckpointdefaultApplicationProblemPlusJSONResponse) VisitGetCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ProveLeafRequestObject struct {
+	Poll Poll `json:"poll"`
+	Body *ProveLeafJSONRequestBody
+}
+
+type ProveLeafResponseObject interface {
+	VisitProveLeafResponse(w http.ResponseWriter) error
+}
+
+type ProveLeaf200JSONResponse LeafProof
+
+func (response ProveLeaf200JSONResponse) VisitProveLeafResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ProveLeafdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ProveLeafdefaultApplicationProblemPlusJSONResponse) VisitProveLeafResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4872,6 +5262,9 @@ type StrictServerInterface interface {
 	// GetCheckpoint The ballot log's signed root, as a C2SP tlog-checkpoint.
 	// (GET /v1/polls/{poll}/log/checkpoint)
 	GetCheckpoint(ctx context.Context, request GetCheckpointRequestObject) (GetCheckpointResponseObject, error)
+	// ProveLeaf The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	// (POST /v1/polls/{poll}/log/proof)
+	ProveLeaf(ctx context.Context, request ProveLeafRequestObject) (ProveLeafResponseObject, error)
 	// GetResults The published result; `results-not-published` before that.
 	// (GET /v1/polls/{poll}/results)
 	GetResults(ctx context.Context, request GetResultsRequestObject) (GetResultsResponseObject, error)
@@ -5119,6 +5512,50 @@ func (sh *strictHandler) GetCheckpoint(ctx *gin.Context, poll Poll) {
 	}
 }
 
+// ProveLeaf operation middleware
+func (sh *strictHandler) ProveLeaf(ctx *gin.Context, poll Poll) {
+	var request ProveLeafRequestObject
+
+	request.Poll = poll
+
+	var body ProveLeafJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ProveLeaf(ctx, request.(ProveLeafRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ProveLeaf")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ProveLeafResponseObject); ok {
+		if err := validResponse.VisitProveLeafResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetResults operation middleware
 func (sh *strictHandler) GetResults(ctx *gin.Context, poll Poll) {
 	var request GetResultsRequestObject
@@ -5310,125 +5747,131 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dchs31uCroHqnKtY3TYqSLTmmrmSNEzuOHY2ljasm8opg9yEbUTfQA6BFMS5VbdXs1b7DXm3VXu0j",
-	"7NNs1c5zbJ0D9B8JirTHztzkJiYp/Bzg/P8hH6NEFaWSIK2Jxh+jDHgKmj6e8SSDMyWtVjl+T8EkWpRW",
-	"KBmNo5dqwXIl54yzBAeygi/ZDUDJbAaMS7MAPYziyCQZFBzn22UJ0TgyVgs5j+7v4+jFJZ+vr3yZAUtV",
-	"UhUg7TeG3YI2Qslta73jFn4UhbDrC6aaz+xAgJ0NMmtLXoqB5hZyHD3wB955+XOVi2T5lTYBq5enMwt6",
-	"ff0LSJRMDXv07rsz9uzgYLQXXE1IC3PQ0T2uV3LNC7Aen+cqJzwKXK7kNoviSPICZ5X4pzjS8PdKaEij",
-	"sdUVdFf/k4ZZNI7+035LLfvur2Yf132Vuh01mFJJA25DraY5FPgxUdKCJNzwssxFwvFY+6Ub8edfDZ7x",
-	"464b+nVpx/4tvc+4ZQuQli00Eqe7rSdHT+m2OsTdI5fQZn7sfjuwSwWDlgx2muyH1zgeNEh+cHZLDvd0",
-	"Vn8BOO80ScCYS3UDcp1Wfir53ysYsslVNRo9ThC79AmG7oefeZVbZjWXRliWiDIDbeHOukETvKqC3/0I",
-	"cm6zaHw4evJtvEqtcfSc57my7+DvFRiH2DQVCADPz7UqQVuBZDDjuYE4Kjs/fYwM8BzJbBXwKTdw/KTS",
-	"ecykYiWuKOcxUzMGMmGPjo/YdGnB7DEu0w7cKwAfj0ajOMBeLXn/UkPwoRmnpr9CQkg+48a+83SMIPZB",
-	"15CAKO02Gn3nh63uW08PbpzxPAc5h/WLOf3x8uzlaS0L2SGeuA9Xn9fDuHBcvbavEXPJbaUhLJW64Hd2",
-	"6c4Lnkal8HnUkaiUQIE7XpQ5/vZLdHD4+MnRMW7UQfTjw21opqVC0P3w/nXgltn54PDomJXVNBcJu4Gl",
-	"EyBPjw6e7p2wyY1IJ0wYJqxh9Pvx42+ZzapiWmoh7TpSEn3rpR9eQkSrRwFeuhFp4O7j6MYuu/NfnIUm",
-	"3wWnLrcjE1ePCUZcBKc4SML3dbF+X/5ujhgyAE8sM6AFz8VvJN1j9uLi8OiYboVbCxqn/Jdfrq4Wgw9/",
-	"vroarn36U+h0P3JJNgLIqkCgf8sGL7m0g5evo9h/QVoE2QG7nf2GSzHzFNhHDa9SYa8XQqZqcZ3ypVk/",
-	"3ndKs0wtWMHlkuEQxlEYk4GT5MoAe/RsFDMxY8KyVIFhUllm+HKPhiD5WNRHIgVphV0yWRVT0IZxDcxY",
-	"pSFllUxBI03dQGmH7DIDiauhMTUFloKxWi0hjdlC2IxxhjwHKUvwIDNUo+CFnyjwfh4fH43iqBDSfT2I",
-	"1+yCOJqS4F6/ESN+C0ie5yhwUQLjkVAiQ8rKnAvJ3Don9AcnTpmSgGf59sDJaTIQnRm4DoaphIUudf/l",
-	"5esXbx4Rj8Ts5eu/fDe4eHl6eHS81/sWs9MXF4ODw28H35+9CRGM5Xm+vL6B5TYRjSJgTS0QULG7i+5a",
-	"IZ4gGjDXnO5ypnSBn6KUWxhYUUAIOMfnu1hTONaRzTqm3LItT2R9rt3A7vTX0DluhNwJrNc47j6Oci7n",
-	"FZ87WISFwmybTUx8T4T5yo1vKZNrzckyytW8Rtu6Q5BkkNyUStQugZgJ0E5Cnx1enHu+GEhlgd3ewHJv",
-	"GLp+qaxIAkT+PluyErRB9cRSbjlSMTc3yHhZ7egIW/NpTPbHAnkbiV+DQXtKGLZQ2mbragBmM7zqLZd0",
-	"CXeEjrLSpXKmxy7DNaBlLZwBvX3CqkL3m3XXiWuAQ8SiSpCfRvNKz7kUxtm7q5peWu5uZh1X5JrsdgeV",
-	"zrerO1owdCSyUYSSu9PzX/2MrTSt4RZ4ft2TSSnM0P5ujJ9VUgSbeSVTanHLLTCaTsS+EHmOioEsFJNB",
-	"6vRCS4VD9uIW9HKq0iVLuMS/SKahBE+ri0zlwBJVSU/FgMPZrULFhhNKrW6BWcUUgmGI/G0Gbkja4aqp",
-	"UjlwugKDZp4MMdb3Wi2Mg9FtlGRczuGEcZbkAv00DbPKgEHVVqD5q1GJ4DYNcQlpj5+EVYiYSyHnOwv7",
-	"ODKWW9hF1l3QQFJTRcH1cldKtMLmO5Otk2POF15nDqdfr41z/ANiURSEqBnShCBUe53MlEyglpJpz0B4",
-	"ejjqGgjHo9C9Ft4Af+gMP3dgf4PjiQ62gOqJC0k782jumC49yB4HIFthaAKz3TVevbF1Xl9ZQKRRh3hr",
-	"6vAKscZlV4A1GqSrBDsysWsTdBT4Cqa7Eqcxx/rU3GrDkMD6qQxTjLMuusY2H/w2Gjz74P8dfPg4ih8/",
-	"u/9T2AeRAY+cT41FYw9FxTTn8obBXZJXKXh+JinBFA2vrcT6dEOyy52JkmTK3ZtfEA+OywWt9pxPId+Z",
-	"4/Dfz1F9hH23lT996K69PbbijmY3g8PRwZPBiFzSz7zxxqbqmHLO9SR1nAHXhiNwKRQqeFG4wo8i5N6U",
-	"Ks/7+mxF835d2/VTTcpPtyo+XZJ/gmgOUUotDVaERJD3Q4TUNw1WzTBC1yb6u6jPWlMJBZv95uReVwbS",
-	"GgL6gAqePjWWQpiA2hBtOAazQxz2zEv/FCwXedCWaw3g+gQUBSYApbLX7bdK3ki1CDvzMwF5GnYPCkDP",
-	"uhZA2oWdGLeMTK2YcTQwfrj46S0jH6Lnk7YbaLB6ec0fDMBvcGYtt5UJxeE7dLfuqno/rqH4SouBhhlo",
-	"r5DWZqxaDLtq6LAz2CfqyhDhkE59wAHoYn3tkv6DTQqe43kgHfxqlJywR09Go5h1sLw3Zm+VZQvI84Eb",
-	"SZih4Acjw1UYBkVplzF+kmTPgMPeLc8riJnSLOOGGVWAzYSc+8CMsMMr+R9sklYuxQADIpkwDKcN0SRJ",
-	"pQ2zC5HAkF0AGsU8yTo05UnH3QEZV24fT6w77eJPQhP8LkrmS6JXN8S4SAphj+XCWON2EfKW5yLdaRe8",
-	"FTLzKfuBt4t7AZv4yTOl2SITSYZX6hyAzqb4V2GNm0d70zoDn70ZIC0gAAdHqwB0UYfHdAilU575yZfL",
-	"Esasm/1B+nAwSNUMeyETlQo5d/vjmgOr1CDneu72fvzQ3lYpRkOH7K1q5IAESA0rlEbbk0v2Lbt57taX",
-	"yg5mqpLuXp8E6JTISxiWgYYhO8sgufGhMJsxPudCGudZnZ6/Yh1mcOsjfSoKSwzQzFuA2yh4f25sG0ic",
-	"CeuQR6vjbOYyQ4Qn28xAjAvjALL8BjzZKC3mQq5tHbg+YdgCpsxNoNAjbp/wPK8PNmSnxh0bdQS3uL9i",
-	"ZeVO7icq54Ig5ToIUKkNtt4wM1WSMRzbu16V598YJtITRsrOBU0pvpohB/U3QD1I6z8LXSwOayRJCZIt",
-	"wYVaWeHDw8zwpWELH3wlld7ZwanX7eu7ccOGahbcMA2J0imkJ21u3PtoxHt66WjI7W3XQEJQOpA4/b4d",
-	"EjeOeMDvhrzBbwAN+SVxglvVBQ0MXWJjKYQxdYkc4K6xE37wsS+6UaQRd5o2Tt7QC0qmZpoXbN4/GngJ",
-	"h/seHoZ0BWc0YDWSPmSvvLRiXnJRmJClYu6CdSS+Thj3xOuiHFaxXCkPqr9c9EZ3B4OGNzDgsWuOdL+5",
-	"pX3MnsBCc0wvGWpXny/w9MhZrhKeU9CjAwrio1BTkcND0LgRa4DwGgzKPiRcMoOCGAmO0o+3wC7eXLjt",
-	"kjrn2D39KChjS63UDNXhQumb5naH7DuwScY4a5ZiM60Ktn97sN/+hJsbld9Co6TbneGuRLNk887tMkhF",
-	"fni78UyDydhue5kSpN1lJ2ReZGc2hRmyy8bd8MadL2zAmEbyW3UDclAIY4Sc04YHD3EUp3w+o1lecZ5W",
-	"NlPaJ9PG7DlwjaTlVTaNrA1eY6GsAe3s3kVpaPfero2ErLQZsgvLta1lE5IxbXFwwrgfXVTGsikgaVkG",
-	"dzyx+RLNbGHp6ubiFno30UXydlh6eN4IiwwI2u6eznrB0ZsxvnoFxEDShTVw5pBd8htobtkw1HQ6BX3i",
-	"rEQ8KDoXEhYeex3DqWuuDwqVwhbR7UN2xkkYZ8o5UBZ86YyB7pLDguRJX3F4ilcpuPOHBQgRO812WNdi",
-	"ntn1HRrBZjWClcPMNhQo4c4y6yN7Vi87G6PFZpSz/g+frVurtDNiDZdNSZIVSEd8robsPReW9u2UynTW",
-	"hruMV8ZuUoNvlYcV7QWC1x0BtaJKoSMlPZLxV/IoTIfMxIxJlPE+D4tE3gOhpeVnD3E1ndMqlx/XQNQb",
-	"hqBRxyDT3a+PmG/X2/OLb78/MpRxD9PkG2gjIjRhGjm3iTFjlvNmV1OYQSX5LRc5n5I6O1pnxLcKNRKp",
-	"qnqzX1G+SLV46EQihaJUFmSyHNzAsidtRw/h5VVn4mtYouGplAHGmeYyVQU5nCXorq1G9puwjCdaGZQ3",
-	"RGZhQLqCNwTIKgBBv+3gGEnn+AkK+dPB3xgf/MZGg2dswK7Du2qo7dQwv69u2qg4V1vgqdEd2dnHM6FR",
-	"yrtLMJbL1AzZKZ19SUaF91l5UZu1MWX+CV34wXtx9Kdd7CtfR1DDUHs/zj8ds6Y+zHnlvlpHCdlKpU5V",
-	"WHdvrwrEb7D5fnqbr6AEZw7ZOU9J2HXE7TemhhaHeCVMS7VOrAMhUaXYLDSIr7r7C9MkddQd47kGni6H",
-	"7NSjqc7YGcucn8jzvncBi3o+Df3GMLWQPuvm4PJrDiiz9wBcjdWNV0KDW3A2UYmTONzCgCpgPVmur6+U",
-	"K6/xrroJs/sJW628ZJIXXkHSBt7nvQWdK57SdgE5g9tNK7PsSJews7YIANF4bA3JdzyIHUScZc2QL7+/",
-	"qmyiChj4kFQNg/+6N2avbC8EhQ5nk2f2qOuZUc4GXeHuNttMP64KlEpakXfqv6mKwtFrHcqyoCXPCbxR",
-	"F7yLJpTXqd5VEq1RZgTq7cu1k8cPgzO8kp0EVD8sGcXRSpCwjT0333uBtyiO1oNhURz1I1Qunu0CHlEc",
-	"rYd/KJ24GpiJ4qgfK+n+UMf420hE/a2J9ge9+E4Cspa8OLHr6TbfW3cziqM1l7D3m7d9er+RUxXFUc/n",
-	"ab63q/Q8geZ7a6U3d7xmN/vItBtbf6nNpPp7Y9m0P9Q7rRhW7S/dOSumirvAkIER+Et7yLBWbhK9nZFr",
-	"qqn9zemKKI56MhrB7ohUpKVG4BH9dmFfkQhEz477gsmVpqTly2aVC07lqQ9XJBYiUMQ+YjlY00sos7li",
-	"lXSyxdc11OsG6xhcWnr3sh6fV+8V9RyuF/WQ+xfuiHGR4Tk4F9E7cA6Kk9q2FIalmi+k09EUPkBHkrR0",
-	"N2U+E3ce5TgtiLTdc99fLP1ZUO4e0VpfRHvPoXTRu7Zevn9d5xROsnUR3Zrxk1aaT/Nlxwgasgu+NI3X",
-	"z6fKB6BdcYHx8WNImVHjK0m2AfAZLnbx8hRtxUejO1Q7Lkyaxsx97W29d9KG93PgqXHRLGFrw08rZX3c",
-	"5UpOuU0yVyR+/Oz4cO8ErT2bZFQmztkP7y8YsiibfLzCq7mKxldRqUrE9YAGXkXxFUlz+oBr0weUBlfR",
-	"/eRKTper5qavE2E3tYpbLRuySba9HOqCKliDSTyyhTOlLTmBY9rf2XjfjthU2KYc2N2uZGdaJTczpVMy",
-	"0B8fxvjjXKuqpKEzVTnC7hRQPP3b6yfs2V/fv2AHh2/esvO/vrsIUriQKdyFQcTdvzGszHlCQRAEjA6/",
-	"Y/UYzt/UghKzx4euhjmYKKbuqSBQVFZO1BOzeim6JquIcnC5RhZtSAi3kqb0LVs7tV+tVxS0+Vw6a32b",
-	"cd395UglzLWGShTDNWkmlB3v8FDXc9kRGb5g4dMKUrwmXa9Z91C4+Leq8pQM3ymlIySkTGmGanVXQlHz",
-	"QB+QUjbcEYGCgFkNQOm6mgyCdFSX3G8FYrVM3RkLBEMIfbW0uDYZPzw6DqDLycOakZukE0lTRIULDDxC",
-	"nkIhVvIlmhl7McvgLswSn0Cqm0puQ3bHejlx+ZkTUeiaz7lt0n9u9vbCHjLDvIXy2Zt1lnhYu67u3RQa",
-	"XwcvYZOMaHgvbji8Za9+uSIyw8o+6/QWAvXCRQ0DnTgUgb+2dS/jQxTUbXu8R42CBv6nFY59sRKaHtw9",
-	"WFY2eeA2PrNBbnOjIOluld9C2qao6rgZcjsxNNVBOY5eaZ18Mnp2HLizJONSQt6rXo8WMO1Yq+4bL8uw",
-	"Gu/0snzCQV0ec7X48tQ1Az56vLfSD3j8JN5cZPUZzTJxDUAIg7lvTNul74W87NVj/Pnbo8Nn7ihPtx9k",
-	"TUw0tcVu8Y4/HiY4apDZ3A9Xd9xvO1Kzwn0c/bowOxmaK7A3W7kVNkO7yQrZFVY//3eA9LLSUlX/Aqj1",
-	"Al8V1kvvLoY5MKAyA7KFF8AWSqdk45HjWvcGuoqdpi6ePXp+ds6ePGWWz8l3gju7t+IGIFdG4+i0qQmv",
-	"GzrH0f/7P//45//4R/MTNXyOo3/+z//2z//936P74Ok24YCbaxWw9C99IF/IyvY7Th7UH9PldUccbrrK",
-	"HczK1T5L5pcdswVMY8bLMmbG8rqSfu280+V1pir9UJE3KvYdoamX2uUSViiPpnozYicr5dNsRasszz/H",
-	"lPLmjUN/vU4Pge0lhsD+ecVSCDw10VYVUbpIsVT5tipfEVHXdS1ZwZeBBnGVwnXupf7qDrTwtS/Z2VB4",
-	"nAJPcyFhd/vnc5t7JNzZa6qv2tyS1Id47NIYPiVm9VK452JUCieMTynNS/dDqXaf/KWKgPBZCQIDMv08",
-	"ALi5ES65WiclVqFwme9uznsDII1ZEtqd8qLjbjmYl34xezE82OQJbjrRd1oVTKpFHX6qER4zo5yDy322",
-	"JMlVclOXj7KM62JDrXphrnMhb7bAzyUzhRmz//zulQtwHT09fLLnUi5T5dpcNwYkt9yLpdIRRSnk8Dpa",
-	"gLnOYWa347hTmlJXq1CBBGE25yaIxHArWcNNLUK2CYY39WMV3rzsnNV7jS2sQdO4u1jT6LH6XMoG4kDy",
-	"FnI+djHKAJVs61ZorHe3UOO5bGgXaf64k/yA9aiU33nzpbq1/60O4s6sSAB94wvVljtQ2UMe44NNiwaS",
-	"Sgu7vMBTdi9lwwNAa4VtRB+rlYL1+1HUzUvVhe0RMmtL98CSkDO10qvtX406V+XPinqhqP+a5pjx/v5c",
-	"2KyaDhNV7PtYd/3vutlDvqiQse+wqCwVLfsKI5ZTcZ2SVBmib0GP62A9dWExq/kt5KbNA/umYmpYvJLd",
-	"K4jrmOSkV1c5qWvqXRvCgoqEIDcwvJJX8oXWyr/XUT8kxfybVc0TZWbIXqAZnHDt6s4QtmkOrlZs4qpR",
-	"+ZLs5Ynrq5lcyW76vW5TWHDDJr5iYBJTc8J1+5U6N+pJnFIkdQPKxNdhVHlO5fdXUs18AZfodZVMOs07",
-	"Ezqhc1/aw7BEFagqKWNR/3oVjdn//a//K2ZX6Fr4b/eTsc+UUCChdgN+eH/RPJrTPAwTX0l6C2avhqfz",
-	"vhtZSj7Wzi515aOQftmYSbit2+Hp2RG7oJqHKI5ykYB/o8m5wzOBWjk6LXmSweBwOGpfOOv81m3qji4z",
-	"DXVlp1WMkzXHBmyRKbZUFaI+xg/alWT6z77ip0mLNbzAzt3TQWfOwDTs9PyVE6ou9hUdDEcOBFWC5KWI",
-	"xtHj4QFBWnKbEWvv3x7sdwLtpTJ2wyt5dQmDr3v3l0vFyKj4mEuUEblkvKS2Bna5qXqjZqIr2a34cPWt",
-	"TY2Ff7+qLsAgY8r4hwBN4wciJNRpgcTPfcGe61fUxHav0mhMD209r7ufu+9X/bIWVvdC1AWkyWhLoD5u",
-	"zZAbywH3huwd5VBjlmTKgHT98SXoK+lP6bNsTnyMt5TeUWwU5R1JjpbGVi70wcf+PjjNAMY+V+nygSfy",
-	"Pu1pvP6jbPd9BWR1Batv9B2ODr7Y5r2H0wKP8122pUbh/K5TDz6+GN6rAb7zCmCrH4l0eprxlw941S2/",
-	"X6D+exxT4RzxL58bb7YhYj7gar3OBQRkDhsYcCE0uP4TYZh7o+0bw5wqbx5re3T+/PVfvjvc9zmXPbLc",
-	"kY4pTqvp1Zib4Rp3fA+2fRBuDWujL4e1ZpMAyk7bKHLM5kqlxPEzcVvHTQyxOPpvdVXw5yOxQdKp6zUZ",
-	"qNmAek3aZgv0Gaizw/t0KGScV9lsvxmnTU+8x2f/vn8Uxp7TiK942U3D/gb2oOa5/kuV9AzroPMO60NP",
-	"RvbebO28sPrQHBpD8DwePVmn87fKskKlZJszI1ByIr/irKYs/NVs8FZJGLxx6fd/nQLqjgjf25hCmasl",
-	"FbnrSho0ChZoMVFVwlqHIF6ijyF4StDA03VS2P+I/9xvpIjvgQjia9LDSlQ+QBX0nI8veKnNW9fPahWV",
-	"ctasIKzrYDB/0E9LP75cBtK2PSZIFmv2R2jTdgjxcXT/IUBN+9NKpjk8RFTP3YhPIqvfRNmnKj/uDaSC",
-	"X/r46sr49bhtQL7/7dU5m4kcTkgl5XypKqeeadwUUsRPqhLjDzYs0i+GIGcru3VdRX/bWIqX6ezLiXce",
-	"XWPScvLVMZir+X773txDmDxrR23FpoU7u08uTB+RO+DIk7BULk/xB3M3dmSu5i2La6Xqpz7oTUCbq/mg",
-	"ReTvQjdW5LD/Ef97v/oq765rx+vP0uJ6/sUB0zkb/mzYQgu0w4SN6wefc7gF/+LzvvuFCr/cL78MS//j",
-	"QqQ2cz9+mDj+Nzk3mWueu5KoS8EkvKSuyjZzF42j0f7daHSwPzp+WjtD/QfFrfACbtOD4luS3cH79WXu",
-	"DzHkOz/kq6vsOrUcNuP8W3x/8Gor5zuvBZxsfHegThVl/Otzq3cYzOey6Yd4Q2SGlIJ/loDeKW/fJIjr",
-	"gEWnkb5uXKOifuq8VhqaKmcXr2naaVxVs+EFUDzTZLx0/e5W4E91gFBpMoRtuHsrGIvRwC3UNVpfJzix",
-	"UvP0O0cn6rOFNaz7YxMkppDxCbU4x6FXC//9/yeB+3+dNy98t+4iU+Q7LVW11X2uuce2xRabZHFdj/HV",
-	"ZXFTOxMQxu5Pf0hi155CrZYZv3VFC2nMpk3ViXvhcckyVekhe0tB90wtvoYYXq3ADIbX3gubsclpkkBp",
-	"x5Qw3odbkHZgrAZeTHyeV0pIqDWInmjK3Ssn1JhM4ewJzRk3b6FOruSjlFs+ZpM63zjZQ3FZD6xb++mF",
-	"WlVQyEH4Rnv3ysfBETND9hPK2YWgnnGKflMPh0QnBnFrLDs8Yib2khu994nPsU5ouwagkDA+xaE/958M",
-	"/Wo8tJ5/vveJ/N6Ff6LTQlkGytH5vFDv3YrfK9B7GLedtD35vUnGdaHcr7tjajW/ojFRrZ+5uoGvoS27",
-	"//+MnVTllyYJSDchtnl/gl4NOfGvgSzql2H40ofXf0csU962rcaqKy58udHOKHddoZuR/o7+3mD9d2DJ",
-	"EA4uQPpbp5q7VC2kqZ8vkbD4XS6+7g4nWnCN6MFLplX1bTivd9m+HkdJShppeo8WlHzunmdB1dW+NOde",
-	"1ZIzMa80pE3c3BUi7LsCUQdLaE/bZn2HrdPqgV53wF1SN3b/ozM+zSH2IYfO5Fo53n+4//8BAAD//w==",
+	"7H3dbhs51uCrELUDdPxNSZadxOnYV04mPZ3pTsYTe7uBaWctqupIxXaJrCFZltWBgQW+vdp32KsF9mof",
+	"YZ9mgZ3nWPAcsn5UlK1kknw3fdMtyfw5PDw8/+fkQ5KpZaUkSGuS4w9JATwHjR9f8qyAl0parUr3PQeT",
+	"aVFZoWRynHyvVqxUcsE4y9xAtuRrdg1QMVsA49KsQI+TNDFZAUvu5tt1BclxYqwWcpHc3aXJqwu+GK58",
+	"UQDLVVYvQdpvDLsBbYSSD631jlv4USyFHS6Yaz63IwF2PiqsrXglRppbKN3okT/wzsufqVJk6y+0CVi9",
+	"Pp1b0MP1zyFTMjfs0bvvXrLnBweTvehqQlpYgE7u3HoV13wJ1t/nmSrxHoVbruK2SNJE8qWbVbk/pYmG",
+	"f9RCQ54cW11Dd/U/aJgnx8l/2m+pZZ/+avbduq9z2lGDqZQ0QBtqNSth6T5mSlqQeDe8qkqRcXes/YpG",
+	"/PFX4874YdcN/bq4Yx9LPxfcshVIy1baESdh68nTZ4itDnH3yCW2mR+73w7sUsGoJYOdJvvh4Y5HzSXf",
+	"O7slhzs8q0eAm3eaZWDMhboGOaSVv1b8HzWM2fSynkweZ+528ROM6YefeF1aZjWXRliWiaoAbeHW0qCp",
+	"Q9WS3/4IcmGL5Phw8uTbdJNa0+QFL0tl38E/ajB0sXkuHAC8PNOqAm2FI4M5Lw2kSdX56UNigJeOzDYB",
+	"n3EDR09qXaZMKla5FeUiZWrOQGbs0dFTNltbMHuMy7wD9wbAR5PJJI08r5a8fwkQvG/GqdmvkOElv+TG",
+	"vvN07EDsg64hA1HZh2j0nR+2uW+YHt244GUJcgFDxJz+ePHy+9PAC9mhO3Efrv5bj98FverBvkYsJLe1",
+	"hjhX6oLf2aU7L3oalcOnUUemcgQFbvmyKt1vvyQHh4+fPD1yG3Uu+vHhQ9eMS8Wg+8vPP0SwzM5Gh0+P",
+	"WFXPSpGxa1gTA3n29ODZ3gmbXot8yoRhwhqGvx89/pbZol7OKi2kHV5Kpm8893NISHD1JPKWrkUewX2a",
+	"XNt1d/6rl7HJt9Gp64cv062eIoxuETeFIInj63yIL4+bp8w9AJ5ZZkALXorfkLun7NX54dMjxAq3FrSb",
+	"8l9+ubxcjd7/8fJyPPj0h9jpfuQSdQSQ9dIB/Vsx+p5LO/r+hyT1XxwtguyA3ZkNfH6mlZoPgX9ZQHYN",
+	"OTPqGFWWzH2vlJDWXbGjbcjZbI1/W3Ip5mCcOjIt1eLqGtbTFJmQ4WuDQ0q1+MZN+80pP/ml1ErZE/yL",
+	"E7WsBJ4bNtdqSaOBzxm3+FnIHG6ZVcw64eXmEdUdPT863BtfyiFVNZDGlScPu1QW2KOXh+dnzJZqMWqn",
+	"7dFWG8BZNY5dAIIX38id4hvDqpJn7hgBDymdc+KWmyu95JYUk6Mn7fqNnpKSKhJdn9e5sAhiykg0pIQ5",
+	"qxBPbgNhYWmiL8D/wLXm6wHt06nSoAd1UBqjfkdGn8bLHLgRRmMCurw8OG7O9/iQZNymTHvyEKvDnWLA",
+	"v/HEO5RliN+rlZC5Wl3lfG2GkH6nNCvUyr2ANXNDGHcKCb2YUhlgj55PUibmTFiWKzCO7Nyr2MMhjoUi",
+	"rYkcpBV2zWS9nIE2jGtgxioNOatlDto9umuo7JhdFCDdas6gmAHLwVit1pCnbCVswXig78wdZO5USfDI",
+	"EkvHIx4fPZ2kyVJI+noQo7kZKi9DjLj3O0TCC3chTguhF5PnkDuiF5LROvTOSaVgSoI7y7cHdI9oJJEp",
+	"NATD1MJCl8P/6fsfXr15hHIiZd//8KfvRuffnx4+PdrrfUvZ6avz0cHht6M/v3wTe7OWl+XacamH1BQn",
+	"BgeqEQKVEi66a8WIC2nAXHHEZfPYc25hZMUSogwl39WicGOJbIY3Rcu2cqHoS64tjwT/GjvHtZA7gfWD",
+	"G3eXJiWXi5ovCJaGB903GwXZHRLmaxp/sMmj0sQLlzg7bJkUmcViLkCTloJcnt7FCPn+zTWs96L8XCor",
+	"sgiR/1ysWQXaOLbGcm65o2Jurt3DK4KxL2x4pyT+VkGOaDDOphCGrZS2xVAVgvncofoBJF3ALV5HVetK",
+	"kfq9y3ANzroUZEQ+PGFTqfWbdddJA8AxYlEVyI+jeaUXXApDNt+mtistJ8wM7wrN891wUOvyYZUPF4wd",
+	"CWWbUHJ3ev6bn/EgTWu4AV5e9XhSDnNngzZCc5MUwRZeyFRa3HALDKcjsa9EWTrBgFq6KSAnudBS4Zi9",
+	"ugG9nql8zTKOclYyDRV4Wl0VqgSWqVp6KgY3nN0oJ9jchEqrG3BKhnJgGCR/WwANyTuvaqZUCRxRYJx6",
+	"IGMP689arQzBSBtlBZcLOGGcZaUAaZmGeW3AONG2dCagdkJkR+3JPXohFzsz+zQxllvYhded40AUU8sl",
+	"1+tdKdEKW+5MtsTHyB80fBwkX68MOb8ibFEs8aLmjia8SkVzmJIZBC6Z9xSEZ4eTroJwNInhdemN0PvO",
+	"8FMH9jduPNLBA6B64nKkXfhr7qguPcgeRyDbeNAIZrtruomx4VvfVITzpEO8gTq8QAx32WVgjQTpCsEO",
+	"T+zqBB0BvnHTXY7TqGN9am6lYYxh/bWKUwxpF12Dk49+m4yev/f/H73/MEkfP7/7Q9wOlxGvFJ8Z65Q9",
+	"xypmJZfXDG6zss7Bv2fkEkzh8KAlhtON0TYlFSUrFOHNL+gO7paLWq4ln0G584tz//8U0Ye3T1v508dw",
+	"7fWxDZdMcT06nBw8GU3QLfOJGG90qo4qR+4XFMcFcG24Ay6HpYoiyq3wo4iZN5Uqy74825C8X1Z3/ViV",
+	"8uO1io/n5B/BmmOUErjBBpOIvv0YId1rktN1baO/83DWQCUYcPGboyFfG8gDBPjBCXj81GgKcQJqwxRx",
+	"P+QOsYiXnvvnYLkoo7pcqwCHE2AkBAGUyl6132p5LdUq7tCaCyjzuHmwBGdZBwakyV3BuGWoaqWMOwXj",
+	"L+d/fcvQhujZpO0GGqxeX/F7g1BbjFnLbW1isagO3W3x0nQovtZipGEO2gukwYxNjWFXCR03BvtEXRsk",
+	"HJSp9xgA3VsfIOnf2HTJS3ceyEe/GiWn7NGTySRlnVveO2ZvlWUrKMsRjcSbQecHQ8VVGAbLyq5T90mi",
+	"PgN0eze8rCFlSrOCG2bUEmwh5MI7ZoQdX8p/Y9O8pjAbjJBk4jCcNkSTZbU2zK5EBmN2Dk4p5lnRoSlP",
+	"OoQDVK5oH0+sO+3iT4IT/C5Klt7FCuQXQk8K3h4rhbGGdhHyhpci32kXhxVU8zEC6LDr9gI29ZPnSrNV",
+	"IbLCoZQMgM6m7q/CGpqHe+M6Ix/BHDlacAAcPN0EoHt17ph0oXjKl37yxbqCY9aNgDr6IBikaoa9kpnK",
+	"hVzQ/m7NkVVqVHK9oL0f37e3VYrh0DF7qxo+IAFyw5ZKO92TS/Ytu35B60tlR3NVS8LrkwidInkJwwrQ",
+	"MGboOG+dx3zBhTRkWZ2evWadx0DrO/pU6JYYOTVvBbRRFH80tnUkzoWly8PV3WxG0VG8J9vMcDcuDAFk",
+	"+TV4slFaLIQcbB1BnzBsBTNGE9D16LbPeFmGg43ZqaFjOxnBrdtfsaqmk/uJyjvBhfHP0Am10YMYZqbO",
+	"CubG9tCryvIbw0R+wlDYkdMU/auFe0H9DZwcxPWfxxDrhjWcpALJ1kCu1ia2QaGMlXe+okjv7EDi9eH1",
+	"ady4oZoVN0xDpnQO+UmbH+JtNHx7ek00RHvbAUgOlA4kJN8fhoTG4Rvwu7m3wa/BKfJrfAm0KjkNDCKx",
+	"0RTiN3XhXgChseN+8L4vxKijETpN6ydv6MVxpmZa+/hKtVhs31GYDvzu+rqBFqXxJ9yaAvKGgQwbl2rh",
+	"Ri+0qiv0X3PLSuDGsqMnxHQcfZPCsAzhKMTbCePhIJ4Beztu5Dmxg/bwMCbTOMMBmx7/MXvtuSrzHBbd",
+	"mSwXC3IqIpulfR0Y5I2xipVK9SBBq3l3MHB4A4O7nsA56Dda2scWECynNuo1c1qAj2t4xHNWqoyX6Jzp",
+	"gOKucKlmooT7oKERA0B4AAOjJBmXzDiB4e4GQ0M3wM7fnNN2WcgP6J5+EpUFlVZq7m52pfR1g90x+w5s",
+	"VjDOmqUoVLd/c7Df/oRxTVXeQKNMtDvDbeXUp+07t8s4avfD243nGkzBdtvLVCDtLjs5JuPYDpvB3D3r",
+	"rbs5jJPNbsCYRkJZdQ1ytBTGCLnADQ/ue/kcc28YzvIC/rS2hdI+8H3MXgDXjrS8aoEjg2JuLFQB0M7u",
+	"3SuN7d7bteHktTZjdm65toGHOjLGLQ5OGPejl7WxbAaOtCyDW57Zcu3MAWERdQtxAz1MdC/5YVh697wV",
+	"FhkRCN09Sctyo7ff+CYK8AFJcr+4mWN2wa+hwTIGWd1G+oS0WXdQZwRJWPnb6yh4XbNitFQ5PCBivGvR",
+	"EIchlZNAWfE1KS3dJcdL5Cd9AecpXuVA548zECR2nE23rsWisMMdGsZmtQOrhLltKFDCrWXWeyCtXnc2",
+	"dpqlUWSlHD4fatW4s7s1t2yOnGzp6Igv1Jj9zIXFfTtpbZ214bbgtbHbxPVb5WF1eg3CS0dw0lvl0OGS",
+	"/pLdryj0TIfMxJxJx+N9vNgReQ+Elpaf3/eq8ZxWUS6LBqTeOASN2gAy3x19+Ph2xZ5f/GH8oULv9jBN",
+	"XAQ3QkITpuFz2x5mykre7GqWZlRLfsNFyWcozp4OH+Jb5SQSiqqw2a+Ov0i1uu9EIodlpSzIbD26hnWP",
+	"207uu5fXnYk/wNopyEoZYJxpLnO1RMO4At3VKVHPFJbxTCvj+A2SWRyQLuONAbIJQNS+PDhypHP0xDH5",
+	"09HfGR/9xiaj52zEruK7agj6dPy9b27aiDjKgfDUSEcmPX4utOPyhARjuczNmJ3i2deoVHjbmi+D+p1i",
+	"hgJel/vgrU380y76lc93CDAEK43s6JDQUuuSvAc+sw7zqwJX6mRwdvf2okD8Btvx09t840rczDE74zkl",
+	"VfXStzy0mKdFQhiXao1tAiFTldjONPBddfcXTT7PTN0yXmrg+XrMTv01hciisYzsWV72rSBYhfk49BvD",
+	"1Er66CDB5dccYQTyHrgarduhBAe34GyjEuI43MIIs9U9WQ7XV4rSgLxLwcSf+wnbzJJmki+9gMQNvG1+",
+	"A7pUPMftInzGbTerzbrDXeJG5SoCRGNZNiTfsSB2YHGWNUM+//6qtplawsi7zgIM/uveMXtte64yZxg3",
+	"8XB/dT01inTQjdfdRsXxx02GUksryk6tBmZ7EL0Gl5sFLXmJ4E264J03LsdOpr2SThtlRji5fTE4eXo/",
+	"OJTmGBzjffdpkiYbzszWR9587zkIkzQZOu2SNOl70sjvTo6ZJE2GbioMe246kJI06ft0uj+EWETrMQnf",
+	"mqhE1NvgQSFHQCdqGtiwW6Vr9jbfW9sTkxg37MPeb14R6v2GFlaSJj0DqPnertIzC5rvrcreIHygRHt3",
+	"Oo0NX4LOFL43ak77Q9hpQ8tqf+nO2dBbCIExbSPyl/aQcRHdRKc7Iwdyqv2NBEeSJj2G7cDu8FdHWA33",
+	"Q2Luwr7BHpC46SlGI0JNHs7nDYUvOSb93p9GuRSR6pMJK8GaXhScLRSrJTEan4wR1o0mX1AsffdcJJ8M",
+	"0MtEOhxmIqEtGC9lI3f2Ashe9NYcQXESFE1hWK75SpLARl+CsypRZHfj/HNx66/cTYte2u4B+88Ws11i",
+	"woG71oCIFs+xGNe7ttCljy7Mp28zyAeaUF5rPivXHY1ozM752jQuAD5T3mtOGRHGO70pGf9SNgnywrDz",
+	"70+d4vhocutkEPl285TR197We/Fse2GDFoiZ9eSEuZQzbrOik2d/4lQ/mxVY38HZX34+Z+6JsumHS4ea",
+	"y+T4MqlU5e56hAMvk/QSWTt+cGvjB8cNLpO76aUclg745BZ2HeTdZq6TzYqHc7jOMe02GnlExbhQ2qJF",
+	"SGUNpPB9O2EzYZscZsKuZC+1yq7nSueorT8+TPvu4rmqibA7WR/P/v7DE/b8bz+/YgeHb96ys7+9O49S",
+	"+EeUDTjA8PA7przFc+pjCfQDqL5OrQHJ/J3rJodpEG0QGs+abpYrEKnEX63BvMp4Ip2JhfQ7b6hrxux4",
+	"GT7L4uOyaLwkHSbaeyjIGa7qEqtY2AxjKBJypjRzYnVXQlGLSAGfUjZeyuQYAbMaAGOMgQyidBTqBB4E",
+	"YjO3npQFhCF2fYFbXJmCHz49ilwX8cPwkJtIGXJTdxXkJXjk3pRjYhVfOzVjL2UF3MafxEeQ6rY84Zje",
+	"McyBrj5xomO65lOwjfKPZj+cjYRqmNdQPnmzzhL3S9fNvZvs6KsoErbxiObtpc0Lb59XP8fSPYaNfYb0",
+	"FgP1nFyIkfIhdMdf2VCEfB8FdeuV75xEcQr+x2W7fba8nx7cPVg2NrkHG59Y2bq9whdltypvIG/jVcGJ",
+	"5l47PmhM3qIXvVEf9mTy/CiCs6zgUkLZS7lPVjDraKv0jVdVXIx3CnA+4qAU1NzMGD2lKt5Hj/c2Cnkj",
+	"1W3pv1LhkwYAYjdY+orSXYp10MrePMYfv316+JyO8uzhgwzYRJMQTYt37PE4wWFVz/YivtAq46EjNSvc",
+	"pcmvK7OTorkBe7MVrbAd2m1ayK6w+vlfAdKLWktV/wughgW+KKwX3lyMv8CIyIzwFr4EtlI6Rx0PDddQ",
+	"0EhpRk0yP3v04uUZe/KMWb5A2wlu7d6GGeBeZXKcnDaJ7KES+zj5f//n3//5P/69+QkrtY+Tf/7P//bP",
+	"//3fk7vo6bbdATdXscrtC+/VF7K2/TKZe+XHbH3VYYfbULmDWrlZHMr8ssdsBbOU8apKmbE8pP8Pzjtb",
+	"XxWq1vdlpjvBviM0YaldkLBBeTjVqxE7aSkfpytaZXn5KaqUV2/o+sM6vQtskRgD+6cNTSHSI6ZNMcLY",
+	"kWK58rVgPj0iJKOt2ZKvI50dVA5Xpef6mzvgwlc+f2dLtnQOPC+FhN31n0+tSJJwa68w2Wp7HVUf4mOK",
+	"afj4mNVrQX2eVA4njM8w5ov4wbi7jwRjekD8rAiBAZl/GgDcXAuKtIYIxSYUFAbvBsC3ANKoJbHdMUh6",
+	"3M0N89wvZa/GB9sswW0n+k6rJZNqFdxP4cJTZnyrB+5DJ1mpsuuQ88oKrpdbEuyX5qoU8voB+LlkZmmO",
+	"2X9+95ocXE+fHT7Zo/jLTFFt7laH5AN4sZhHojCeHF9HCzBXJcztw3fcyVMJqSuYLYE3W3ITvcR4/Vvz",
+	"mtoLeYgxvAldZrx62TmrtxpbWKOqcXexpjpls8/RFuJw5C3k4ph8lBEqeajEotHeaaHGctlS49L8cSf+",
+	"AUOvlN95O1Jp7f9QA3Hnp4gAfeOz1tY7UNl9FuO9lZYGsloLuz53p+wiZUvnrkGWW9Mxpps2GBq/YQky",
+	"phq2RyisragzmpBztVFg7tu9nanqJ4UFXFg0jnPM8f7+Qtiino0ztdz3vu7w/6Hag7aokKkvC6ktZlr7",
+	"dCNWYqadkpgmom9AHwdnPZaOMav5DZSmDQr7SmissryUXRSkwSc57SVZTkMhANVOrDBjCEoD40t5KV9p",
+	"rXyTkdABjvlmc01vQTNmr5wanHFNSWgOtlkJlDg2bdv7CMmmVAw0vZTdWHyorVhxw6Y+fWCaYlL3VfsV",
+	"y03CJI4hklA1M/VJGXVZYs3ApVRzn80leqUw007F0RRPSOZLexiWqaUTlRixCL9eJsfs//7X/5WyS2da",
+	"+G9302MfKUFHQjAD/vLzedPtqunolF5KbOK0F+DpNGZETcn72tmFro3tLpsyCTehhh97pdgVJkAkaVKK",
+	"DHxzNTKH58JJ5eS04lkBo8PxpG1N2PmtW4meXBQaQpqnVYyjNsdGbFUotla1u/rUfdCUn+k/+/SfJizW",
+	"vAV2Rj2/XpKCadjp2WtiquT7Sg7GEwJBVSB5JZLj5PH4ACGtuC3wae/fHOx3HO2VMls6NDX5DD4J3iMX",
+	"M5Od4GMUKENyKXiFtRjsYlsqR3hEl7Kb/kHJrk3ChW80FLIxUJkyvoOnaexABwmWh2BxgM/eoyJLjc/u",
+	"dZ4cY4e8F6Fku9t47peBW90zUXJIo9KWQThueJBbcwP3xuwdxlBTlhXKgKSi/gr0pfSn9FE2Yh/HD+Th",
+	"oW/U8TvkHC2NbSD03i6d70kygLEvVL6+p7flx/W07HdTvOsLIKtr2GyueTg5+Gyb9zoeRrpqXrR5R/H4",
+	"LokH71+M79UA32nf2cpHJJ2eZPzlvUN1+97Pnfx7nGIWHb5fvjBebXMX896t1itjcIAsYMsDXAkNVIwi",
+	"DKPmit8YRqK86bL46OzFD3/67nDfx1z2UHN3dIx+Wo2tbq7Hg9fxZ7BtJ8fBrU0+3601m0Su7LT1Iqds",
+	"oVSOL34uboLfxOATd/ZbSBH+9EtsLumUCk9Gaj7CwpO28sLZDFjm4W06x2TIqmy2336nTSG/v88+vn8U",
+	"xp7hiC+I7KbLwJbngRV//Raz2D951GmgfF+v116z5U5r5Pvm4BiE5/HkyZDO3yrLlipH3ZwZ4Tine69u",
+	"VpMj/no+eqskjN5Q+P1fp4BQHuELMnOoSrXGjHddS+OUgpXTmDArYVDW6JDofQieEjTwfEgK+x/c/+62",
+	"UsSfAQniS9LDhlc+QhXYg8gnvAT1lopwrcK8zvAUhKVyBvM7/bT0803TgrOplYmSxUD/iG3aDsF3nNy9",
+	"j1DT/qyWeQn3EdULGvFRZPWbqPpU5ce9gVzwC+9f3Rg/9NtG+PvfX5+xuSjhBEVSydeqJvGM42aQu/vJ",
+	"VWb8wcbL/LNdEOnKtC6l97fVsA6ZpF9OvfFIVUrr6Re/wVIt9vvNUbfd5Mt21IO3aeHW7qMJ07/IHe6o",
+	"04n198fd0yNDu1zEj1Yq9CeJtav9KnRThS7Bn7RqusXYe3VLzd7c0YIFRmW/TYWukFlZU43Wx1VwX8pV",
+	"IUoY2G7Dyu5Q1E/NeciSDAmWjRafr1M2g4zXBi4lz3MNxvjSvGuobKdhLQYR1dx7dkiRxH8DwoT+ByuO",
+	"ixmRY7c9aiMZsyTPtLqBHynH7UuYVd3GvTsZVZPPujW1nt6iMiIFpE3/DN7tQO0T4JZgQmH6Z+PdbfYu",
+	"HxBB8zZP+p0JumXwvaYDu6pq+MSsKGH/g/vv3ac+tHTYst2t5zuRmA77cD8bttLCmTrCpuEfQyjhBvy/",
+	"hrBPv2BuJf3yy7jyP65Ebgv68f2URKwpuSnoRVxKhwAwGa8CXfvgeHKcTPZvJ5OD/cnRs+Bv6P9jG1Z4",
+	"HWLbP7bxQD5JlIX5spL7ZN47P+SLa8UheyNO9r5H5+/isFWlOl1ETrb2IwnR2IJ/eYHobXLz2eUh6l2+",
+	"DQiKjbYHSBp8gp3GFaFQFOtmsNOB0tAUEpAga8rXqHDA8CVgyMAUvKL+Ela4n4IP3nMvG6+WjLo7NXAL",
+	"IQ3yywiqjbTCr+wADGeLK7H0xyYOg1GZE2wpkMa6mf7H/ys7d//62zz31fGovWhga1U/6KEKr8e2+Uzb",
+	"eHFIefrivLhJT4swY/rT75yYKsCwtLngN5QXlKds1iR2UefXNStUrcfsLca1CrX6Emx4M8k56sH+2amE",
+	"09Msg8oeY07GPtyAtCNjNfDl1KdSSAkZVt9h67aSugphIwDUKac457jpkTy9lI9ybvkxm4aQ/nTPscsw",
+	"MLTSwM7VaolePeEbW1BXnYOnzIzZXx2fXQns0YABJiyTkmS9LJWx7PApM6nn3EIu2NSnMUxxuwagGDM+",
+	"dUN/6rcS/mJvaJjicedzZXoI/0i/AAbyMAzuQ6+9PjFfK5ZymLaV6z3+vY3HdaHcDwVoQcxvSEwn1l9S",
+	"as6XkJbdf1vqK5t1nQyZ6MU2/V6wS8+J776zCp2Y+NpHsL7iLWNqRJvwGJKafEbfzldOhdfbL/0d/r25",
+	"9a/wJGN3cA7SYx3TWnO1kia0C5Kw+iqID90YkBao8UMUybgq+lAiofOLtqskWus40vSahFR8Qe2QnOhq",
+	"O1BSFzs5F4taQ96EpijXZ59ysAmW2J62TawYt0arB3pogFPeREoOID4rIfVevc7kIBzv3t/9/wAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

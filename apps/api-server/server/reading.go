@@ -126,13 +126,7 @@ func (s *Server) getTile(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	found, err := s.answers.get(ctx, "tile "+id+" "+path, time.Hour, func(ctx context.Context) (answer, error) {
-		tile, err := s.deps.Reader.Tile(ctx, id, path)
-		if err != nil {
-			return answer{}, err
-		}
-		return newAnswer("application/octet-stream", tile, cacheForever), nil
-	})
+	found, err := s.tile(ctx, id, path)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -140,6 +134,17 @@ func (s *Server) getTile(c *gin.Context) {
 	if err := found.write(c.Writer, c.Request); err != nil {
 		s.failWriting(c, err)
 	}
+}
+
+// tile answers from memory: tiles never change.
+func (s *Server) tile(ctx context.Context, id, path string) (answer, error) {
+	return s.answers.get(ctx, "tile "+id+" "+path, time.Hour, func(ctx context.Context) (answer, error) {
+		tile, err := s.deps.Reader.Tile(ctx, id, path)
+		if err != nil {
+			return answer{}, err
+		}
+		return newAnswer("application/octet-stream", tile, cacheForever), nil
+	})
 }
 
 // tile is a place in the log (C2SP tlog-tiles): width hashes, from the index-th 256 of a level.

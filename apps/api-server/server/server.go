@@ -96,6 +96,7 @@ type Server struct {
 	notices, codes [32]byte
 	polls          *polls
 	answers        *answers
+	leaves         *leaves
 	operations     operations
 	origins        *origins
 	headers        *headers
@@ -145,6 +146,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	}
 	s.headers = newHeaders(strings.HasPrefix(config.PublicOrigin, "https://"))
 	s.answers = newAnswers(deps.Clock)
+	s.leaves = newLeaves()
 	s.polls = newPolls(deps.Reader, deps.Secrets, deps.Clock, deps.Log)
 
 	engine, err := s.engine()

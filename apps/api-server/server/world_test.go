@@ -23,6 +23,7 @@ import (
 
 	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/ballotlog/logtest"
 	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/channelsapi"
 	"github.com/popvote/popvote/libs/identity"
@@ -319,6 +320,7 @@ func (w *world) cast(token, key, sealed string, options ...option) reply {
 type box struct {
 	clock  func() time.Time
 	signer *signed.Signer
+	logs   map[string]*logtest.Log
 
 	mu       sync.Mutex
 	polls    map[string]*boxPoll
@@ -350,7 +352,7 @@ func newBox(t testing.TB, now func() time.Time) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &box{clock: now, signer: signer, polls: map[string]*boxPoll{}, calls: map[string]int{}}
+	b := &box{clock: now, signer: signer, logs: map[string]*logtest.Log{}, polls: map[string]*boxPoll{}, calls: map[string]int{}}
 	_, tally, err := trustee.NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -363,6 +365,8 @@ func newBox(t testing.TB, now func() time.Time) *box {
 		d.ID, d.TallyKey, d.Verification = id, tally, poll.Verification{Mode: mode, Seconds: 180, BallotSeconds: 1800}
 		d.OpensAt, d.ClosesAt = now().Add(-time.Hour).UTC(), now().Add(24*time.Hour).UTC()
 		b.polls[id] = &boxPoll{definition: *d, votes: map[identity.VoterTag]vote{}}
+		b.logs[id] = logtest.Unserved(t, id)
+		b.logs[id].Grow("true", 300)
 		b.set(id, poll.Open)
 	}
 	return b
@@ -376,7 +380,7 @@ func (b *box) set(id string, state poll.State, change ...func(*poll.Definition))
 	for _, c := range change {
 		c(&p.definition)
 	}
-	p.manifest = poll.NewManifest(&p.definition, state, p.manifest.Sequence+1, b.signer.Key(), "log+00000000+AA==", ballot.Size(&p.definition))
+	p.manifest = poll.NewManifest(&p.definition, state, p.manifest.Sequence+1, b.signer.Key(), b.logs[id].Key, ballot.Size(&p.definition))
 }
 
 // recorded counts the votes of all polls.
@@ -525,7 +529,7 @@ func (b *box) Checkpoint(_ context.Context, id string) ([]byte, error) {
 	if _, err := b.find("checkpoint", id); err != nil {
 		return nil, err
 	}
-	return []byte("log.example/" + id + "\n300\nAAAA\n\n— log signature\n"), nil
+	return b.logs[id].Checkpoint(), nil
 }
 
 func (b *box) Tile(_ context.Context, id, path string) ([]byte, error) {
@@ -534,7 +538,11 @@ func (b *box) Tile(_ context.Context, id, path string) ([]byte, error) {
 	if _, err := b.find("tile", id); err != nil {
 		return nil, err
 	}
-	return bytes.Repeat([]byte(path[:1]), 32), nil
+	tile := b.logs[id].Tile(path)
+	if tile == nil {
+		return nil, problem.New(problem.NotFound)
+	}
+	return tile, nil
 }
 
 func (b *box) Bundle(_ context.Context, id string, w io.Writer) error {

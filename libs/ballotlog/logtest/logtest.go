@@ -23,18 +23,19 @@ import (
 	"github.com/popvote/popvote/libs/signed"
 )
 
-// Poll is the poll whose log it is.
+// Poll is the poll whose log New makes.
 const Poll = "lunch"
 
 // Log is a log and its server. Safe for concurrent use.
 type Log struct {
-	// URL is the origin of the public API.
+	// URL is the origin of the public API; empty if the log is not served.
 	URL string
 	// Key verifies checkpoints; SigningKey the manifest.
 	Key        string
 	SigningKey poll.JWK
 
 	t      testing.TB
+	poll   string
 	signer note.Signer
 
 	mu       sync.Mutex
@@ -46,14 +47,21 @@ type Log struct {
 	asked    map[string]int
 }
 
-// New serves an empty log until the test ends.
+// New serves an empty log of Poll until the test ends.
 func New(t testing.TB) *Log {
 	t.Helper()
-	l := &Log{t: t, replaced: map[string][]byte{}, asked: map[string]int{}}
-	l.SetKeys()
+	l := Unserved(t, Poll)
 	server := httptest.NewServer(http.HandlerFunc(l.serve))
 	t.Cleanup(server.Close)
 	l.URL = server.URL
+	return l
+}
+
+// Unserved is an empty log of a poll without a server.
+func Unserved(t testing.TB, pollID string) *Log {
+	t.Helper()
+	l := &Log{t: t, poll: pollID, replaced: map[string][]byte{}, asked: map[string]int{}}
+	l.SetKeys()
 	return l
 }
 
@@ -69,7 +77,7 @@ func (l *Log) SetKeys() {
 	l.t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	l.ok(err)
-	l.Key, err = note.NewEd25519VerifierKey(ballotlog.Origin(Poll), public)
+	l.Key, err = note.NewEd25519VerifierKey(ballotlog.Origin(l.poll), public)
 	l.ok(err)
 	parts := strings.SplitN(l.Key, "+", 3)
 	secret := base64.StdEncoding.EncodeToString(append([]byte{1}, private.Seed()...))
@@ -78,7 +86,7 @@ func (l *Log) SetKeys() {
 	documents, err := signed.NewSigner(sha256.Sum256(private.Seed()))
 	l.ok(err)
 	l.SigningKey = documents.Key()
-	manifest, err := documents.Sign(poll.Manifest{ID: Poll, State: poll.Open, SigningKey: documents.Key(), LogKey: l.Key})
+	manifest, err := documents.Sign(poll.Manifest{ID: l.poll, State: poll.Open, SigningKey: documents.Key(), LogKey: l.Key})
 	l.ok(err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -148,7 +156,7 @@ func (l *Log) tree() tlog.Tree {
 // Checkpoint is the log's signed head.
 func (l *Log) Checkpoint() []byte {
 	l.t.Helper()
-	return l.Sign(ballotlog.Text(ballotlog.Origin(Poll), l.Tree()))
+	return l.Sign(ballotlog.Text(ballotlog.Origin(l.poll), l.Tree()))
 }
 
 // Sign signs a text by the log's key.
@@ -184,7 +192,7 @@ func (l *Log) read(indexes []int64) ([]tlog.Hash, error) {
 }
 
 func (l *Log) serve(w http.ResponseWriter, r *http.Request) {
-	path, ok := strings.CutPrefix(r.URL.Path, "/v1/polls/"+Poll)
+	path, ok := strings.CutPrefix(r.URL.Path, "/v1/polls/"+l.poll)
 	if !ok {
 		http.NotFound(w, r)
 		return

@@ -141,6 +141,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/polls/{poll}/log/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                poll: components["parameters"]["Poll"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+         * @description Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
+         *     while the poll is open, and all of them when it closes. The leaf is in the body, because
+         *     addresses are kept in the records of servers and caches on the way, beside who asked.
+         */
+        post: operations["proveLeaf"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/challenge": {
         parameters: {
             query?: never;
@@ -561,6 +585,25 @@ export interface components {
             path: string[];
             batch: components["schemas"]["JWS"];
         };
+        LeafRequest: {
+            /** @description As in the receipt: base64, 32 bytes. */
+            leaf: string;
+        };
+        /**
+         * @description Checked so: the checkpoint is signed by the manifest's `log_key`, and says the log's size and
+         *     root; the path leads from the leaf at the index to that root (RFC 6962).
+         */
+        LeafProof: {
+            /**
+             * Format: int64
+             * @description The leaf's place in the log, from 0.
+             */
+            index: number;
+            /** @description The audit path, base64, leaf to root. */
+            path: string[];
+            /** @description The signed note (C2SP tlog-checkpoint) that the path leads to. */
+            checkpoint: string;
+        };
         Problem: {
             /** Format: uri-reference */
             type: string;
@@ -591,6 +634,7 @@ export interface components {
          *     * `poll-paused` (409, not_applied): The poll is paused. Nothing was recorded; keep the ballot and try again when the manifest says open.
          *     * `poll-closed` (409, not_applied): The poll is closed. No ballot is taken any more.
          *     * `results-not-published` (404, not_applied): There is no published result yet. Ask again after the operator has published.
+         *     * `not-logged` (404, not_applied): This ballot is not in the log, or not yet. Ballots enter the log in groups of at least 64, and all of them at the close; ask again.
          *     * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
          *     * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
          *     * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
@@ -623,7 +667,7 @@ export interface components {
          *     * `internal` (500, unknown): Something went wrong on our side. Try the same again, with the same Idempotency-Key.
          * @enum {string}
          */
-        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
+        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "not-logged" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
     };
     responses: {
         /** @description What went wrong (RFC 9457). */
@@ -872,6 +916,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    proveLeaf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                poll: components["parameters"]["Poll"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeafRequest"];
+            };
+        };
+        responses: {
+            /** @description The proof, against a checkpoint that comes with it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeafProof"];
+                };
             };
             default: components["responses"]["Problem"];
         };

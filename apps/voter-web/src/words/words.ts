@@ -168,6 +168,18 @@ export interface Words {
     clear: string
     clearText: string
     savedNote: string
+    log: {
+      title: string
+      looking: string
+      in: (place: string, size: string) => string
+      signed: string
+      unsigned: string
+      notYet: string
+      missing: string
+      wrong: string
+      stands: string
+      again: string
+    }
   }
   result: {
     title: string

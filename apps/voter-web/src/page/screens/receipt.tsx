@@ -1,11 +1,14 @@
 import { useState } from 'preact/hooks'
 
+import type { LeafProof } from '../../api/types.ts'
+import { InLog } from '../inlog.tsx'
 import { Heading, Live, pick, QR, type Screen, T } from '../parts.tsx'
 
 /** The proof, in forms to keep: on the screen, on paper, in a file. */
 export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
   const { receipt, genuine } = j.receipt!
   const [saved, setSaved] = useState(false)
+  const [proof, setProof] = useState<LeafProof>()
   const m = j.manifest
   const save = () => {
     const file = {
@@ -13,6 +16,8 @@ export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
       ...(m.kind === 'public' ? {} : { warning: w.kind[m.kind] }),
       poll: { id: m.id, title: pick(m.title, w).words, organiser: pick(m.organiser.name, w).words, signing_key: m.signing_key },
       receipt,
+      // Together with the receipt it proves that the ballot is in the log, to anybody and without us.
+      ...(proof && { log: proof }),
     }
     const a = document.createElement('a')
     a.href = URL.createObjectURL(new Blob([JSON.stringify(file, null, 2)], { type: 'application/json' }))
@@ -45,6 +50,7 @@ export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
           <ul class="checks">{w.receipt.checks.map((c) => <li key={c}>{c}</li>)}</ul>
         </>
       )}
+      {genuine && <InLog w={w} manifest={m} receipt={receipt} found={setProof} />}
       <h2>{w.receipt.how}</h2>
       <ol>{w.receipt.howTo.map((h) => <li key={h}>{h}</li>)}</ol>
       <div class="unprinted">
