@@ -16,8 +16,8 @@ import (
 	"github.com/popvote/popvote/libs/signed"
 )
 
-// cache holds every poll's newest manifest. This process is the only one that changes polls, and
-// remembers each change here after it is durable, so readers need no database.
+// cache holds every poll's newest manifest. This process remembers each of its changes here after it is
+// durable, so readers need no database; what other servers changed in the same one, it learns by the tick.
 type cache struct {
 	mu    sync.RWMutex // guards polls
 	polls map[string]known
@@ -88,6 +88,24 @@ func (s *Server) remember(ctx context.Context, p *store.Poll) error {
 		return fmt.Errorf("couldn't trust the manifest of poll %s: %w", p.ID, err)
 	}
 	s.cache.put(k)
+	return nil
+}
+
+// catchUp remembers the polls that other servers have changed.
+func (s *Server) catchUp(ctx context.Context) error {
+	polls, err := s.store.Polls(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range polls {
+		p := &polls[i]
+		if k, ok := s.cache.get(p.ID); ok && k.manifest.Sequence >= p.Sequence {
+			continue
+		}
+		if err := s.remember(ctx, p); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

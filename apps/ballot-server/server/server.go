@@ -79,6 +79,7 @@ type Server struct {
 	clock  func() time.Time
 	log    *slog.Logger
 	store  *store.Store
+	shared bool // other servers change polls in the same database
 	signer *signed.Signer
 	// notes signs checkpoints; each poll's log has a name of its own under the one key.
 	notes ed25519.PrivateKey
@@ -127,6 +128,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if err := s.keys(ctx, deps.Secrets); err != nil {
 		return nil, err
 	}
+	s.shared = cfg.DSN != ""
 	var err error
 	s.store, err = store.Open(ctx, store.Config{
 		Dir: cfg.Dir, DSN: cfg.DSN, Cluster: cfg.Cluster,
@@ -202,6 +204,11 @@ func (s *Server) tick(ctx context.Context, every time.Duration) {
 
 // Tick closes the polls whose time has come and extends the logs. It runs every Config.Tick by itself.
 func (s *Server) Tick(ctx context.Context) error {
+	if s.shared {
+		if err := s.catchUp(ctx); err != nil {
+			return err
+		}
+	}
 	for _, id := range s.cache.due(s.clock()) {
 		if err := s.closeDue(ctx, id); err != nil {
 			return err
