@@ -46,7 +46,7 @@ var Table = []struct {
 	{Newer, "the data directory was written by a newer version"},
 	{Refused, "the poll's state does not allow the change, or it was not confirmed"},
 	{NotFound, "no such poll"},
-	{Unproven, "verify: the bundle does not prove its result; bench: votes failed or were lost"},
+	{Unproven, "verify: the bundle does not prove its result; poll key-proof: it is not shown; bench: votes failed or were lost"},
 	{Forked, "witness, log mirror: the ballot log contradicts itself; keep the evidence"},
 	{Interrupted, "a second Ctrl-C cut a stop short"},
 }
