@@ -121,8 +121,8 @@ func verifyFile(cmd *cobra.Command, path string, options []bundle.Option) (*bund
 	if err != nil {
 		return nil, exit.Errorf(exit.BadInput, "couldn't read the bundle: %w", err)
 	}
-	// The live heap is a few tens of megabytes, of which little is ours to collect.
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	// The live heap is a few megabytes, and every ballot leaves some garbage: it may pile up a little.
+	defer debug.SetGCPercent(debug.SetGCPercent(200))
 	bars := &steps{w: cmd.ErrOrStderr()}
 	report, err := bundle.Verify(cmd.Context(), file, info.Size(), bars.at, options...)
 	if err = errors.Join(err, bars.close()); err != nil {

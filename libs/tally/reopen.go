@@ -37,7 +37,7 @@ func Reopen(ctx context.Context, m *poll.Manifest, scalar []byte, ballots iter.S
 }
 
 // maxKnown is how many different ballots an adder remembers the meaning of.
-const maxKnown = 4096
+const maxKnown = 1024
 
 // adder counts ballots and forgets them.
 type adder struct {
