@@ -96,7 +96,16 @@ func TestDatabasesThatWouldLoseVotesAreRefused(t *testing.T) {
 	for _, n := range needs {
 		switch n.name {
 		case "pg_is_in_recovery()":
-			refused(c.Standbys()[0].DSN(BallotRole, db.Name), false, n)
+			standby := c.Standbys()[0]
+			for tries := 0; ; tries++ { // until it has the database
+				if _, err := standby.SQL(db.Name, "SELECT 1"); err == nil {
+					break
+				} else if tries == 200 {
+					t.Fatal(err)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			refused(standby.DSN(BallotRole, db.Name), false, n)
 		case "synchronous_standby_names":
 			refused(db.Ballot, true, n)
 			set(n.name, "*")
