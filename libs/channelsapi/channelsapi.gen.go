@@ -221,7 +221,6 @@ const (
 	MalformedJson         ProblemCode = "malformed-json"
 	MethodNotAllowed      ProblemCode = "method-not-allowed"
 	NotFound              ProblemCode = "not-found"
-	NotLogged             ProblemCode = "not-logged"
 	OriginNotAllowed      ProblemCode = "origin-not-allowed"
 	OutcomeUnknown        ProblemCode = "outcome-unknown"
 	Overloaded            ProblemCode = "overloaded"
@@ -292,8 +291,6 @@ func (e ProblemCode) Valid() bool {
 	case MethodNotAllowed:
 		return true
 	case NotFound:
-		return true
-	case NotLogged:
 		return true
 	case OriginNotAllowed:
 		return true
@@ -483,16 +480,17 @@ type JWS = string
 type Lang string
 
 // LeafProof Checked so: the checkpoint is signed by the manifest's `log_key`, and says the log's size and
-// root; the path leads from the leaf at the index to that root (RFC 6962).
+// root; the path leads from the leaf at the index to that root (RFC 6962). Where index and path are
+// missing, the leaf is not in the log, or not yet.
 type LeafProof struct {
 	// Checkpoint The signed note (C2SP tlog-checkpoint) that the path leads to.
 	Checkpoint string `json:"checkpoint"`
 
 	// Index The leaf's place in the log, from 0.
-	Index int64 `json:"index"`
+	Index *int64 `json:"index,omitempty"`
 
 	// Path The audit path, base64, leaf to root.
-	Path []string `json:"path"`
+	Path *[]string `json:"path,omitempty"`
 }
 
 // LeafRequest defines model for LeafRequest.
@@ -654,7 +652,6 @@ type Problem struct {
 	// * `poll-paused` (409, not_applied): The poll is paused. Nothing was recorded; keep the ballot and try again when the manifest says open.
 	// * `poll-closed` (409, not_applied): The poll is closed. No ballot is taken any more.
 	// * `results-not-published` (404, not_applied): There is no published result yet. Ask again after the operator has published.
-	// * `not-logged` (404, not_applied): This ballot is not in the log, or not yet. Ballots enter the log in groups of at least 64, and all of them at the close; ask again.
 	// * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
 	// * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 	// * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
@@ -719,7 +716,6 @@ type ProblemEffect string
 // * `poll-paused` (409, not_applied): The poll is paused. Nothing was recorded; keep the ballot and try again when the manifest says open.
 // * `poll-closed` (409, not_applied): The poll is closed. No ballot is taken any more.
 // * `results-not-published` (404, not_applied): There is no published result yet. Ask again after the operator has published.
-// * `not-logged` (404, not_applied): This ballot is not in the log, or not yet. Ballots enter the log in groups of at least 64, and all of them at the close; ask again.
 // * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
 // * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 // * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
@@ -1108,7 +1104,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/polls/{poll}/log/checkpoint (the `GetCheckpoint` operationId).
 	GetCheckpoint(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ProveLeafWithBody The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	// ProveLeafWithBody The proof that a leaf is in the ballot log.
 	//
 	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
 	// while the poll is open, and all of them when it closes. The leaf is in the body, because
@@ -1119,7 +1115,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
 	ProveLeafWithBody(ctx context.Context, poll Poll, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ProveLeaf The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	// ProveLeaf The proof that a leaf is in the ballot log.
 	//
 	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
 	// while the poll is open, and all of them when it closes. The leaf is in the body, because
@@ -1306,7 +1302,7 @@ func (c *Client) GetCheckpoint(ctx context.Context, poll Poll, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// ProveLeafWithBody The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+// ProveLeafWithBody The proof that a leaf is in the ballot log.
 //
 // Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
 // while the poll is open, and all of them when it closes. The leaf is in the body, because
@@ -1327,7 +1323,7 @@ func (c *Client) ProveLeafWithBody(ctx context.Context, poll Poll, contentType s
 	return c.Client.Do(req)
 }
 
-// ProveLeaf The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+// ProveLeaf The proof that a leaf is in the ballot log.
 //
 // Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
 // while the poll is open, and all of them when it closes. The leaf is in the body, because
@@ -2054,7 +2050,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/polls/{poll}/log/checkpoint (the `GetCheckpoint` operationId).
 	GetCheckpointWithResponse(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*GetCheckpointResponse, error)
 
-	// ProveLeafWithBodyWithResponse The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	// ProveLeafWithBodyWithResponse The proof that a leaf is in the ballot log.
 	//
 	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
 	// while the poll is open, and all of them when it closes. The leaf is in the body, because
@@ -2065,7 +2061,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
 	ProveLeafWithBodyWithResponse(ctx context.Context, poll Poll, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ProveLeafResponse, error)
 
-	// ProveLeafWithResponse The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	// ProveLeafWithResponse The proof that a leaf is in the ballot log.
 	//
 	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
 	// while the poll is open, and all of them when it closes. The leaf is in the body, because
@@ -3017,7 +3013,7 @@ func (c *ClientWithResponses) GetCheckpointWithResponse(ctx context.Context, pol
 	return ParseGetCheckpointResponse(rsp)
 }
 
-// ProveLeafWithBodyWithResponse The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+// ProveLeafWithBodyWithResponse The proof that a leaf is in the ballot log.
 //
 // Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
 // while the poll is open, and all of them when it closes. The leaf is in the body, because
@@ -3034,7 +3030,7 @@ func (c *ClientWithResponses) ProveLeafWithBodyWithResponse(ctx context.Context,
 	return ParseProveLeafResponse(rsp)
 }
 
-// ProveLeafWithResponse The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+// ProveLeafWithResponse The proof that a leaf is in the ballot log.
 //
 // Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
 // while the poll is open, and all of them when it closes. The leaf is in the body, because
@@ -4071,7 +4067,7 @@ type ServerInterface interface {
 	// GetCheckpoint The ballot log's signed root, as a C2SP tlog-checkpoint.
 	// (GET /v1/polls/{poll}/log/checkpoint)
 	GetCheckpoint(c *gin.Context, poll Poll)
-	// ProveLeaf The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	// ProveLeaf The proof that a leaf is in the ballot log.
 	// (POST /v1/polls/{poll}/log/proof)
 	ProveLeaf(c *gin.Context, poll Poll)
 	// GetResults The published result; `results-not-published` before that.
@@ -5262,7 +5258,7 @@ type StrictServerInterface interface {
 	// GetCheckpoint The ballot log's signed root, as a C2SP tlog-checkpoint.
 	// (GET /v1/polls/{poll}/log/checkpoint)
 	GetCheckpoint(ctx context.Context, request GetCheckpointRequestObject) (GetCheckpointResponseObject, error)
-	// ProveLeaf The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+	// ProveLeaf The proof that a leaf is in the ballot log.
 	// (POST /v1/polls/{poll}/log/proof)
 	ProveLeaf(ctx context.Context, request ProveLeafRequestObject) (ProveLeafResponseObject, error)
 	// GetResults The published result; `results-not-published` before that.
@@ -5747,131 +5743,131 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dbhs51uCrELUDdPxNSZadxOnYV04mPZ3pTsYTe7uBaWctqupIxXaJrCFZltWBgQW+vdp32KsF9mof",
-	"YZ9mgZ3nWPAcsn5UlK1kknw3fdMtyfw5PDw8/+fkQ5KpZaUkSGuS4w9JATwHjR9f8qyAl0parUr3PQeT",
-	"aVFZoWRynHyvVqxUcsE4y9xAtuRrdg1QMVsA49KsQI+TNDFZAUvu5tt1BclxYqwWcpHc3aXJqwu+GK58",
-	"UQDLVVYvQdpvDLsBbYSSD631jlv4USyFHS6Yaz63IwF2PiqsrXglRppbKN3okT/wzsufqVJk6y+0CVi9",
-	"Pp1b0MP1zyFTMjfs0bvvXrLnBweTvehqQlpYgE7u3HoV13wJ1t/nmSrxHoVbruK2SNJE8qWbVbk/pYmG",
-	"f9RCQ54cW11Dd/U/aJgnx8l/2m+pZZ/+avbduq9z2lGDqZQ0QBtqNSth6T5mSlqQeDe8qkqRcXes/YpG",
-	"/PFX4874YdcN/bq4Yx9LPxfcshVIy1baESdh68nTZ4itDnH3yCW2mR+73w7sUsGoJYOdJvvh4Y5HzSXf",
-	"O7slhzs8q0eAm3eaZWDMhboGOaSVv1b8HzWM2fSynkweZ+528ROM6YefeF1aZjWXRliWiaoAbeHW0qCp",
-	"Q9WS3/4IcmGL5Phw8uTbdJNa0+QFL0tl38E/ajB0sXkuHAC8PNOqAm2FI4M5Lw2kSdX56UNigJeOzDYB",
-	"n3EDR09qXaZMKla5FeUiZWrOQGbs0dFTNltbMHuMy7wD9wbAR5PJJI08r5a8fwkQvG/GqdmvkOElv+TG",
-	"vvN07EDsg64hA1HZh2j0nR+2uW+YHt244GUJcgFDxJz+ePHy+9PAC9mhO3Efrv5bj98FverBvkYsJLe1",
-	"hjhX6oLf2aU7L3oalcOnUUemcgQFbvmyKt1vvyQHh4+fPD1yG3Uu+vHhQ9eMS8Wg+8vPP0SwzM5Gh0+P",
-	"WFXPSpGxa1gTA3n29ODZ3gmbXot8yoRhwhqGvx89/pbZol7OKi2kHV5Kpm8893NISHD1JPKWrkUewX2a",
-	"XNt1d/6rl7HJt9Gp64cv062eIoxuETeFIInj63yIL4+bp8w9AJ5ZZkALXorfkLun7NX54dMjxAq3FrSb",
-	"8l9+ubxcjd7/8fJyPPj0h9jpfuQSdQSQ9dIB/Vsx+p5LO/r+hyT1XxwtguyA3ZkNfH6mlZoPgX9ZQHYN",
-	"OTPqGFWWzH2vlJDWXbGjbcjZbI1/W3Ip5mCcOjIt1eLqGtbTFJmQ4WuDQ0q1+MZN+80pP/ml1ErZE/yL",
-	"E7WsBJ4bNtdqSaOBzxm3+FnIHG6ZVcw64eXmEdUdPT863BtfyiFVNZDGlScPu1QW2KOXh+dnzJZqMWqn",
-	"7dFWG8BZNY5dAIIX38id4hvDqpJn7hgBDymdc+KWmyu95JYUk6Mn7fqNnpKSKhJdn9e5sAhiykg0pIQ5",
-	"qxBPbgNhYWmiL8D/wLXm6wHt06nSoAd1UBqjfkdGn8bLHLgRRmMCurw8OG7O9/iQZNymTHvyEKvDnWLA",
-	"v/HEO5RliN+rlZC5Wl3lfG2GkH6nNCvUyr2ANXNDGHcKCb2YUhlgj55PUibmTFiWKzCO7Nyr2MMhjoUi",
-	"rYkcpBV2zWS9nIE2jGtgxioNOatlDto9umuo7JhdFCDdas6gmAHLwVit1pCnbCVswXig78wdZO5USfDI",
-	"EkvHIx4fPZ2kyVJI+noQo7kZKi9DjLj3O0TCC3chTguhF5PnkDuiF5LROvTOSaVgSoI7y7cHdI9oJJEp",
-	"NATD1MJCl8P/6fsfXr15hHIiZd//8KfvRuffnx4+PdrrfUvZ6avz0cHht6M/v3wTe7OWl+XacamH1BQn",
-	"BgeqEQKVEi66a8WIC2nAXHHEZfPYc25hZMUSogwl39WicGOJbIY3Rcu2cqHoS64tjwT/GjvHtZA7gfWD",
-	"G3eXJiWXi5ovCJaGB903GwXZHRLmaxp/sMmj0sQLlzg7bJkUmcViLkCTloJcnt7FCPn+zTWs96L8XCor",
-	"sgiR/1ysWQXaOLbGcm65o2Jurt3DK4KxL2x4pyT+VkGOaDDOphCGrZS2xVAVgvncofoBJF3ALV5HVetK",
-	"kfq9y3ANzroUZEQ+PGFTqfWbdddJA8AxYlEVyI+jeaUXXApDNt+mtistJ8wM7wrN891wUOvyYZUPF4wd",
-	"CWWbUHJ3ev6bn/EgTWu4AV5e9XhSDnNngzZCc5MUwRZeyFRa3HALDKcjsa9EWTrBgFq6KSAnudBS4Zi9",
-	"ugG9nql8zTKOclYyDRV4Wl0VqgSWqVp6KgY3nN0oJ9jchEqrG3BKhnJgGCR/WwANyTuvaqZUCRxRYJx6",
-	"IGMP689arQzBSBtlBZcLOGGcZaUAaZmGeW3AONG2dCagdkJkR+3JPXohFzsz+zQxllvYhded40AUU8sl",
-	"1+tdKdEKW+5MtsTHyB80fBwkX68MOb8ibFEs8aLmjia8SkVzmJIZBC6Z9xSEZ4eTroJwNInhdemN0PvO",
-	"8FMH9jduPNLBA6B64nKkXfhr7qguPcgeRyDbeNAIZrtruomx4VvfVITzpEO8gTq8QAx32WVgjQTpCsEO",
-	"T+zqBB0BvnHTXY7TqGN9am6lYYxh/bWKUwxpF12Dk49+m4yev/f/H73/MEkfP7/7Q9wOlxGvFJ8Z65Q9",
-	"xypmJZfXDG6zss7Bv2fkEkzh8KAlhtON0TYlFSUrFOHNL+gO7paLWq4ln0G584tz//8U0Ye3T1v508dw",
-	"7fWxDZdMcT06nBw8GU3QLfOJGG90qo4qR+4XFMcFcG24Ay6HpYoiyq3wo4iZN5Uqy74825C8X1Z3/ViV",
-	"8uO1io/n5B/BmmOUErjBBpOIvv0YId1rktN1baO/83DWQCUYcPGboyFfG8gDBPjBCXj81GgKcQJqwxRx",
-	"P+QOsYiXnvvnYLkoo7pcqwCHE2AkBAGUyl6132p5LdUq7tCaCyjzuHmwBGdZBwakyV3BuGWoaqWMOwXj",
-	"L+d/fcvQhujZpO0GGqxeX/F7g1BbjFnLbW1isagO3W3x0nQovtZipGEO2gukwYxNjWFXCR03BvtEXRsk",
-	"HJSp9xgA3VsfIOnf2HTJS3ceyEe/GiWn7NGTySRlnVveO2ZvlWUrKMsRjcSbQecHQ8VVGAbLyq5T90mi",
-	"PgN0eze8rCFlSrOCG2bUEmwh5MI7ZoQdX8p/Y9O8pjAbjJBk4jCcNkSTZbU2zK5EBmN2Dk4p5lnRoSlP",
-	"OoQDVK5oH0+sO+3iT4IT/C5Klt7FCuQXQk8K3h4rhbGGdhHyhpci32kXhxVU8zEC6LDr9gI29ZPnSrNV",
-	"IbLCoZQMgM6m7q/CGpqHe+M6Ix/BHDlacAAcPN0EoHt17ph0oXjKl37yxbqCY9aNgDr6IBikaoa9kpnK",
-	"hVzQ/m7NkVVqVHK9oL0f37e3VYrh0DF7qxo+IAFyw5ZKO92TS/Ytu35B60tlR3NVS8LrkwidInkJwwrQ",
-	"MGboOG+dx3zBhTRkWZ2evWadx0DrO/pU6JYYOTVvBbRRFH80tnUkzoWly8PV3WxG0VG8J9vMcDcuDAFk",
-	"+TV4slFaLIQcbB1BnzBsBTNGE9D16LbPeFmGg43ZqaFjOxnBrdtfsaqmk/uJyjvBhfHP0Am10YMYZqbO",
-	"CubG9tCryvIbw0R+wlDYkdMU/auFe0H9DZwcxPWfxxDrhjWcpALJ1kCu1ia2QaGMlXe+okjv7EDi9eH1",
-	"ady4oZoVN0xDpnQO+UmbH+JtNHx7ek00RHvbAUgOlA4kJN8fhoTG4Rvwu7m3wa/BKfJrfAm0KjkNDCKx",
-	"0RTiN3XhXgChseN+8L4vxKijETpN6ydv6MVxpmZa+/hKtVhs31GYDvzu+rqBFqXxJ9yaAvKGgQwbl2rh",
-	"Ri+0qiv0X3PLSuDGsqMnxHQcfZPCsAzhKMTbCePhIJ4Beztu5Dmxg/bwMCbTOMMBmx7/MXvtuSrzHBbd",
-	"mSwXC3IqIpulfR0Y5I2xipVK9SBBq3l3MHB4A4O7nsA56Dda2scWECynNuo1c1qAj2t4xHNWqoyX6Jzp",
-	"gOKucKlmooT7oKERA0B4AAOjJBmXzDiB4e4GQ0M3wM7fnNN2WcgP6J5+EpUFlVZq7m52pfR1g90x+w5s",
-	"VjDOmqUoVLd/c7Df/oRxTVXeQKNMtDvDbeXUp+07t8s4avfD243nGkzBdtvLVCDtLjs5JuPYDpvB3D3r",
-	"rbs5jJPNbsCYRkJZdQ1ytBTGCLnADQ/ue/kcc28YzvIC/rS2hdI+8H3MXgDXjrS8aoEjg2JuLFQB0M7u",
-	"3SuN7d7bteHktTZjdm65toGHOjLGLQ5OGPejl7WxbAaOtCyDW57Zcu3MAWERdQtxAz1MdC/5YVh697wV",
-	"FhkRCN09Sctyo7ff+CYK8AFJcr+4mWN2wa+hwTIGWd1G+oS0WXdQZwRJWPnb6yh4XbNitFQ5PCBivGvR",
-	"EIchlZNAWfE1KS3dJcdL5Cd9AecpXuVA548zECR2nE23rsWisMMdGsZmtQOrhLltKFDCrWXWeyCtXnc2",
-	"dpqlUWSlHD4fatW4s7s1t2yOnGzp6Igv1Jj9zIXFfTtpbZ214bbgtbHbxPVb5WF1eg3CS0dw0lvl0OGS",
-	"/pLdryj0TIfMxJxJx+N9vNgReQ+Elpaf3/eq8ZxWUS6LBqTeOASN2gAy3x19+Ph2xZ5f/GH8oULv9jBN",
-	"XAQ3QkITpuFz2x5mykre7GqWZlRLfsNFyWcozp4OH+Jb5SQSiqqw2a+Ov0i1uu9EIodlpSzIbD26hnWP",
-	"207uu5fXnYk/wNopyEoZYJxpLnO1RMO4At3VKVHPFJbxTCvj+A2SWRyQLuONAbIJQNS+PDhypHP0xDH5",
-	"09HfGR/9xiaj52zEruK7agj6dPy9b27aiDjKgfDUSEcmPX4utOPyhARjuczNmJ3i2deoVHjbmi+D+p1i",
-	"hgJel/vgrU380y76lc93CDAEK43s6JDQUuuSvAc+sw7zqwJX6mRwdvf2okD8Btvx09t840rczDE74zkl",
-	"VfXStzy0mKdFQhiXao1tAiFTldjONPBddfcXTT7PTN0yXmrg+XrMTv01hciisYzsWV72rSBYhfk49BvD",
-	"1Er66CDB5dccYQTyHrgarduhBAe34GyjEuI43MIIs9U9WQ7XV4rSgLxLwcSf+wnbzJJmki+9gMQNvG1+",
-	"A7pUPMftInzGbTerzbrDXeJG5SoCRGNZNiTfsSB2YHGWNUM+//6qtplawsi7zgIM/uveMXtte64yZxg3",
-	"8XB/dT01inTQjdfdRsXxx02GUksryk6tBmZ7EL0Gl5sFLXmJ4E264J03LsdOpr2SThtlRji5fTE4eXo/",
-	"OJTmGBzjffdpkiYbzszWR9587zkIkzQZOu2SNOl70sjvTo6ZJE2GbioMe246kJI06ft0uj+EWETrMQnf",
-	"mqhE1NvgQSFHQCdqGtiwW6Vr9jbfW9sTkxg37MPeb14R6v2GFlaSJj0DqPnertIzC5rvrcreIHygRHt3",
-	"Oo0NX4LOFL43ak77Q9hpQ8tqf+nO2dBbCIExbSPyl/aQcRHdRKc7Iwdyqv2NBEeSJj2G7cDu8FdHWA33",
-	"Q2Luwr7BHpC46SlGI0JNHs7nDYUvOSb93p9GuRSR6pMJK8GaXhScLRSrJTEan4wR1o0mX1AsffdcJJ8M",
-	"0MtEOhxmIqEtGC9lI3f2Ashe9NYcQXESFE1hWK75SpLARl+CsypRZHfj/HNx66/cTYte2u4B+88Ws11i",
-	"woG71oCIFs+xGNe7ttCljy7Mp28zyAeaUF5rPivXHY1ozM752jQuAD5T3mtOGRHGO70pGf9SNgnywrDz",
-	"70+d4vhocutkEPl285TR197We/Fse2GDFoiZ9eSEuZQzbrOik2d/4lQ/mxVY38HZX34+Z+6JsumHS4ea",
-	"y+T4MqlU5e56hAMvk/QSWTt+cGvjB8cNLpO76aUclg745BZ2HeTdZq6TzYqHc7jOMe02GnlExbhQ2qJF",
-	"SGUNpPB9O2EzYZscZsKuZC+1yq7nSueorT8+TPvu4rmqibA7WR/P/v7DE/b8bz+/YgeHb96ys7+9O49S",
-	"+EeUDTjA8PA7przFc+pjCfQDqL5OrQHJ/J3rJodpEG0QGs+abpYrEKnEX63BvMp4Ip2JhfQ7b6hrxux4",
-	"GT7L4uOyaLwkHSbaeyjIGa7qEqtY2AxjKBJypjRzYnVXQlGLSAGfUjZeyuQYAbMaAGOMgQyidBTqBB4E",
-	"YjO3npQFhCF2fYFbXJmCHz49ilwX8cPwkJtIGXJTdxXkJXjk3pRjYhVfOzVjL2UF3MafxEeQ6rY84Zje",
-	"McyBrj5xomO65lOwjfKPZj+cjYRqmNdQPnmzzhL3S9fNvZvs6KsoErbxiObtpc0Lb59XP8fSPYaNfYb0",
-	"FgP1nFyIkfIhdMdf2VCEfB8FdeuV75xEcQr+x2W7fba8nx7cPVg2NrkHG59Y2bq9whdltypvIG/jVcGJ",
-	"5l47PmhM3qIXvVEf9mTy/CiCs6zgUkLZS7lPVjDraKv0jVdVXIx3CnA+4qAU1NzMGD2lKt5Hj/c2Cnkj",
-	"1W3pv1LhkwYAYjdY+orSXYp10MrePMYfv316+JyO8uzhgwzYRJMQTYt37PE4wWFVz/YivtAq46EjNSvc",
-	"pcmvK7OTorkBe7MVrbAd2m1ayK6w+vlfAdKLWktV/wughgW+KKwX3lyMv8CIyIzwFr4EtlI6Rx0PDddQ",
-	"0EhpRk0yP3v04uUZe/KMWb5A2wlu7d6GGeBeZXKcnDaJ7KES+zj5f//n3//5P/69+QkrtY+Tf/7P//bP",
-	"//3fk7vo6bbdATdXscrtC+/VF7K2/TKZe+XHbH3VYYfbULmDWrlZHMr8ssdsBbOU8apKmbE8pP8Pzjtb",
-	"XxWq1vdlpjvBviM0YaldkLBBeTjVqxE7aSkfpytaZXn5KaqUV2/o+sM6vQtskRgD+6cNTSHSI6ZNMcLY",
-	"kWK58rVgPj0iJKOt2ZKvI50dVA5Xpef6mzvgwlc+f2dLtnQOPC+FhN31n0+tSJJwa68w2Wp7HVUf4mOK",
-	"afj4mNVrQX2eVA4njM8w5ov4wbi7jwRjekD8rAiBAZl/GgDcXAuKtIYIxSYUFAbvBsC3ANKoJbHdMUh6",
-	"3M0N89wvZa/GB9sswW0n+k6rJZNqFdxP4cJTZnyrB+5DJ1mpsuuQ88oKrpdbEuyX5qoU8voB+LlkZmmO",
-	"2X9+95ocXE+fHT7Zo/jLTFFt7laH5AN4sZhHojCeHF9HCzBXJcztw3fcyVMJqSuYLYE3W3ITvcR4/Vvz",
-	"mtoLeYgxvAldZrx62TmrtxpbWKOqcXexpjpls8/RFuJw5C3k4ph8lBEqeajEotHeaaHGctlS49L8cSf+",
-	"AUOvlN95O1Jp7f9QA3Hnp4gAfeOz1tY7UNl9FuO9lZYGsloLuz53p+wiZUvnrkGWW9Mxpps2GBq/YQky",
-	"phq2RyisragzmpBztVFg7tu9nanqJ4UFXFg0jnPM8f7+Qtiino0ztdz3vu7w/6Hag7aokKkvC6ktZlr7",
-	"dCNWYqadkpgmom9AHwdnPZaOMav5DZSmDQr7SmissryUXRSkwSc57SVZTkMhANVOrDBjCEoD40t5KV9p",
-	"rXyTkdABjvlmc01vQTNmr5wanHFNSWgOtlkJlDg2bdv7CMmmVAw0vZTdWHyorVhxw6Y+fWCaYlL3VfsV",
-	"y03CJI4hklA1M/VJGXVZYs3ApVRzn80leqUw007F0RRPSOZLexiWqaUTlRixCL9eJsfs//7X/5WyS2da",
-	"+G9302MfKUFHQjAD/vLzedPtqunolF5KbOK0F+DpNGZETcn72tmFro3tLpsyCTehhh97pdgVJkAkaVKK",
-	"DHxzNTKH58JJ5eS04lkBo8PxpG1N2PmtW4meXBQaQpqnVYyjNsdGbFUotla1u/rUfdCUn+k/+/SfJizW",
-	"vAV2Rj2/XpKCadjp2WtiquT7Sg7GEwJBVSB5JZLj5PH4ACGtuC3wae/fHOx3HO2VMls6NDX5DD4J3iMX",
-	"M5Od4GMUKENyKXiFtRjsYlsqR3hEl7Kb/kHJrk3ChW80FLIxUJkyvoOnaexABwmWh2BxgM/eoyJLjc/u",
-	"dZ4cY4e8F6Fku9t47peBW90zUXJIo9KWQThueJBbcwP3xuwdxlBTlhXKgKSi/gr0pfSn9FE2Yh/HD+Th",
-	"oW/U8TvkHC2NbSD03i6d70kygLEvVL6+p7flx/W07HdTvOsLIKtr2GyueTg5+Gyb9zoeRrpqXrR5R/H4",
-	"LokH71+M79UA32nf2cpHJJ2eZPzlvUN1+97Pnfx7nGIWHb5fvjBebXMX896t1itjcIAsYMsDXAkNVIwi",
-	"DKPmit8YRqK86bL46OzFD3/67nDfx1z2UHN3dIx+Wo2tbq7Hg9fxZ7BtJ8fBrU0+3601m0Su7LT1Iqds",
-	"oVSOL34uboLfxOATd/ZbSBH+9EtsLumUCk9Gaj7CwpO28sLZDFjm4W06x2TIqmy2336nTSG/v88+vn8U",
-	"xp7hiC+I7KbLwJbngRV//Raz2D951GmgfF+v116z5U5r5Pvm4BiE5/HkyZDO3yrLlipH3ZwZ4Tine69u",
-	"VpMj/no+eqskjN5Q+P1fp4BQHuELMnOoSrXGjHddS+OUgpXTmDArYVDW6JDofQieEjTwfEgK+x/c/+62",
-	"UsSfAQniS9LDhlc+QhXYg8gnvAT1lopwrcK8zvAUhKVyBvM7/bT0803TgrOplYmSxUD/iG3aDsF3nNy9",
-	"j1DT/qyWeQn3EdULGvFRZPWbqPpU5ce9gVzwC+9f3Rg/9NtG+PvfX5+xuSjhBEVSydeqJvGM42aQu/vJ",
-	"VWb8wcbL/LNdEOnKtC6l97fVsA6ZpF9OvfFIVUrr6Re/wVIt9vvNUbfd5Mt21IO3aeHW7qMJ07/IHe6o",
-	"04n198fd0yNDu1zEj1Yq9CeJtav9KnRThS7Bn7RqusXYe3VLzd7c0YIFRmW/TYWukFlZU43Wx1VwX8pV",
-	"IUoY2G7Dyu5Q1E/NeciSDAmWjRafr1M2g4zXBi4lz3MNxvjSvGuobKdhLQYR1dx7dkiRxH8DwoT+ByuO",
-	"ixmRY7c9aiMZsyTPtLqBHynH7UuYVd3GvTsZVZPPujW1nt6iMiIFpE3/DN7tQO0T4JZgQmH6Z+PdbfYu",
-	"HxBB8zZP+p0JumXwvaYDu6pq+MSsKGH/g/vv3ac+tHTYst2t5zuRmA77cD8bttLCmTrCpuEfQyjhBvy/",
-	"hrBPv2BuJf3yy7jyP65Ebgv68f2URKwpuSnoRVxKhwAwGa8CXfvgeHKcTPZvJ5OD/cnRs+Bv6P9jG1Z4",
-	"HWLbP7bxQD5JlIX5spL7ZN47P+SLa8UheyNO9r5H5+/isFWlOl1ETrb2IwnR2IJ/eYHobXLz2eUh6l2+",
-	"DQiKjbYHSBp8gp3GFaFQFOtmsNOB0tAUEpAga8rXqHDA8CVgyMAUvKL+Ela4n4IP3nMvG6+WjLo7NXAL",
-	"IQ3yywiqjbTCr+wADGeLK7H0xyYOg1GZE2wpkMa6mf7H/ys7d//62zz31fGovWhga1U/6KEKr8e2+Uzb",
-	"eHFIefrivLhJT4swY/rT75yYKsCwtLngN5QXlKds1iR2UefXNStUrcfsLca1CrX6Emx4M8k56sH+2amE",
-	"09Msg8oeY07GPtyAtCNjNfDl1KdSSAkZVt9h67aSugphIwDUKac457jpkTy9lI9ybvkxm4aQ/nTPscsw",
-	"MLTSwM7VaolePeEbW1BXnYOnzIzZXx2fXQns0YABJiyTkmS9LJWx7PApM6nn3EIu2NSnMUxxuwagGDM+",
-	"dUN/6rcS/mJvaJjicedzZXoI/0i/AAbyMAzuQ6+9PjFfK5ZymLaV6z3+vY3HdaHcDwVoQcxvSEwn1l9S",
-	"as6XkJbdf1vqK5t1nQyZ6MU2/V6wS8+J776zCp2Y+NpHsL7iLWNqRJvwGJKafEbfzldOhdfbL/0d/r25",
-	"9a/wJGN3cA7SYx3TWnO1kia0C5Kw+iqID90YkBao8UMUybgq+lAiofOLtqskWus40vSahFR8Qe2QnOhq",
-	"O1BSFzs5F4taQ96EpijXZ59ysAmW2J62TawYt0arB3pogFPeREoOID4rIfVevc7kIBzv3t/9/wAAAP//",
+	"7H3dbhu50uCrEL0HSPydliw7tjORrxyfzCSTScYn9k6AM8paVHdJzXE32YdkW9YEBhb49mrfYa8W2Kt9",
+	"hH2aBfY8x4JFsn/UlKVkknw3czMjyfwpFov1X5WPUSKKUnDgWkXjj1EGNAWJH89pksG54FqK3HxPQSWS",
+	"lZoJHo2jl2JJcsEXhJLEDCQFXZEbgJLoDAjlaglyGMWRSjIoqJmvVyVE40hpyfgiur+PoxdXdNFf+SoD",
+	"koqkKoDrR4rcglRM8G1rvaMafmIF0/0FU0nnesBAzweZ1iUt2UBSDbkZPXAH3nn5C5GzZPWVNgEtV2dz",
+	"DbK//iUkgqeKPH73/Tl5dnAw2guuxriGBcjo3qxXUkkL0O4+L0SO98jMciXVWRRHnBZmVmn+FEcS/lkx",
+	"CWk01rKC9up/kTCPxtF/2m+oZd/+Ve2bdV+ldkcJqhRcgd1QilkOhfmYCK6B493QssxZQs2x9ks74q+/",
+	"KXPGj7tu6NbFHbtYep9RTZbANVlKQ5wWW0fHTxFbLeLukEtoMzd2vxnYpoJBQwY7TXbD/R0P6kt+cHZD",
+	"Dvd4VocAM+8sSUCpK3EDvE8rP5f0nxUMyXRSjUZPEnO7+AmG9odfaJVroiXlimmSsDIDqeFO20FTg6qC",
+	"3v0EfKGzaHw4OvouXqfWOHpO81zod/DPCpS92DRlBgCaX0hRgtTMkMGc5griqGz99DFSQHNDZuuAz6iC",
+	"k6NK5jHhgpRmRb6IiZgT4Al5fHJMZisNao9QnrbgXgP4ZDQaxYHn1ZD3rx6CD/U4MfsNErzkc6r0O0fH",
+	"BsQu6BISYKXeRqPv3LD1ff304MYZzXPgC+gj5uynq/OXZ54XkkNz4i5c3bcevgv7qnv7KrbgVFcSwlyp",
+	"DX5rl/a84GlECp9HHYlIERS4o0WZm99+jQ4Onxwdn5iNWhf95HDbNeNSIeh+fP86gGVyMTg8PiFlNctZ",
+	"Qm5gZRnI0+ODp3unZHrD0ilhijCtCP5+8uQ7orOqmJWScd2/lETeOu5nkBDh6lHgLd2wNID7OLrRq/b8",
+	"F+ehyXfBqavtl2lWjxFGs4iZYiEJ4+uyjy+Hm2NiHgBNNFEgGc3Z78jdY/Li8vD4BLFCtQZppvyXXyeT",
+	"5eDDXyeTYe/TX0Kn+4ly1BGAV4UB+vds8JJyPXj5OordF0OLwFtgt2YDnV9IIeZ94M8zSG4gJUqMUWVJ",
+	"zPdSMK7NFRvahpTMVvi3gnI2B2XUkWkuFtc3sJrGyIQUXSkckovFIzPtd6P8pBMuhdCn+BcjakkONFVk",
+	"LkVhRwOdE6rxM+Mp3BEtiDbCy8yzVHfy7ORwb0jeZyD9ILMjLkclTHjBlEL+WK/IFOFCE8Y9SDEREn9a",
+	"gR5OeJ9A60OH9TCHBi40kMfnh5cXROdiMWim7Vmo186pxTB0l3iI8EYG/EeKlDlNoAM/omxklpsLWVBt",
+	"dZyTo2b9WuWJrVYTXJ9WKdMIYkyslIktyrRAlJsNmIZCBR+T+4FKSVd9HtPgMPRyDAl+Hh808AWYlPL4",
+	"cbJkXB/oyaGVj+vy8Ggbm8SdQsC/cYTfl4OI0Osl46lYXqd0pfqQfi8kycTSvJ4VMUMINcqMfW25UEAe",
+	"PxvFhM0J0yQVYIlX0dUeDjHsF4mLpcA10yvCq2IGUhnqJ0oLCSmpeArS0P0NlHpIrjLgZjVjjMyApKC0",
+	"FCtIY7Jk5tl4gk7MQeZGDQWHLFYY/vLk5HgURwXj9utBiMhmqPj0MWLefh8Jz82FGA3GPpE0hdRQOePE",
+	"rmN5hFVHiOBgzvLdgb1HNLCsGdUHQ1VMQ1s6/O3l6xdvHqOMicnL13/7fnD58uzw+GSv8y0mZy8uBweH",
+	"3w1+OH8TeqSa5vnKcLhtKo4RoT21CoGKLS7aa4WIC2lAXVPEZf26U6phoFkBQQ6S7mqNmLGWbPo3ZZdt",
+	"ZErWlXobHgn+NXSOG8Z3Auu1GXcfRznli4ouLCw103loNgrBeyTMV3b8wTpTiiMnmML8r2FS1qRmcwbS",
+	"ajjI1u27GCCjv72B1V6QgXOhWRIg8vfZipQglWFrJKWaGiqm6sY8vMw7Cpj279SKzqUXHBKUsUeYIksh",
+	"ddZXo2A+N6jegqQruMPrKCtZCqu67zJcgrFMmTVAt09YV4jdZu11Yg9wiFhECfzTaF7IBeVMWXtxXVPm",
+	"mlrM9O8KTfvdcFDJfLu6iAuGjoSyjQm+Oz3/3c3YStMSboHm1x2elMLc2K+10FwnRdCZEzKlZLdUA8Hp",
+	"SOxLludGMKCGrzJIrVxoqHBIXtyCXM1EuiIJRTnLiYQSHK0uM5EDSUTFHRWDGU5uhRFsZkIpxS0YrUIY",
+	"MBSSv87ADklbr2omRA4UUaCMesBDD+sHKZbKwmg3SjLKF3BKKElyBlwTCfNKgTKirTDmozRCZEd1yTx6",
+	"xhc7M/s4Uppq2IXXXeJAFFNFQeVqV0rUTOc7k63lY9aX1H8cVr5eK+s4C7BFVuBFzQ1NOJXKziGCJ+C5",
+	"ZNpREJ4ejtoKwskohNfCGbAPneGXFuxvzHikgy2gOuIypJ25a26pLh3IngQgW3vQCGaza7yOsf5bX1uA",
+	"pVGLeD11OIHo77LNwGoJ0haCLZ7Y1glaAnztptscp1bHutTcSMMQw/q5DFOM1S7axiod/D4aPPvg/j/4",
+	"8HEUP3l2/5ewDc8DHi06U9ooe4ZVzHLKbwjcJXmVgnvPyCWIwOFeS/SnG6Jda1WUJBMWb25Bc3CzXNDq",
+	"zekM8p1fnPn/54g+vH27lTt9CNdOH1tz52Q3g8PRwdFghC6dz8R4rVO1VDnrukFxnAGVihrgUihEEFFm",
+	"hZ9YyLwpRZ535dma5P26uuunqpSfrlV8Oif/BNYcohTPDdaYRPDthwjpQRvcXtcm+rv0Z/VUgsEatzm6",
+	"pyoFqYcAPxgBj59qTSFMQE2II+zD3CGOce64fwqasjyoyzUKsD8BRlEQQC70dfOt4jdcLMPOsDmDPA2b",
+	"BwUYy9ozIGndFYRqgqpWTKhRMH68/PktQRuiY5M2G0jQcnVNHwxgbTBmNdWVCsWxWnS3wS3TovhKsoGE",
+	"OUgnkHoz1jWGXSV02BjsEnWlkHBQpj5gALRvvYekfyPTgubmPJAOflOCT8njo9EoJq1b3huTt0KTJeT5",
+	"wI7Em0HnB0HFlSkCRalXsXcICg729m5pXgE6BTOqiBIF6IzxhXPMMD2c8H8j07SyIToYIMmEYTiriSZJ",
+	"KqmIXrIEhuQSjFJMk6xFU450LA5QubL7OGLdaRd3EpzgdhE8d+5ZsH4h9KTg7ZGcKa3sLozf0pylO+1i",
+	"sIJqPkYPDXbNXkCmbvJcSLLMWJIZlFoDoLWp+SvTys7DvXGdgYt+DgwtGAAOjtcBaF+dOaa9UDzluZt8",
+	"tSphTNrRU0MfFgYu6mEveCJSxhd2f7PmQAsxyKlc2L2fPLS3FoLg0CF5K2o+wAFSRQohje5JOfmO3Dy3",
+	"63OhB3NRcYvXowCdInkxRTKQMCTodG+8xXRBGVfWsjq7eEVaj8Gub+hToFtiYNS8JdiNgvizYxtH4pxp",
+	"e3m4uplNbGQV70nXM8yNM2UB0vQGHNkIyRaM97YOoI8psoQZsRPQ9Wi2T2ie+4MNyZmyxzYygmqzvyBl",
+	"ZU/uJgrn9WbKPUMj1AZbMUxUlWTEjO2gV+T5I0VYekpQ2FmnKfpXM/OCuhsYOYjrPwsh1gyrOUkJHIMJ",
+	"FuXOPWzDIEvnfEWR3trBitft69txw5pqllQRCYmQKaSnTW6Js9Hw7cmVpSG7t+6BZEBpQWLl+3ZI7Dh8",
+	"A2438zboDRhFfoUvwa5qnQYKkVhrCuGburJxHIWR7dr94HxfiFFDI/Y0jZ+8phfDmeppjrE5+2jgOJzZ",
+	"9/AwJCsowQHrnvQheeW4FXGcC92EJGUL66xD9nVKqCNe6+XQguRCOFAdco01ujsYOLyGwRzbv0j7m13a",
+	"+ewRLKOOyRUx0tXFCxw9UpKLhObo9GiBYu6jEDOWw0PQ2BE9QKgHA6MPCeVEGUZsCA5DLrdALt9c2u0S",
+	"H7Nvn34U5LGlFGJuxOFSyJsau0PyPegkI5TUS9mY1/7twX7zE8YaRX4LtZBudoa70qglm3duljFU5IY3",
+	"G88lqIzstpcqgetddjKP1zxnMoO5eS4bdzMYt7awAqVqzq/FDfCBC3HihgcPvSiK+TAEZznBeVbpTEgX",
+	"jB6T50ClIS0nsnGkV3iVhtID2tq9faWh3Tu71hyykmpILjWV2vMmQ8a4xcEpoW50USlNZmBISxO4o4nO",
+	"V0bNZhpRt2C30MFE+5K3w9K5542w8ACjbe9ptRczevONr6MAHxC3bg0zc0iu6A3UWMbgpdlInlot0RzU",
+	"GBcclu72WopTW10fFCKFLazbueyU5TBWlbOgLOnKKgPtJYcF8pOu4HAUL1Kw5w8zECR2nG1vXbJFpvs7",
+	"1IxNSwNWDnNdUyCHO0208+xpuWptbDQ2Jaz2f/isr63izubWzLIpcrLC0BFdiCF5T5nGfVupZq214S6j",
+	"ldKbxOBb4WA1+gLCa49gpKJIocUl3SWbX9GiUC0yY3PCDY93cVhD5B0QGlp+9tCrxnNqYfNLJCD1hiGo",
+	"xTHwdHf04ePbFXtu8e34Q0XZ7KHqeANuhITGVM3nNj3MmOS03lUValBxektZTmcozo77D/GtMBIJRZXf",
+	"7DfDX7hYPnQilkJRCg08WQ1uYNXhtqOH7uVVa+JrWBnFUwgFhBJJeSoKNDhLkG1dDfU3pglNpFCG3yCZ",
+	"hQFpM94QIOsABO22gxNDOidHhsmfDf5B6OB3Mho8IwNyHd5VgtdTw+99fdNaxNncAkeN9shWP54zabi8",
+	"RYLSlKdqSM7w7CtUKpzNSguv1sYY+cfrMh+cFYd/2kW/cnkEHgZv/Vj71CeKVDK3VrnLdsOcJ8+VWlmV",
+	"7b2dKGC/w2b8dDZfuxIzc0guaGoTnTopVQ5azJ2yQhiXaoxYC0IiSraZaeC7au/P6jyZmbgjNJdA09WQ",
+	"nLlr8hE7pYm1E2netS5g6efj0EeKiCV3UTcLl1tzgJG9B+CqtW6DEhzcgLOJSizHoRoGmEHuyLK/vhA2",
+	"vcaZ6ir83E/JeuYy4bRwAhI3cDbvLchc0BS3C/AZs92sUqsWdwkba8sAELXFVpN8y4LYgcVpUg/58vuL",
+	"SieigIFzSXkY3Ne9MXmlOy4oY3DWcWZ3dR01yuqga6+7iTbjj+sMpeKa5a36CcyisPTqXVkaJKc5gjdq",
+	"g3dZu/Ja2e+CG22UKGbk9lXv5PHD4Nh8Qe9w7rolozhacxI2vuf6e8fxFsVR3xkWxVHXQ2X92dbhEcVR",
+	"3/2D4cR1x0wUR11fSfsH7+NvPBH+W+3tD1rxrQCk57xmYtvSrb835mYURz2TsPOb0306v6FRFcVRx+ap",
+	"vzerdCyB+nujpdc47unNzjNtx/ovXk3y32vNpvnB77SmWDW/tOesqSoWgSEFI/CX5pBhqVwHelsje6Kp",
+	"+c3KiiiOOjzagN1iqYaWaoaH9NuGfY0jID3b1xcMrtQpLV82qlxQTJh9OCOxYIEikBHJQatOQJksBKm4",
+	"5S0ur8GvG8xjsGHp3dN6XFy9k9Rz2E/qQfMvXFFmPcMLsCaiM+AsFKdet2SKpJIuuZXR6D4whiRK6XbI",
+	"fM7u3JWbacFL2z32/cXCnwXG7s21ekQ0eA6Fi9419SZddGFae5N93VN+0krSWb5qKUFDcklXqrb66Uw4",
+	"B7RNLlDOf2xz4ie8nVV++fLM6IqPR3dG7Fg3aRoT+7Wz9V446Z1pr/hhgrv1u0z4jOoka6W7nxptTycZ",
+	"lllQ8uP7S2KeKJl+nBjUTKLxJCpFae56gAMnUTxBbo4fzNr4wXCDSXQ/nfB+Br/LEyE3XsStpw3pJNue",
+	"DnWJGazBIB7qwpmQGo1AW11gdbzvRmTGdJ0ObLHLybkUyc1cyBQV9CeHsflxIUVV4tC5qCxhtxIonv7j",
+	"9RF59vf3L8jB4Zu35OLv7y6DFP4JKfcGMDz8jtlj4fT0UC56D6pvk6dvxfzO5Yv9jIImnotn9diMffWk",
+	"JZXwq1WYohjOSVOh6HjrDbUtlx0vwyUsfFpCipOk/Zx1B4X1f4sqxwoQMsNwBIeUCEmMWN2VUMQiUEcn",
+	"hA5XFBlGQLQEwHCdJ4MgHfmU+61ArKepW2UBYQhdn+cW1yqjh8cngeuy/NA/5DrohNzUXIV1DDw2b8ow",
+	"sZKujJqxF5MM7sJP4hNIdVPKbUjv6KcTl5850TBd9TnYRvlnZ29P7EE1zGkon71Za4mHpev63nWi8XUQ",
+	"CZt4RP324vqFN8+rm65oHsPaPn16C4F6ab2GgUoc9MBfa18L/BAFtcuG741EMQr+pyWOfbEUmg7cHVjW",
+	"NnkAG59ZYLq50BZlt8hvIW1CVN5vZl47PmjMg7Iveq3U6mj07CSAsySjnEPeyV6PljBraav2Gy3LsBhv",
+	"1bJ8wkFtHHM9+fLMFtM+frK3Vk8bKBSL/0ixTOwBCN1g7go7d6l7QSt7/Rh//e748Jk9ytPtB+mxiTq3",
+	"2C7essfDBIcFMpvr4XzHim1Hqle4j6PflmonRXMN9noru8JmaDdpIbvC6uZ/A0ivKslF9QdA9Qt8VViv",
+	"nLkYfoEBkRngLbQAshQyRR0PDVdfG2gzduq8ePL4+fkFOXpKNF2g7QR3em/NDDCvMhpHZ3VOuC+IHkf/",
+	"7//8+7/+x7/XP2HB9Dj61//8b//63/89ug+ebtMdUHUdKqC+co58xivdrTh5UH7MVtctdrgJlTuolet1",
+	"lsQtOyZLmMWElmVMlKY+k7533tnqOhOVfCjJ2wj2HaHxS+2ChDXKw6lOjdhJS/k0XVELTfPPUaWcemOv",
+	"36/TucAGiSGwf1nTFAKtWpqsIgwXCZIKV1blMiJ8XteKFHQVaLAgUrjOHddf3wEXvnYpOxsSj1Ogac44",
+	"7K7/fG5xD4c7fY35VZtLkroQj20Yw4XEtFwx225JpHBK6AzDvIgfDLW74C9mBITPihAo4OnnAUDVDbPB",
+	"VR+UWIfCRr7bMe8NgNRqSWh3jIuO2+lgjvvF5MXwYJMluOlE30tREC6W3v3kLzwmynVcoC5akuQiufHp",
+	"oySjstiQq16o65zxmy3wU05UocbkP797ZR1cx08Pj/ZsyGUmbJnrRofkFrxoTB0RGEIOryMZqOsc5nr7",
+	"HbdSU3y2CiZI4M3mVAUvMVxKVr+m5kK2MYY3vtmLUy9bZ3VWYwNrUDVuL1YXeqy3G9pAHIa8GV+MrY8y",
+	"QCXbqhVq7d0uVFsuG8pF6j/uxD+g75VyO29Gql37P9RA3PkpIkCPXKLaagcqe8hifLBoUUFSSaZXl+aU",
+	"baRsaKDVS2yrG7e0MwV9/zWs5sXswuYImdalbVDG+Fys1Wq7rmsXovxFYC0U1l/jHDXe318wnVWzYSKK",
+	"fefr9v/vqz1oizIeuwqLSmPSssswIjkm1wmOmSHyFuTYO+uxCotoSW8hV00c2BUVY8HihLdREHuf5LST",
+	"Vzn1OfW2DGGJSUKQKxhO+IS/kFK4fh2+ERtxPd/qFn9qSF4YNTih0uadGdhmOdhcsWnTZYdxMrV1NdMJ",
+	"b4fffZnCkioydRkD0xiLE66br1i54SdRDJH4ApSpy8Oo8hzT7ydczF0CF+tUlUxbxTtTPKE1X5rDkEQU",
+	"RlRixML/OonG5P/+1/8Vk4kxLdy3++nYRUrQkeDNgB/fX9ZNp+rGSvGEYy+lPQ9Pqz8iakrO106uZKV0",
+	"e9mYcLj15fDYdkQvMechiqOcJeB6nFlzeM6MVI7OSppkMDgcjpoOga3f2kXd0VUmwWd2akEoanNkQJaZ",
+	"ICtRmauPzQdpUzLdZ5fxU4fF6rdALmzrrXOrYCpydvHKMlXr+4oOhiMLgiiB05JF4+jJ8AAhLanO8Gnv",
+	"3x7stxztpVAbuhvVKQwu790hF5ORjeAjNlCG5JLREssayNWm7A3/iCa8nfFh81vrHAvXs8cnYKAypVwj",
+	"TVXbgQYSrLQwxE9dwp6tV5T47F6l0Rgb1T331c/t/m+/9tzqjolahzQqbQn44/oHuTEdcG9I3mEMNSZJ",
+	"JhRwWx9fgpxwd0oXZbPsY7wl9Q59o4bfIedoaGwNoQ82y/xgJQMo/VykqwdaTH5aa8luU8P7rgDSsoL1",
+	"HpeHo4Mvtnmn8WCgueVVk2oUju9a8eD8i+G9auBbXTQb+Yik05GMv34wqG7e+6WRf09iTJzD90sXyqlt",
+	"5mI+mNU6lQsGkAVseIBLJsHWnzBFbI/DR4pYUV43O3x88fz1374/3Hcxlz3U3A0do59WYteYm2HvdfwA",
+	"ummo2Lu10Ze7tXqTwJWdNV7kmCyESPHFz9mt95sofOLGfvNZwZ9/ifUlndlak4GYD7DWpCm2MDYDVnY4",
+	"m84wGWtV1ttvvtO6Jt7dZxffPzGlL3DEV0R2XbC/4Xlg8Vy30yu2MR60+hg/1HK10/O41aH4oTk4BuF5",
+	"Mjrq0/lboUkhUtTNiWKGc5r3ambVaeGv5oO3gsPgjQ2//3EK8BURrrYxhTIXK0xylxVXRilYGo0JsxJ6",
+	"FYIGic6H4ChBAk37pLD/0fzvfiNF/ABIEF+THta88gGqwHY+LuHFq7e2nlULTOX0T4FpW8Gg/qSfhn4e",
+	"1Z0w6/KYIFn09I/Qps0QfMfR/YcANe3PKp7m8BBRPbcjPomsfmdll6rcuDeQMnrl/Ktr4/t+2wB//8er",
+	"CzJnOZyiSMrpSlRWPOO4GaTmflKRKHewYZF+sQuyurJd12b0N4WlBplWv5w649EWJq2mX/0Gc7HY7zYW",
+	"3XST582orbep4U7vownTvcgd7qjVxfTPx93RI33XWsSPFMK3+gi1ev0mdFP6Zr2ftWq8wdh7cWf7ppmj",
+	"eQvMVvrWRbmMJ3lly7J8+hNwX4Wdi0U3JY9qkoOxEE+OJnyZsRx6tpuNY9A8d5Z9UdfH2z431pL0CZa1",
+	"Fp+uYjKDhFYKJpymqQSlXDXeDZS61fsVg4hi7jw7VpHEf4pB+VYCS4qLKZZi4zrbkTFkSV5IcQs/2Ry3",
+	"r2FWtXvg7mRUjb7o1rYD9AaVESkgrltR0HYjaJcAV4Dytein+AF5fKcj84YmzBSf2Bdj+E3KL+1RTv2g",
+	"d1bc8MFplsP+R/Pf+899dnG/j7pZz7X4UC1mYn5WZCmZMXyYjv2/UJDDLbh/omDf/oLYtb/8Oizdj0uW",
+	"6sz++GFqBa7Kqcrs+5hwg3ZQCS09lbtQeTSORvt3o9HB/ujkqfc+dP8FDM2cRrHpX8DYkl0SZGiuruQh",
+	"CfjODfnqOrLP5Qg/Atf88k/h2ChWrfYcpxsbffjYbEa/vnh0Frr64tIRtTDXBwSFSNMEJPYewlbnCl8p",
+	"ilU02OpASKjLCqxYq+vXbBmBogVgAEFltLQNJjQzP3mPvOtSr8PlkkHnpwSqwSdFfh2xtZZk+I3dgf5s",
+	"YZXW/rGOymCM5hR7CsShNqH/8f/0zf0ff5uXrjwedRkJZCWqrf4q/3p0k920iRf7BKivzovrZLUAM7Z/",
+	"+pMT23owrG3O6K3NEkpjMqvTvGxL1RXJRCWH5C1GuTKx/BpseD3lOejPfm8UxOlZkkCpx5ihsQ+3wPVA",
+	"aQm0mLrECs4hwVo87ImW27ZC2AkANcwpzhnXzYenE/44pZqOydQH+Kd7hl36gb6XBraEFgX6+JjrbGHb",
+	"6hwcEzUkPxs+u2TYpAHDTVg0xa0tUwilyeExUbHj3IwvyNQlNUxxuxqgEDM+M0N/6fbo/WpvqJ/wce8y",
+	"ZzoI/0QvAYb1MCjuArGdRjHfKrJyGDel6x3+vYnHtaHc9+VoXsyvSUwj1s9tos7XkJbtf/DpGxt5rXyZ",
+	"4MXWDV+wTc+pa7+z9K2Y6MrFs77hLWOiRJP+6FOcXH7fzlduy7A3X/o7/Ht969/gSYbu4BK4wzomuaZi",
+	"yZXvF8Rh+U0Q79sxIC3Yzg9BJOOq6FEJBNKvmnaNaIbjSNXpElLShe2HZERX09rRtrHjc7aoJKR1oMpm",
+	"/uzbjGwLS2hP3aRZDBuj1QHdN8BtFkVs3UF0lkPsfHytyV443n+4//8BAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -27,7 +27,6 @@ const (
 	PollPaused            Code = "poll-paused"
 	PollClosed            Code = "poll-closed"
 	ResultsNotPublished   Code = "results-not-published"
-	NotLogged             Code = "not-logged"
 	IdentityInvalid       Code = "identity-invalid"
 	PhoneInvalid          Code = "phone-invalid"
 	PhoneNotMobile        Code = "phone-not-mobile"
@@ -76,7 +75,6 @@ var Table = []Row{
 	{PollPaused, http.StatusConflict, NotApplied, "The poll is paused", "Nothing was recorded; keep the ballot and try again when the manifest says open."},
 	{PollClosed, http.StatusConflict, NotApplied, "The poll is closed", "No ballot is taken any more."},
 	{ResultsNotPublished, http.StatusNotFound, NotApplied, "There is no published result yet", "Ask again after the operator has published."},
-	{NotLogged, http.StatusNotFound, NotApplied, "This ballot is not in the log, or not yet", "Ballots enter the log in groups of at least 64, and all of them at the close; ask again."},
 	{IdentityInvalid, http.StatusUnprocessableEntity, NotApplied, "Not a valid identity number", "Its form or its check digit is wrong; ask the voter to look again."},
 	{PhoneInvalid, http.StatusUnprocessableEntity, NotApplied, "Not a valid phone number", "Ask for the number again, with its country code if it is not a local one."},
 	{PhoneNotMobile, http.StatusUnprocessableEntity, NotApplied, "Not a mobile number", "Ask for a number that can send and receive SMS."},

@@ -207,7 +207,7 @@ func (a *answers) get(ctx context.Context, key string, ttl time.Duration, ask fu
 // refused tells a reader's answer "there is none" from its failure to answer.
 func refused(err error) bool {
 	switch problem.From(err).Code {
-	case problem.NotFound, problem.PollNotFound, problem.ResultsNotPublished, problem.NotLogged:
+	case problem.NotFound, problem.PollNotFound, problem.ResultsNotPublished:
 		return true
 	}
 	return false

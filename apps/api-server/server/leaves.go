@@ -132,7 +132,7 @@ func (k keptTiles) Tile(ctx context.Context, path string) ([]byte, error) {
 	return found.plain.body, err
 }
 
-// ProveLeaf answers with the proof that a leaf is in the log.
+// ProveLeaf answers with the proof that a leaf is in the log, or with a log that it is not in.
 func (a api) ProveLeaf(ctx context.Context, r channelsapi.ProveLeafRequestObject) (channelsapi.ProveLeafResponseObject, error) {
 	leaf, err := base64.StdEncoding.Strict().DecodeString(r.Body.Leaf)
 	if err != nil || len(leaf) != leafSize {
@@ -172,19 +172,21 @@ func (s *Server) prove(ctx context.Context, id string, checkpoint *ballotlog.Che
 	if err != nil {
 		return nil, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't read the log of poll %s: %w", id, err)).After(soon(time.Second))
 	}
+	proof := &channelsapi.LeafProof{Checkpoint: string(checkpoint.Signed)}
 	if !ok {
-		return nil, problem.New(problem.NotLogged)
+		return proof, nil
 	}
 	path, found, err := ballotlog.Prove(ctx, keptTiles{s, id}, checkpoint.Tree, index)
 	if err != nil {
 		return nil, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't prove leaf %d of poll %s: %w", index, id, err)).After(soon(time.Second))
 	}
 	if found != leaf {
-		return nil, problem.New(problem.NotLogged)
+		return proof, nil
 	}
-	proof := &channelsapi.LeafProof{Index: index, Path: make([]string, len(path)), Checkpoint: string(checkpoint.Signed)}
+	text := make([]string, len(path))
 	for i, hash := range path {
-		proof.Path[i] = base64.StdEncoding.EncodeToString(hash[:])
+		text[i] = base64.StdEncoding.EncodeToString(hash[:])
 	}
+	proof.Index, proof.Path = &index, &text
 	return proof, nil
 }

@@ -123,7 +123,6 @@ var mishaps = []mishap{
 	{name: "paused between sealing and casting", code: problem.PollPaused, do: ready(func(w *world) { w.box.set(sends, poll.Paused) }, someKey)},
 	{name: "closed between sealing and casting", code: problem.PollClosed, do: ready(func(w *world) { w.box.set(sends, poll.Closed) }, someKey)},
 	{name: "results before the publication", code: problem.ResultsNotPublished, do: func(w *world) reply { return w.call("GET", "/v1/polls/sends/results", nil) }},
-	{name: "a leaf that is not in the log", code: problem.NotLogged, do: func(w *world) reply { return w.prove("false", 7) }},
 	{name: "the bundle before the publication", code: problem.ResultsNotPublished, do: func(w *world) reply { return w.call("GET", "/v1/polls/sends/bundle", nil) }},
 
 	{name: "a wrong check digit", code: problem.IdentityInvalid, field: "/identity/number", do: changed(func(o object) { o["identity"] = object{"type": "hkid", "number": "A123456(4)"} })},

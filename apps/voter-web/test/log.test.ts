@@ -4,7 +4,7 @@ import type { LeafProof, Manifest, Receipt } from '../src/api/types.ts'
 import { base64, type Bytes, concat, sha256, utf8 } from '../src/crypto/bytes.ts'
 import { checkLogged } from '../src/crypto/log.ts'
 import { findInLog } from '../src/vote/logged.ts'
-import { answering, json, lost, problem } from './api.ts'
+import { answering, json, lost } from './api.ts'
 import { newManifest } from './fixtures.ts'
 import { pathOf, receiptFor, rootOf, type Signer } from './signing.ts'
 
@@ -44,7 +44,7 @@ beforeAll(async () => {
 })
 afterEach(() => void vi.unstubAllGlobals())
 
-async function proofOf(index = 5, size = leaves.length): Promise<LeafProof> {
+async function proofOf(index = 5, size = leaves.length): Promise<Required<LeafProof>> {
   const some = leaves.slice(0, size)
   const text = `popvote/test\n${size}\n${base64(await rootOf(some))}\n`
   return { index, path: (await pathOf(index, some)).map(base64), checkpoint: await log.sign(text) }
@@ -68,7 +68,7 @@ describe('a proof', () => {
   })
 
   const text = (p: LeafProof) => p.checkpoint.slice(0, p.checkpoint.indexOf('\n\n') + 1)
-  it.each<[string, (p: LeafProof) => LeafProof | Promise<LeafProof>]>([
+  it.each<[string, (p: Required<LeafProof>) => LeafProof | Promise<LeafProof>]>([
     ['another place', (p) => ({ ...p, index: 4 })],
     ['a place outside', (p) => ({ ...p, index: 9 })],
     ['a shorter path', (p) => ({ ...p, path: p.path.slice(1) })],
@@ -82,6 +82,8 @@ describe('a proof', () => {
     ['another key', async (p) => ({ ...p, checkpoint: await (await newLog('popvote/test')).sign(text(p)) })],
     ['a changed signature', (p) => ({ ...p, checkpoint: p.checkpoint.replace(/.{6}\n$/, 'AAAA==\n') })],
     ['no signature', (p) => ({ ...p, checkpoint: text(p) + '\n' })],
+    ['no path', ({ path: _, ...p }) => p],
+    ['no place', ({ index: _, ...p }) => p],
     ['no checkpoint', (p) => ({ ...p, checkpoint: '' })],
   ])('with %s is refused', async (_, bend) => {
     const bent = await bend(await proofOf())
@@ -119,7 +121,7 @@ describe('a receipt', () => {
   })
 
   it('waits while votes are cast, and is missed once they are counted', async () => {
-    answering(problem('not-logged', 404))
+    answering(json({ checkpoint: (await proofOf()).checkpoint }))
     for (const state of ['open', 'paused', 'closed'] as const) {
       expect((await findInLog({ ...manifest, state }, receipt)).at).toBe('notYet')
     }

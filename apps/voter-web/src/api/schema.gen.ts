@@ -153,7 +153,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * The proof that a leaf is in the ballot log; `not-logged` if it is not, or not yet.
+         * The proof that a leaf is in the ballot log.
          * @description Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
          *     while the poll is open, and all of them when it closes. The leaf is in the body, because
          *     addresses are kept in the records of servers and caches on the way, beside who asked.
@@ -591,16 +591,17 @@ export interface components {
         };
         /**
          * @description Checked so: the checkpoint is signed by the manifest's `log_key`, and says the log's size and
-         *     root; the path leads from the leaf at the index to that root (RFC 6962).
+         *     root; the path leads from the leaf at the index to that root (RFC 6962). Where index and path are
+         *     missing, the leaf is not in the log, or not yet.
          */
         LeafProof: {
             /**
              * Format: int64
              * @description The leaf's place in the log, from 0.
              */
-            index: number;
+            index?: number;
             /** @description The audit path, base64, leaf to root. */
-            path: string[];
+            path?: string[];
             /** @description The signed note (C2SP tlog-checkpoint) that the path leads to. */
             checkpoint: string;
         };
@@ -634,7 +635,6 @@ export interface components {
          *     * `poll-paused` (409, not_applied): The poll is paused. Nothing was recorded; keep the ballot and try again when the manifest says open.
          *     * `poll-closed` (409, not_applied): The poll is closed. No ballot is taken any more.
          *     * `results-not-published` (404, not_applied): There is no published result yet. Ask again after the operator has published.
-         *     * `not-logged` (404, not_applied): This ballot is not in the log, or not yet. Ballots enter the log in groups of at least 64, and all of them at the close; ask again.
          *     * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
          *     * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
          *     * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
@@ -667,7 +667,7 @@ export interface components {
          *     * `internal` (500, unknown): Something went wrong on our side. Try the same again, with the same Idempotency-Key.
          * @enum {string}
          */
-        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "not-logged" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
+        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
     };
     responses: {
         /** @description What went wrong (RFC 9457). */
@@ -935,7 +935,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The proof, against a checkpoint that comes with it. */
+            /** @description The proof, against a checkpoint that comes with it; without index and path, the leaf is not in that log. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -23,10 +23,12 @@ export async function checkLogged(proof: LeafProof, manifest: Manifest, leaf: By
   const size = Number(count)
   if (end < 0 || !root || String(size) !== count) throw new Error('not a checkpoint')
   if (origin !== `popvote/${manifest.id}`) throw new Error('the checkpoint is of another log')
+  const { index, path } = proof
+  if (index === undefined || !path) throw new Error('there is no path')
   const signed = await signedBy(manifest.log_key, text, proof.checkpoint.slice(end + 2))
-  const reached = await rootOf(leaf, proof.index, size, proof.path.map(fromBase64))
+  const reached = await rootOf(leaf, index, size, path.map(fromBase64))
   if (!equal(reached, fromBase64(root))) throw new Error('the path does not lead to the root')
-  return { index: proof.index, size, root, signed }
+  return { index, size, root, signed }
 }
 
 /** Whether the key has signed; false where this browser cannot tell. Throws when it has not. */

@@ -21,8 +21,8 @@ export async function findInLog(manifest: Manifest, receipt: Receipt): Promise<L
   const { value: proof, trouble } = await ask<LeafProof>(`/v1/polls/${encodeURIComponent(manifest.id)}/log/proof`, {
     body: { leaf: receipt.leaf },
   })
-  if (trouble) {
-    if (trouble.code !== 'not-logged') return { at: 'trouble', trouble }
+  if (trouble) return { at: 'trouble', trouble }
+  if (proof.index === undefined) {
     return { at: manifest.state === 'counted' || manifest.state === 'published' ? 'missing' : 'notYet' }
   }
   try {

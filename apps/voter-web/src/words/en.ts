@@ -260,7 +260,6 @@ export const en: Words = {
     'poll-not-open': ['Voting has not opened yet.', 'Come back when it opens; the first screen says when.'],
     'poll-paused': ['Voting is paused just now.', 'Keep this page open: it goes on when voting does.'],
     'poll-closed': ['Voting has closed.', 'No more ballots are taken. The result will be published here.'],
-    'not-logged': ['This ballot is not in the public log yet.', 'Look again later.'],
     'results-not-published': ['There is no published result yet.', 'Come back later.'],
     'identity-invalid': ['This is not a valid identity card number.', 'Look at the card again and correct the number.'],
     'phone-invalid': ['This is not a valid phone number.', 'Correct it. Numbers from outside Hong Kong start with + and the country code.'],
