@@ -93,7 +93,7 @@ func suffer(t *testing.T, i *instance.Instance, proxy *chaos.Proxy, f chaos.Faul
 		i.Kill()
 	default:
 		i.Kill()
-		i = i.RestartWith([]string{fmt.Sprintf("CRASHPOINT_AT=%s:%d", f.Kind, f.N)}, everybodyAtOnce...)
+		i = i.RestartToDie([]string{fmt.Sprintf("CRASHPOINT_AT=%s:%d", f.Kind, f.N)}, everybodyAtOnce...)
 		select {
 		case <-i.Ended():
 		case <-time.After(instance.Patience):

@@ -26,7 +26,7 @@ func TestCrashPoints(t *testing.T) {
 	for range times {
 		for _, point := range crashPoints {
 			i.Kill()
-			i = i.RestartWith([]string{fmt.Sprintf("CRASHPOINT_AT=%s:%d", point, 5+rand.IntN(60))}, everybodyAtOnce...)
+			i = i.RestartToDie([]string{fmt.Sprintf("CRASHPOINT_AT=%s:%d", point, 5+rand.IntN(60))}, everybodyAtOnce...)
 			select {
 			case <-i.Ended():
 			case <-time.After(instance.Patience):

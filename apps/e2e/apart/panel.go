@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 )
 
 // Operator is somebody logged in to the control panel, who gives orders as its page does.
@@ -24,7 +25,11 @@ var link = regexp.MustCompile(`(http://\S+)/#login=(\S+)`)
 // LogIn uses the log-in link that the panel printed.
 func LogIn(t *testing.T, panel *Program) *Operator {
 	t.Helper()
+	// It is printed once the panel listens, which is all that Start waited for.
 	found := link.FindStringSubmatch(panel.Printed())
+	for deadline := time.Now().Add(Patience); found == nil && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		found = link.FindStringSubmatch(panel.Printed())
+	}
 	if found == nil {
 		t.Fatal("the panel printed no log-in link")
 	}

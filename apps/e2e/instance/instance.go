@@ -96,6 +96,8 @@ func Try(t *testing.T, binary string, o Options) (code int, said string) {
 	return i.code, i.Output.String()
 }
 
+var errEnded = errors.New("it ended")
+
 func start(t *testing.T, binary string, o Options) (*Instance, error) {
 	t.Helper()
 	if o.Data == "" {
@@ -138,7 +140,7 @@ func start(t *testing.T, binary string, o Options) (*Instance, error) {
 	case line := <-ready:
 		if json.Unmarshal(line, &i.Addresses) != nil {
 			<-i.ended
-			return i, errors.New("it ended")
+			return i, errEnded
 		}
 		return i, nil
 	case <-time.After(Patience):
@@ -191,6 +193,22 @@ func (i *Instance) RestartWith(env []string, args ...string) *Instance {
 	i.t.Helper()
 	at := i.Addresses
 	return Start(i.t, i.binary, Options{Data: i.Data, Args: args, Env: env, At: &at, Log: i.Output})
+}
+
+// RestartToDie is RestartWith for a process that is to die by SIGKILL at a crash point: which may be
+// before it serves, since a start commits, too.
+func (i *Instance) RestartToDie(env []string, args ...string) *Instance {
+	i.t.Helper()
+	at := i.Addresses
+	next, err := start(i.t, i.binary, Options{Data: i.Data, Args: args, Env: env, At: &at, Log: i.Output})
+	if err != nil {
+		status, ok := next.cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if !errors.Is(err, errEnded) || !ok || status.Signal() != syscall.SIGKILL {
+			i.t.Fatalf("popvote did not start: %v\n%s", err, next.Output)
+		}
+		next.Addresses = at
+	}
+	return next
 }
 
 // Run runs another popvote command and returns its exit code and output.
