@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -83,25 +82,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 		return migrate(ctx, args[1:], errs)
 	}
 	c := config{Cluster: true, Admin: "127.0.0.1:8083", Log: service.DefaultLog()}
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(errs)
-	service.Flags(flags, &c)
-	version := flags.Bool("version", false, "Print the version and exit.")
-	flags.Usage = func() {
-		_, _ = io.WriteString(errs, usage)
-		flags.PrintDefaults()
-	}
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("%w: %w", service.ErrConfig, err)
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("%w: %q is no flag", service.ErrConfig, flags.Arg(0))
-	}
-	if *version {
-		_, err := fmt.Fprintln(out, name, service.Version())
-		return err
-	}
-	if err := service.LoadConfig(&c, service.Sources{EnvPrefix: "BALLOT_SERVER_", Flags: flags}); err != nil {
+	if goOn, err := service.ReadCommand(name, usage, args, &c, out, errs); !goOn {
 		return err
 	}
 	return keep(ctx, c, errs)

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -68,23 +67,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	c := defaults()
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(errs)
-	service.Flags(flags, &c)
-	file := flags.String("config", "", "A YAML file with any of these settings.")
-	version := flags.Bool("version", false, "Print the version and exit.")
-	flags.Usage = func() {
-		_, _ = io.WriteString(errs, usage)
-		flags.PrintDefaults()
-	}
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("%w: %w", service.ErrConfig, err)
-	}
-	if *version {
-		_, err := fmt.Fprintln(out, name, service.Version())
-		return err
-	}
-	if err := service.LoadConfig(&c, service.Sources{File: *file, EnvPrefix: "CONTROL_PANEL_", Flags: flags}); err != nil {
+	if goOn, err := service.ReadCommand(name, usage, args, &c, out, errs); !goOn {
 		return err
 	}
 	return serve(ctx, c, out, errs)
