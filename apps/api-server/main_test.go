@@ -1,19 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"flag"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,37 +21,8 @@ import (
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/redistest"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/service/servicetest"
 )
-
-// output is written to by the program and read by the test.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// listening returns where the program said that it listens, by name.
-func (o *output) listening() map[string]string {
-	found := map[string]string{}
-	for line := range strings.Lines(o.String()) {
-		var event struct{ Msg, Name, Address string }
-		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
-			found[event.Name] = event.Address
-		}
-	}
-	return found
-}
 
 // serveBox answers as a ballot server does, over mutual TLS, and returns the address.
 func serveBox(t *testing.T, dir string, b overhttp.Box) string {
@@ -72,52 +39,6 @@ func serveBox(t *testing.T, dir string, b overhttp.Box) string {
 	go s.Serve(tls.NewListener(l, certificates.Server()))
 	t.Cleanup(func() { s.Close() })
 	return l.Addr().String()
-}
-
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	r, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.StatusCode, string(body)
-}
-
-// started runs the program until it listens, and returns where, and how to stop it.
-func started(t *testing.T, out, errs *output, args []string) (at map[string]string, stop func() error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, args, out, errs) }()
-	for len(errs.listening()) < 2 {
-		select {
-		case err := <-ended:
-			t.Fatalf("it ended: %v\n%s", err, errs.String())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return errs.listening(), func() error {
-		cancel()
-		return <-ended
-	}
-}
-
-// eventually asks until the answer is wanted.
-func eventually(t *testing.T, url, want string) {
-	t.Helper()
-	var body string
-	for range 200 {
-		if _, body = get(t, url); strings.Contains(body, want) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Errorf("%s does not come to say %q: %s", url, want, body)
 }
 
 // emptyBox is a ballot server without polls.
@@ -150,25 +71,25 @@ func arguments(dir, ballots, redis string, more ...string) []string {
 
 func TestItServesWhatABallotServerHas(t *testing.T) {
 	dir, redis := site(t), redistest.Start(t)
-	var errs output
-	at, stop := started(t, &errs, &errs, arguments(dir, serveBox(t, dir, emptyBox{}), redis.Addr()))
-	eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
-	if status, body := get(t, "http://"+at["voters"]+"/v1/polls"); status != http.StatusOK || !strings.Contains(body, "[]") {
+	var errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, serveBox(t, dir, emptyBox{}), redis.Addr())...)
+	servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
+	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/v1/polls"); status != http.StatusOK || !strings.Contains(body, "[]") {
 		t.Errorf("the polls: %d %s", status, body)
 	}
-	if status, body := get(t, "http://"+at["voters"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
+	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
 		t.Errorf("the voter's page: %d %.200s", status, body)
 	}
 	for path, want := range map[string]string{"/livez": "ok", "/metrics": "popvote_build_info", "/version": "go1."} {
-		if _, body := get(t, "http://"+at["admin"]+path); !strings.Contains(body, want) {
+		if _, body := servicetest.Get(t, "http://"+at["admin"]+path); !strings.Contains(body, want) {
 			t.Errorf("%s: %.200s", path, body)
 		}
-		if _, body := get(t, "http://"+at["voters"]+path); strings.HasPrefix(body, want) || strings.Contains(body, "popvote_build_info") {
+		if _, body := servicetest.Get(t, "http://"+at["voters"]+path); strings.HasPrefix(body, want) || strings.Contains(body, "popvote_build_info") {
 			t.Errorf("%s is public", path)
 		}
 	}
 	redis.Kill()
-	if status, body := get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusOK || !strings.Contains(body, `{"state":"degraded"`) {
+	if status, body := servicetest.Get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusOK || !strings.Contains(body, `{"state":"degraded"`) {
 		t.Errorf("without Redis: %d %s", status, body)
 	}
 	if err := stop(); err != nil {
@@ -183,12 +104,12 @@ func TestItStartsBeforeAnybodyElseAndSaysThatItIsNotReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	nobody.Close()
-	var errs output
-	at, stop := started(t, &errs, &errs, arguments(dir, nobody.Addr().String(), nobody.Addr().String()))
-	if status, body := get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `{"state":"unready"`) {
+	var errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, nobody.Addr().String(), nobody.Addr().String())...)
+	if status, body := servicetest.Get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `{"state":"unready"`) {
 		t.Errorf("%d %s", status, body)
 	}
-	if status, _ := get(t, "http://"+at["voters"]+"/v1/polls"); status != http.StatusServiceUnavailable {
+	if status, _ := servicetest.Get(t, "http://"+at["voters"]+"/v1/polls"); status != http.StatusServiceUnavailable {
 		t.Errorf("the polls, which it does not know: %d", status)
 	}
 	if err := stop(); err != nil {
@@ -224,7 +145,7 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"a log level":             {good("-log-level", "loud"), "loud"},
 		"a limit that is no such": {good("-limits-scale", "-1"), "scale"},
 	} {
-		var errs output
+		var errs servicetest.Output
 		err := run(t.Context(), c.args, &errs, &errs)
 		if service.ExitCode(err) != service.ExitConfig || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", what, err)
@@ -238,14 +159,14 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	var errs output
+	var errs servicetest.Output
 	if err := run(t.Context(), good("-admin", taken.Addr().String()), &errs, &errs); service.ExitCode(err) != service.ExitPortTaken {
 		t.Errorf("a port that is taken: %v", err)
 	}
 }
 
 func TestItSaysWhatItIs(t *testing.T) {
-	var out, errs output
+	var out, errs servicetest.Output
 	if err := run(t.Context(), []string{"-version"}, &out, &errs); err != nil || !strings.HasPrefix(out.String(), "api-server dev (") {
 		t.Errorf("-version: %v, %q", err, out.String())
 	}

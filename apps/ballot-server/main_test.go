@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,26 +20,9 @@ import (
 	"github.com/popvote/popvote/libs/mtls/devca"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/service/servicetest"
 	"github.com/popvote/popvote/libs/trustee"
 )
-
-// output is written to by the program and read by the test.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
 
 func TestKeepsADataDirectory(t *testing.T) {
 	dir := t.TempDir()
@@ -48,7 +30,7 @@ func TestKeepsADataDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	var errs output
+	var errs servicetest.Output
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, []string{"-data", dir, "-admin", "127.0.0.1:0"}, &errs, &errs) }()
 	address := regexp.MustCompile(`"address":"([^"]+)"`)
@@ -88,7 +70,7 @@ func TestServesItsServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	var errs output
+	var errs servicetest.Output
 	ended := make(chan error, 1)
 	go func() {
 		ended <- run(ctx, []string{"-data", dir, "-admin", "127.0.0.1:0", "-listen", "127.0.0.1:0", "-tls", filepath.Join(certs, name)}, &errs, &errs)
@@ -150,7 +132,7 @@ func TestServesItsServices(t *testing.T) {
 func TestRefusesWhatIsNoDataDirectory(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{{}, {"-data", dir}, {"-data", filepath.Join(dir, "none")}, {"-date", dir}, {"-data", dir, "-listen", "127.0.0.1:0"}} {
-		var errs output
+		var errs servicetest.Output
 		if err := run(t.Context(), args, &errs, &errs); !errors.Is(err, service.ErrConfig) {
 			t.Errorf("%v: %v", args, err)
 		}

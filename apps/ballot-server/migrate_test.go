@@ -14,6 +14,7 @@ import (
 	"github.com/popvote/popvote/apps/ballot-server/internal/pgtest"
 	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/service/servicetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -30,7 +31,7 @@ func write(t *testing.T, text string) (path string) {
 // TestKeepsADatabase: two ballot servers share one that migrate has made, and neither starts on one that
 // would lose votes with its server unless it is told to.
 func TestKeepsADatabase(t *testing.T) {
-	var out output
+	var out servicetest.Output
 	db := pgtest.New(t, func(ctx context.Context, dsn string) error {
 		file := write(t, dsn+"\n")
 		for range 2 {
@@ -51,7 +52,7 @@ func TestKeepsADatabase(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
 	for range cap(ended) {
-		var errs output
+		var errs servicetest.Output
 		go func() { ended <- run(ctx, append(args, "-cluster=false"), &errs, &errs) }()
 		for !strings.Contains(errs.String(), "listening") {
 			select {
@@ -85,12 +86,12 @@ func TestRefusesWhatIsNoDSN(t *testing.T) {
 		{"migrate", "-database", write(t, "x"), "more"},
 		{"imigrate"},
 	} {
-		var errs output
+		var errs servicetest.Output
 		if err := run(t.Context(), args, &errs, &errs); !errors.Is(err, service.ErrConfig) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
-	var errs output
+	var errs servicetest.Output
 	err := run(t.Context(), []string{"migrate", "-database", write(t, "postgres://u:opensesame@127.0.0.1:1/x?sslmode=disable")}, &errs, &errs)
 	if err == nil || strings.Contains(err.Error()+errs.String(), "opensesame") {
 		t.Errorf("the password is in the error: %v", err)

@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"flag"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,37 +19,8 @@ import (
 	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/mtls/devca"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/service/servicetest"
 )
-
-// output is written to by the program and read by the test.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// listening returns where the program said that it listens, by name.
-func (o *output) listening() map[string]string {
-	found := map[string]string{}
-	for line := range strings.Lines(o.String()) {
-		var event struct{ Msg, Name, Address string }
-		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
-			found[event.Name] = event.Address
-		}
-	}
-	return found
-}
 
 // serveBox answers as a ballot server does, over mutual TLS, and returns the address.
 func serveBox(t *testing.T, dir string, b overhttp.Box) string {
@@ -70,52 +37,6 @@ func serveBox(t *testing.T, dir string, b overhttp.Box) string {
 	go s.Serve(tls.NewListener(l, certificates.Server()))
 	t.Cleanup(func() { s.Close() })
 	return l.Addr().String()
-}
-
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	r, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.StatusCode, string(body)
-}
-
-// started runs the program until it listens, and returns where, and how to stop it.
-func started(t *testing.T, out, errs *output, args []string) (at map[string]string, stop func() error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, args, out, errs) }()
-	for len(errs.listening()) < 2 {
-		select {
-		case err := <-ended:
-			t.Fatalf("it ended: %v\n%s", err, errs.String())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return errs.listening(), func() error {
-		cancel()
-		return <-ended
-	}
-}
-
-// eventually asks until the answer is wanted.
-func eventually(t *testing.T, url, want string) {
-	t.Helper()
-	var body string
-	for range 200 {
-		if _, body = get(t, url); strings.Contains(body, want) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Errorf("%s does not come to say %q: %s", url, want, body)
 }
 
 // wellBox is a ballot server that is well.
@@ -151,10 +72,10 @@ func TestItServesItsPageAndHandsOverALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, into := range []string{"", file} {
-		var out, errs output
-		at, stop := started(t, &out, &errs, arguments(dir, ballots, "-login-link-file", into))
-		eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
-		if status, body := get(t, "http://"+at["operators"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
+		var out, errs servicetest.Output
+		at, stop := servicetest.Start(t, run, 2, &out, &errs, arguments(dir, ballots, "-login-link-file", into)...)
+		servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
+		if status, body := servicetest.Get(t, "http://"+at["operators"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
 			t.Errorf("the page: %d %.200s", status, body)
 		}
 		said := out.String()
@@ -183,7 +104,7 @@ func TestItServesItsPageAndHandsOverALink(t *testing.T) {
 
 func TestAPanelThatNobodyCanEnterEnds(t *testing.T) {
 	dir := site(t)
-	var out, errs output
+	var out, errs servicetest.Output
 	err := run(t.Context(), arguments(dir, "127.0.0.1:1", "-login-link-file", filepath.Join(dir, "none", "link")), &out, &errs)
 	if service.ExitCode(err) != service.ExitFailure || !strings.Contains(err.Error(), "link") {
 		t.Errorf("%v", err)
@@ -197,9 +118,9 @@ func TestWithoutABallotServerItIsDegraded(t *testing.T) {
 		t.Fatal(err)
 	}
 	nobody.Close()
-	var out, errs output
-	at, stop := started(t, &out, &errs, arguments(dir, nobody.Addr().String()))
-	if status, body := get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusOK || !strings.Contains(body, `{"state":"degraded"`) {
+	var out, errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 2, &out, &errs, arguments(dir, nobody.Addr().String())...)
+	if status, body := servicetest.Get(t, "http://"+at["admin"]+"/readyz"); status != http.StatusOK || !strings.Contains(body, `{"state":"degraded"`) {
 		t.Errorf("%d %s", status, body)
 	}
 	if err := stop(); err != nil {
@@ -225,7 +146,7 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"an origin that is none": {arguments(dir, "127.0.0.1:1", "-public-origin", "panel"), "origin"},
 		"a log level":            {arguments(dir, "127.0.0.1:1", "-log-level", "loud"), "loud"},
 	} {
-		var out, errs output
+		var out, errs servicetest.Output
 		err := run(t.Context(), c.args, &out, &errs)
 		if service.ExitCode(err) != service.ExitConfig || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", what, err)
@@ -234,7 +155,7 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 }
 
 func TestItSaysWhatItIs(t *testing.T) {
-	var out, errs output
+	var out, errs servicetest.Output
 	if err := run(t.Context(), []string{"-version"}, &out, &errs); err != nil || !strings.HasPrefix(out.String(), "control-panel dev (") {
 		t.Errorf("-version: %v, %q", err, out.String())
 	}

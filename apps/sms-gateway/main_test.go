@@ -1,19 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,40 +19,11 @@ import (
 	"github.com/popvote/popvote/libs/mtls/devca"
 	"github.com/popvote/popvote/libs/redistest"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/service/servicetest"
 	"github.com/popvote/popvote/libs/sms"
 	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
 	"github.com/popvote/popvote/libs/verification"
 )
-
-// output is written to by the program and read by the test.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// listening returns where the program said that it listens, by name.
-func (o *output) listening() map[string]string {
-	found := map[string]string{}
-	for line := range strings.Lines(o.String()) {
-		var event struct{ Msg, Name, Address string }
-		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
-			found[event.Name] = event.Address
-		}
-	}
-	return found
-}
 
 // site is a directory with keys and certificates.
 func site(t *testing.T) string {
@@ -83,17 +50,17 @@ func arguments(dir, redis string, more ...string) []string {
 func TestItCarriesMessagesBothWays(t *testing.T) {
 	dir, redis := site(t), redistest.Start(t)
 	ctx, stop := context.WithCancel(t.Context())
-	var errs output
+	var errs servicetest.Output
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, arguments(dir, redis.Addr()), &errs, &errs) }()
-	for len(errs.listening()) < 3 {
+	for len(errs.Listening()) < 3 {
 		select {
 		case err := <-ended:
 			t.Fatalf("it ended: %v\n%s", err, errs.String())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	at := errs.listening()
+	at := errs.Listening()
 
 	keys, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now)
 	if err != nil {
@@ -131,17 +98,17 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 	if err := sender.Send(ctx, sms.Message{ID: "m1", To: "+85291234567", Text: "123456"}); err != nil {
 		t.Error(err)
 	}
-	if body := get(t, "http://"+at["phone"]+"/sms?to=%2B85291234567"); !strings.Contains(body, "123456") {
+	if _, body := servicetest.Get(t, "http://"+at["phone"]+"/sms?to=%2B85291234567"); !strings.Contains(body, "123456") {
 		t.Errorf("on the phone: %s", body)
 	}
 
 	for path, want := range map[string]string{"/livez": "ok", "/readyz": `"ready"`, "/metrics": "popvote_sms_inbound_total", "/version": "go1."} {
-		if body := get(t, "http://"+at["admin"]+path); !strings.Contains(body, want) {
+		if _, body := servicetest.Get(t, "http://"+at["admin"]+path); !strings.Contains(body, want) {
 			t.Errorf("%s: %s", path, body)
 		}
 	}
 	redis.Kill()
-	if body := get(t, "http://"+at["admin"]+"/readyz"); !strings.Contains(body, `"state":"degraded"`) {
+	if _, body := servicetest.Get(t, "http://"+at["admin"]+"/readyz"); !strings.Contains(body, `"state":"degraded"`) {
 		t.Errorf("without Redis: %s", body)
 	}
 	stop()
@@ -173,7 +140,7 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"the phone for everybody": {arguments(dir, "127.0.0.1:6379", "-phone-listen", "0.0.0.0:0"), "loopback"},
 		"sending for everybody":   {arguments(dir, "127.0.0.1:6379", "-listen", ":0"), "loopback"},
 	} {
-		var errs output
+		var errs servicetest.Output
 		err := run(t.Context(), c.args, &errs, &errs)
 		if service.ExitCode(err) != service.ExitConfig || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", what, err)
@@ -187,34 +154,20 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	var errs output
+	var errs servicetest.Output
 	if err := run(t.Context(), arguments(dir, "127.0.0.1:6379", "-admin", taken.Addr().String()), &errs, &errs); service.ExitCode(err) != service.ExitPortTaken {
 		t.Errorf("a port that is taken: %v", err)
 	}
 }
 
 func TestItSaysWhatItIs(t *testing.T) {
-	var out, errs output
+	var out, errs servicetest.Output
 	if err := run(t.Context(), []string{"-version"}, &out, &errs); err != nil || !strings.HasPrefix(out.String(), "sms-gateway dev (") {
 		t.Errorf("-version: %v, %q", err, out.String())
 	}
 	if err := run(t.Context(), []string{"-help"}, &out, &errs); !errors.Is(err, flag.ErrHelp) || !strings.Contains(errs.String(), "-redis-password-file") {
 		t.Errorf("-help: %v\n%s", err, errs.String())
 	}
-}
-
-func get(t *testing.T, url string) string {
-	t.Helper()
-	r, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }
 
 func post(t *testing.T, url, body string) int {

@@ -3,19 +3,17 @@
 package apart
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/popvote/popvote/libs/service/servicetest"
 )
 
 // Patience is how long a start or a stop may take on a busy machine.
@@ -45,27 +43,9 @@ type Program struct {
 	t      *testing.T
 	name   string
 	cmd    *exec.Cmd
-	stdout output
-	stderr output
+	stdout servicetest.Output
+	stderr servicetest.Output
 	ended  chan struct{} // closed when the process has ended
-}
-
-// output collects what a process prints. Safe for concurrent use.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // Start starts a binary and waits until it has said, in its log, where that many listeners are. The test
@@ -89,7 +69,7 @@ func Start(t *testing.T, binary string, listeners int, args ...string) *Program 
 		}
 	})
 	for range Patience / (10 * time.Millisecond) {
-		if p.At = listening(p.stderr.String()); len(p.At) == listeners {
+		if p.At = p.stderr.Listening(); len(p.At) == listeners {
 			return p
 		}
 		select {
@@ -100,17 +80,6 @@ func Start(t *testing.T, binary string, listeners int, args ...string) *Program 
 	}
 	t.Fatalf("%s did not listen within %v", p.name, Patience)
 	return nil
-}
-
-func listening(log string) map[string]string {
-	at := map[string]string{}
-	for line := range strings.Lines(log) {
-		var event struct{ Msg, Name, Address string }
-		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
-			at[event.Name] = event.Address
-		}
-	}
-	return at
 }
 
 // Printed is what the program has said on standard output.

@@ -12,10 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/popvote/popvote/libs/service/servicetest"
 )
 
 // Patience is how long a start or a stop may take on a busy machine.
@@ -33,7 +34,7 @@ type Options struct {
 	At *Addresses
 	// Log receives everything the process prints, the line with the login link left out; nil for the
 	// test's own log on failure.
-	Log *Output
+	Log *servicetest.Output
 }
 
 // Addresses are where an instance listens.
@@ -48,31 +49,13 @@ type Addresses struct {
 type Instance struct {
 	Addresses
 	Data   string
-	Output *Output
+	Output *servicetest.Output
 
 	t      *testing.T
 	binary string
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process has ended; then code is set
 	code   int
-}
-
-// Output collects what processes print. Safe for concurrent use.
-type Output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *Output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *Output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // Start starts popvote and waits until it serves. The test ends it if it still runs by then.
@@ -104,7 +87,7 @@ func start(t *testing.T, binary string, o Options) (*Instance, error) {
 		o.Data = filepath.Join(t.TempDir(), "data")
 	}
 	if o.Log == nil {
-		o.Log = &Output{}
+		o.Log = &servicetest.Output{}
 	}
 	at := Addresses{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
 	if o.At != nil {

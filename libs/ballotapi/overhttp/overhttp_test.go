@@ -21,6 +21,7 @@ import (
 	"github.com/popvote/popvote/libs/ballotapi/wire"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/service/servicetest"
 )
 
 // TestTheSameOverTheNetwork: what the box answers in the process, it answers over the network.
@@ -143,7 +144,7 @@ func TestAPIServerIsNoAdmin(t *testing.T) {
 // TestErrorsKeepTheirTypes: and an error of no type stays inside.
 func TestErrorsKeepTheirTypes(t *testing.T) {
 	w, box := newWorld(t), newMemory()
-	log := new(lines)
+	log := new(servicetest.Output)
 	c := w.client("control-panel", ClientConfig{}, w.serve(NewHandler(box, Production(), WithLog(slog.New(slog.NewTextHandler(log, nil))))))
 	fail := func(err error) error {
 		box.failing.Store(&err)
@@ -492,24 +493,6 @@ func TestTheBundleStreams(t *testing.T) {
 	}
 }
 
-// lines is a log that is read while it is written.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
@@ -517,7 +500,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 // TestNobodyIsNamed looks for voters' tags in everything that is logged or returned when things fail.
 func TestNobodyIsNamed(t *testing.T) {
 	w := newWorld(t)
-	log := new(lines)
+	log := new(servicetest.Output)
 	logger := slog.New(slog.NewJSONHandler(log, nil))
 	box := &failing{memory: newMemory()}
 	b := vote(7)
