@@ -43,6 +43,7 @@ Flags:
 type config struct {
 	Listen    string                     `koanf:"listen" doc:"Where voters come, host:port: plain HTTP, for a proxy that ends TLS."`
 	Admin     string                     `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Pprof     bool                       `koanf:"pprof" doc:"Also serve Go's profiles at -admin. Whoever reaches it can slow the process down."`
 	Ballots   []string                   `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas; required."`
 	Gateways  []string                   `koanf:"sms-gateways" doc:"The SMS gateways that send codes, host:port, separated by commas. Default: none; then polls in which voters receive an SMS answer that none can be sent."`
 	TLS       string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service; required. Read again when they change."`
@@ -115,6 +116,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 
 // serve answers until the context ends.
 func serve(ctx context.Context, c config, errs io.Writer) (err error) {
+	service.Tune()
 	wrong := func(err error) error { return fmt.Errorf("%w: %w", service.ErrConfig, err) }
 	log, err := service.NewLogger(errs, name, c.Log)
 	if err != nil {
@@ -174,10 +176,14 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	health.Want("redis", board.Health)
 	health.Want("keys", func(context.Context) error { return keys.Err() })
 	health.Want("certificates", certificates.Check)
+	admin := service.AdminHandler(health, metrics)
+	if c.Pprof {
+		admin = service.Profiles(admin)
+	}
 	log.InfoContext(ctx, "starting", slog.Int("ballot_servers", len(c.Ballots)), slog.Int("sms_gateways", len(c.Gateways)))
 	return service.Serve(ctx, service.Options{Log: log, Health: health, Drain: c.Drain},
 		service.Listener{Name: "voters", Address: c.Listen, Handler: s.Handler()},
-		service.Listener{Name: "admin", Address: c.Admin, Handler: service.AdminHandler(health, metrics)})
+		service.Listener{Name: "admin", Address: c.Admin, Handler: admin})
 }
 
 // find is where the other services are, as the configuration says.

@@ -53,6 +53,7 @@ type config struct {
 	Listen   string            `koanf:"listen" doc:"Where other services call, host:port, over mutual TLS; needs -tls. Empty: nobody can. Never public."`
 	TLS      string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem (of spiffe://popvote/ballot-server) and key.pem (mode 0600). They are read again when they change."`
 	Admin    string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Pprof    bool              `koanf:"pprof" doc:"Also serve Go's profiles at -admin. Whoever reaches it can slow the process down."`
 	Log      service.LogConfig `koanf:"log"`
 }
 
@@ -90,6 +91,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 
 // keep runs the ballot server until the context ends.
 func keep(ctx context.Context, c config, errs io.Writer) error {
+	service.Tune()
 	log, err := service.NewLogger(errs, name, c.Log)
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
@@ -113,7 +115,11 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 	}
 	health := new(service.Health)
 	health.Need("database", func(ctx context.Context) error { _, err := s.Health(ctx); return err })
-	listeners := []service.Listener{{Name: "admin", Address: c.Admin, Handler: service.AdminHandler(health, metrics)}}
+	admin := service.AdminHandler(health, metrics)
+	if c.Pprof {
+		admin = service.Profiles(admin)
+	}
+	listeners := []service.Listener{{Name: "admin", Address: c.Admin, Handler: admin}}
 	if c.Listen != "" {
 		l, err := services(ctx, c, s, log, health)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -153,12 +152,7 @@ func (n *node) adminHandler() http.Handler {
 	if !n.config.Pprof {
 		return probes
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", probes)
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+	return service.Profiles(probes)
 }
 
 // close stops the parts that ask the ballot server, which stays open.

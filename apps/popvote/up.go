@@ -7,9 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +54,7 @@ func up(ctx context.Context, c *upConfig, f *upFlags, stdout, stderr io.Writer) 
 			return err
 		}
 	}
-	tune()
+	service.Tune()
 	dir, err := datadir.Open(c.Data)
 	if err != nil {
 		return err
@@ -129,22 +126,4 @@ func stateOf(ctx context.Context, a ballotapi.Admin, id string) (poll.State, err
 		}
 	}
 	return "", nil
-}
-
-// tune sets the runtime for a program whose committer waits for the disk some hundred times a second,
-// beside thousands of short requests. What the environment says (GOGC, GOMAXPROCS) has its way.
-//
-// Garbage may grow to four times the live heap, which is small: some tens of megabytes beside 5 to 10 %
-// of the processor.
-//
-// Twice the processors, because a goroutine back from a system call that took long queues behind all that
-// can run, while a thread that slept is the next that the kernel runs. More than twice, and garbage
-// collection crowds out the votes.
-func tune() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
-	}
 }
