@@ -28,6 +28,8 @@ type Node struct {
 	port int
 	as   *account
 
+	promoted bool
+
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when cmd has
 	paused []int         // processes that were stopped
@@ -35,15 +37,16 @@ type Node struct {
 
 // base is every server's configuration before Options.Settings.
 var base = map[string]string{
-	"listen_addresses":        "127.0.0.1",
-	"fsync":                   "on",
-	"max_connections":         "60",
-	"shared_buffers":          "32MB",
-	"max_wal_senders":         "8",
-	"wal_keep_size":           "64MB",
-	"wal_log_hints":           "on",
-	"logging_collector":       "off",
-	"unix_socket_directories": "",
+	"listen_addresses":            "127.0.0.1",
+	"fsync":                       "on",
+	"max_connections":             "60",
+	"shared_buffers":              "32MB",
+	"max_wal_senders":             "8",
+	"wal_keep_size":               "64MB",
+	"wal_log_hints":               "on",
+	"wal_retrieve_retry_interval": "200ms",
+	"logging_collector":           "off",
+	"unix_socket_directories":     "",
 }
 
 // initPrimary makes the data directory of a primary.
@@ -77,10 +80,14 @@ func (c *Cluster) cloneStandby(name string) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := fmt.Sprintf("host=127.0.0.1 port=%d user=%s application_name=%s", c.primary.port, Superuser, name)
-	_, err = n.tool("pg_basebackup", "--pgdata="+n.data, "--dbname="+from, "--write-recovery-conf",
+	_, err = n.tool("pg_basebackup", "--pgdata="+n.data, "--dbname="+n.from(c.primary), "--write-recovery-conf",
 		"--wal-method=stream", "--checkpoint=fast", "--no-sync")
 	return n, err
+}
+
+// from is how a server follows another.
+func (n *Node) from(other *Node) string {
+	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s application_name=%s", other.port, Superuser, n.name)
 }
 
 func (c *Cluster) node(name string) (*Node, error) {
@@ -98,6 +105,9 @@ func (n *Node) Name() string { return n.name }
 
 // Addr is where the server listens, host:port.
 func (n *Node) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.port)) }
+
+// PID is the postmaster's process: its children are the server's others.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
 
 // DSN is a connection string for a role and a database.
 func (n *Node) DSN(role, database string) string {
@@ -147,12 +157,6 @@ func (n *Node) Resume() error {
 	}
 	n.paused = nil
 	return nil
-}
-
-// Promote makes a standby a primary, and waits until it takes writes.
-func (n *Node) Promote() error {
-	_, err := n.tool("pg_ctl", "promote", "--wait", "--pgdata="+n.data)
-	return err
 }
 
 // Set changes a setting that needs no restart, for good.

@@ -22,14 +22,25 @@ import (
 // binaries is where Debian keeps the programs.
 const binaries = "/usr/lib/postgresql/15/bin"
 
+// Program is the path of one of PostgreSQL's programs.
+func Program(name string) string { return filepath.Join(binaries, name) }
+
 // patience is how long a server may take to start, to stop, or to catch up.
 const patience = 60 * time.Second
 
 // Superuser is the role that initdb makes.
 const Superuser = "postgres"
 
+// anyOne has commits wait for any one of the standbys, and quorum counts those that they may wait for.
+const (
+	anyOne = "ANY 1 (*)"
+	quorum = `SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'`
+)
+
 // Options say which servers are wanted. The zero value is one primary by itself.
 type Options struct {
+	// Dir is where the servers' own directory is made; empty for the system's temporary one.
+	Dir string
 	// Standbys is how many servers follow the primary. They are named standby1, standby2 …
 	Standbys int
 	// Sync has the primary's commits wait for any one of the standbys.
@@ -42,6 +53,7 @@ type Options struct {
 type Cluster struct {
 	dir      string
 	as       *account
+	sync     bool
 	primary  *Node
 	standbys []*Node
 }
@@ -66,12 +78,12 @@ func New(o Options) (c *Cluster, err error) {
 	if _, err := os.Stat(filepath.Join(binaries, "initdb")); err != nil {
 		return nil, fmt.Errorf("couldn't find PostgreSQL 15; tools/bootstrap installs it: %w", err)
 	}
-	c = &Cluster{}
+	c = &Cluster{sync: o.Sync}
 	if c.as, err = serverAccount(); err != nil {
 		return nil, err
 	}
 	// Short, because a socket's path may only be about a hundred bytes long.
-	if c.dir, err = os.MkdirTemp("", "pg"); err != nil {
+	if c.dir, err = os.MkdirTemp(o.Dir, "pg"); err != nil {
 		return nil, fmt.Errorf("couldn't make a directory for the servers: %w", err)
 	}
 	defer func() {
@@ -130,10 +142,10 @@ func (c *Cluster) attach(o Options) error {
 	if !o.Sync {
 		return nil
 	}
-	if err := c.primary.Set("synchronous_standby_names", "ANY 1 (*)"); err != nil {
+	if err := c.primary.Set("synchronous_standby_names", anyOne); err != nil {
 		return err
 	}
-	return c.primary.until(want, `SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'`)
+	return c.primary.until(want, quorum)
 }
 
 // account is whom the servers run as: PostgreSQL refuses to run as root.

@@ -92,3 +92,53 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestFailover: of two standbys the one that has a commit is promoted, whichever it is, and not the one
+// that was cut off before. The other follows it, and its commits wait for that one. The old primary, come
+// back, can't commit any more.
+func TestFailover(t *testing.T) {
+	for _, late := range []int{0, 1} {
+		c := Start(t, Options{Standbys: 2, Sync: true})
+		old, behind, ahead := c.Primary(), c.Standbys()[late], c.Standbys()[1-late]
+		sql(t, old, "CREATE TABLE box (ballot int)")
+		ok(t, behind.Follow(nil))
+		sql(t, old, "INSERT INTO box VALUES (1)")
+		ok(t, old.Pause())
+		leader, err := c.Failover()
+		ok(t, err)
+		if leader != ahead {
+			t.Fatalf("%s was promoted, and %s has more", leader.Name(), ahead.Name())
+		}
+		if got := sql(t, leader, "INSERT INTO box VALUES (2); SELECT count(*) FROM box"); got != "2" {
+			t.Errorf("the new primary has %s rows", got)
+		}
+		ok(t, behind.until("2", "SELECT count(*) FROM box"))
+		if got := sql(t, leader, "SHOW synchronous_standby_names"); got != anyOne {
+			t.Errorf("the new primary waits for %q", got)
+		}
+
+		ok(t, old.Resume())
+		committed := make(chan error, 1)
+		go func() {
+			_, err := old.SQL("postgres", "INSERT INTO box VALUES (3)")
+			committed <- err
+		}()
+		select {
+		case err := <-committed:
+			t.Errorf("the old primary committed: %v", err)
+		case <-time.After(time.Second):
+		}
+		ok(t, old.Kill9())
+		if err := <-committed; err == nil {
+			t.Error("the old primary acknowledged as it died")
+		}
+
+		// Once more: now nobody is left to wait for.
+		ok(t, leader.Kill9())
+		again, err := c.Failover()
+		ok(t, err)
+		if got := sql(t, again, "SELECT count(*) FROM box"); again != behind || got != "2" {
+			t.Errorf("after a second failover %s has %s rows", again.Name(), got)
+		}
+	}
+}
