@@ -67,7 +67,17 @@ func TestOpenRefusesNewerSchema(t *testing.T) {
 	b := newBox(t)
 	b.close()
 	b.raw(`INSERT INTO migrations (id) VALUES ('0099')`)
-	b.refuses("newer PopVote", "0099", "0002")
+	b.refuses("newer PopVote", "0099", "0001")
+}
+
+// TestOpenTakesWithdrawnSchema: data directories made before the first release may have a table that is no
+// longer made.
+func TestOpenTakesWithdrawnSchema(t *testing.T) {
+	b := newBox(t)
+	b.close()
+	b.raw(`CREATE TABLE epochs (poll INTEGER PRIMARY KEY)`)
+	b.raw(`INSERT INTO migrations (id) VALUES ('0002')`)
+	b.open()
 }
 
 func TestOpenRefusesForeignFile(t *testing.T) {
@@ -271,7 +281,7 @@ func TestHealth(t *testing.T) {
 	b := newBox(t)
 	h, err := b.Health(t.Context())
 	b.ok(err)
-	if h.Schema != 2 || h.QueueMax != 8192 || !strings.HasPrefix(h.Database, "SQLite 3.") || h.DiskFree <= 0 {
+	if h.Schema != 1 || h.QueueMax != 8192 || !strings.HasPrefix(h.Database, "SQLite 3.") || h.DiskFree <= 0 {
 		t.Errorf("%+v", h)
 	}
 }

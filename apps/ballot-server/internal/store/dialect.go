@@ -23,8 +23,6 @@ type dialect struct {
 	findRest string
 	// findLeaves finds leaves in the box. Rows: leaf. Then polls.no.
 	findLeaves string
-	// insertEpochs notes where in the log batches are. polls.no, first, size; rows: batch.
-	insertEpochs string
 	// deleteUnlogged takes batches off the list. polls.no; rows: batch.
 	deleteUnlogged string
 	// mark makes a transaction that wrote nothing wait for the standby like any other; empty where there is

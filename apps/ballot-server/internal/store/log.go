@@ -135,8 +135,8 @@ func (tx Tx) Pending(no int64, limit int) (batches []Pending, leaves [][32]byte,
 	return batches, leaves, nil
 }
 
-// SaveLog writes the appended log with its new size and checkpoint, notes where the batches are in it, and
-// takes them off the list. It fails if somebody else has extended the log meanwhile.
+// SaveLog writes the appended log with its new size and checkpoint, and takes its batches off the list. It
+// fails if somebody else has extended the log meanwhile.
 func (tx Tx) SaveLog(l *Log, size int64, checkpoint []byte, logged []Pending) error {
 	if err := l.save(); err != nil {
 		return err
@@ -151,11 +151,6 @@ func (tx Tx) SaveLog(l *Log, size int64, checkpoint []byte, logged []Pending) er
 	}
 	if done.RowsAffected != 1 {
 		return errors.New("couldn't write the ballot log: another server has extended it")
-	}
-	if tx.schema >= withEpochs {
-		if err := tx.db.Exec(tx.d.insertEpochs, l.poll, l.first, size-l.first, tx.d.rows(ids)).Error; err != nil {
-			return fmt.Errorf("couldn't note where the log's batches are: %w", err)
-		}
 	}
 	if err := tx.db.Exec(tx.d.deleteUnlogged, l.poll, tx.d.rows(ids)).Error; err != nil {
 		return fmt.Errorf("couldn't write the ballot log: %w", err)

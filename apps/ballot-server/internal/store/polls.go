@@ -66,13 +66,11 @@ type Result struct {
 type Tx struct {
 	db *gorm.DB
 	d  *dialect
-	// schema is the schema's version.
-	schema int
 }
 
 // Write runs fn in a transaction, between two batches of votes. ErrUnknown as in Record.
 func (s *Store) Write(ctx context.Context, fn func(tx Tx) error) error {
-	return s.engine.transact(ctx, alone, func(db *gorm.DB) error { return fn(Tx{db, s.d, s.engine.schema()}) })
+	return s.engine.transact(ctx, alone, func(db *gorm.DB) error { return fn(Tx{db, s.d}) })
 }
 
 // Poll reads a poll; ErrNoPoll if there is none.

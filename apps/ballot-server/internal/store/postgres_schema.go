@@ -2,11 +2,12 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
 	"github.com/go-gormigrate/gormigrate/v2"
-	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5"
 	gormpostgres "gorm.io/driver/postgres"
 	"gorm.io/gorm"
 )
@@ -24,7 +25,6 @@ const (
 // the version after starts without them.
 var postgresMigrations = []*gormigrate.Migration{
 	{ID: "0001", Migrate: script(postgres0001)},
-	{ID: "0002", Migrate: script(postgres0002)},
 }
 
 // postgres0001 is schema0001 in PostgreSQL's words; see there for what the columns are. Ciphertexts and
@@ -141,29 +141,17 @@ GRANT SELECT, INSERT, DELETE ON unlogged TO popvote_ballot;
 GRANT SELECT ON migrations TO popvote_ballot;
 `
 
-// postgres0002 is schema0002.
-const postgres0002 = `
-CREATE TABLE epochs (
-	poll  bigint NOT NULL REFERENCES polls (no),
-	batch bytea  NOT NULL,
-	first bigint NOT NULL,
-	size  bigint NOT NULL,
-	PRIMARY KEY (poll, batch)
-);
-GRANT SELECT, INSERT ON epochs TO popvote_ballot;
-`
-
 // migrating is the key of the lock that one migration has at a time.
 const migrating = 1349473872
 
 // Migrate brings the schema of a PostgreSQL database up to date, as the role that owns it (OwnerRole). It
 // is safe while votes are recorded, and for several to run at once.
 func Migrate(ctx context.Context, ownerDSN string) error {
-	cfg, err := parseDSN(ownerDSN)
+	servers, err := newServers(ownerDSN, nil, func(ctx context.Context, c *pgx.Conn) (int64, error) { return check(ctx, c, false) })
 	if err != nil {
 		return err
 	}
-	pool := stdlib.OpenDB(*cfg)
+	pool := sql.OpenDB(servers)
 	defer func() { _ = pool.Close() }()
 	// One connection, whose end also ends the lock.
 	conn, err := pool.Conn(ctx)

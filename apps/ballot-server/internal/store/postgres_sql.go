@@ -31,9 +31,6 @@ SELECT convert_from(substr(r.bytes, 65), 'UTF8')::bigint AS place,
 	findLeaves: `
 SELECT r.n - 1 AS key, l.place, l.batch
   FROM unnest(?::bytea[]) WITH ORDINALITY AS r (leaf, n) JOIN leaves l ON l.poll = ? AND l.leaf = r.leaf`,
-	insertEpochs: `
-INSERT INTO epochs (poll, batch, first, size)
-SELECT ?::bigint, r.batch, ?::bigint, ?::bigint FROM unnest(?::bytea[]) AS r (batch)`,
 	deleteUnlogged: `DELETE FROM unlogged WHERE poll = ? AND batch = ANY (?::bytea[])`,
 	// A commit that wrote nothing waits for nothing. This writes a record that means nothing.
 	mark: `SELECT pg_logical_emit_message(true, 'popvote', 'dup')`,

@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-gormigrate/gormigrate/v2"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -19,7 +21,7 @@ var rights = map[string]string{
 	"polls": "SELECT INSERT UPDATE", "log_hashes": "SELECT INSERT UPDATE",
 	"turnout": "SELECT INSERT UPDATE", "took": "SELECT INSERT UPDATE",
 	"unlogged":      "SELECT INSERT DELETE",
-	"participation": "SELECT INSERT", "batches": "SELECT INSERT", "leaves": "SELECT INSERT", "epochs": "SELECT INSERT",
+	"participation": "SELECT INSERT", "batches": "SELECT INSERT", "leaves": "SELECT INSERT",
 	"manifests": "SELECT INSERT", "audit": "SELECT INSERT", "results": "SELECT INSERT",
 	"migrations": "SELECT",
 }
@@ -55,7 +57,7 @@ func TestBallotRole(t *testing.T) {
 		"DELETE FROM polls", "DELETE FROM turnout", "DELETE FROM migrations",
 	}
 	for table, column := range map[string]string{
-		"participation": "voter", "batches": "sealed", "leaves": "leaf", "epochs": "first", "manifests": "jws", "audit": "reason", "results": "jws",
+		"participation": "voter", "batches": "sealed", "leaves": "leaf", "manifests": "jws", "audit": "reason", "results": "jws",
 	} {
 		tries = append(tries, "UPDATE "+table+" SET "+column+" = "+column, "DELETE FROM "+table, "TRUNCATE "+table)
 	}
@@ -125,39 +127,38 @@ func TestDatabasesThatWouldLoseVotesAreRefused(t *testing.T) {
 	}
 }
 
-// TestSchemasOfOtherVersions: a ballot server goes on beside a newer schema, and starts with the one
-// before; without any it says so.
+// TestSchemasOfOtherVersions: a ballot server goes on, and starts, beside what a newer version has added; it
+// does so with the schema before, too; without any it says so.
 func TestSchemasOfOtherVersions(t *testing.T) {
-	newest := postgresMigrations
 	db := pgtest.New(t, func(ctx context.Context, owner string) error {
-		postgresMigrations = newest[:1]
-		defer func() { postgresMigrations = newest }()
-		return Migrate(ctx, owner)
+		return migrateTo(ctx, owner, &gormigrate.Migration{ID: withdrawn, Migrate: script(postgresEpochs)})
 	})
 	before := openTest(t, Config{DSN: db.Ballot, TestClock: true})
-	if before.Schema() != 1 {
+	if before.Schema() != 2 {
 		t.Fatalf("the schema is %d", before.Schema())
 	}
-	everyLeafIsFound(t, before)
+	addPoll(t, before, "p")
 	ok(t, Migrate(t.Context(), db.Owner))
 	ok(t, Migrate(t.Context(), db.Owner)) // changes nothing
-	// The one that runs has not noticed; the one started anew notes epochs. Both find all.
-	record(t, before, randomBallot(sealedSize))
-	extend(t, before, 10)
-	after := openTest(t, Config{DSN: db.Ballot, TestClock: true})
-	ballot := randomBallot(sealedSize)
-	record(t, after, ballot)
-	extend(t, after, 10)
-	for _, s := range []*Store{before, after} {
-		for _, n := range []int64{0, 472, 473, 474} {
-			if got, found, err := s.Place(t.Context(), 1, leafAt(t, s, n)); err != nil || !found || got != n {
-				t.Errorf("with schema %d leaf %d is found at %d (%v, %v)", s.Schema(), n, got, found, err)
+	works := func(stores ...*Store) {
+		t.Helper()
+		for _, s := range stores {
+			p, err := s.Poll(t.Context(), "p")
+			ok(t, err)
+			record(t, s, randomBallot(sealedSize))
+			extend(t, s, 10)
+			after, err := s.Poll(t.Context(), "p")
+			ok(t, err)
+			if after.LogSize != p.LogSize+1 {
+				t.Errorf("with schema %d the log has grown from %d to %d", s.Schema(), p.LogSize, after.LogSize)
 			}
 		}
 	}
+	works(before, openTest(t, Config{DSN: db.Ballot, TestClock: true}))
 
-	db.SQL(t, db.Name, "INSERT INTO migrations VALUES ('9999')")
-	record(t, openTest(t, Config{DSN: db.Ballot}), randomBallot(sealedSize))
+	newer := &gormigrate.Migration{ID: "9999", Migrate: script(`ALTER TABLE leaves ADD added bigint; CREATE TABLE added (n bigint)`)}
+	ok(t, migrateTo(t.Context(), db.Owner, newer))
+	works(before, openTest(t, Config{DSN: db.Ballot, TestClock: true}))
 	if err := Migrate(t.Context(), db.Owner); !errors.Is(err, ErrNewer) {
 		t.Errorf("migrating what a newer version made gave %v", err)
 	}
@@ -166,4 +167,24 @@ func TestSchemasOfOtherVersions(t *testing.T) {
 	if _, err := Open(t.Context(), Config{DSN: bare.Ballot}); !errors.Is(err, ErrNotMigrated) {
 		t.Errorf("a database without tables gave %v", err)
 	}
+}
+
+// postgresEpochs is the migration that was withdrawn.
+const postgresEpochs = `
+CREATE TABLE epochs (
+	poll  bigint NOT NULL REFERENCES polls (no),
+	batch bytea  NOT NULL,
+	first bigint NOT NULL,
+	size  bigint NOT NULL,
+	PRIMARY KEY (poll, batch)
+);
+GRANT SELECT, INSERT ON epochs TO popvote_ballot;
+`
+
+// migrateTo is Migrate in a version that has one migration more.
+func migrateTo(ctx context.Context, owner string, more *gormigrate.Migration) error {
+	ours := postgresMigrations
+	defer func() { postgresMigrations = ours }()
+	postgresMigrations = append(slices.Clip(ours), more)
+	return Migrate(ctx, owner)
 }

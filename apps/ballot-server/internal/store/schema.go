@@ -17,6 +17,10 @@ func script(sql string) gormigrate.MigrateFunc {
 	return func(tx *gorm.DB) error { return tx.Exec(sql).Error }
 }
 
+// withdrawn is a migration that no release had. It made a table that nobody read; a database that has it
+// keeps it. Its number is not given again.
+const withdrawn = "0002"
+
 // ErrNewer is a database that this program is too old for.
 var ErrNewer = errors.New("it was written by a newer PopVote")
 
@@ -32,7 +36,7 @@ func refuseNewer(db *gorm.DB, migrations []*gormigrate.Migration) error {
 	var unknown []string
 	for _, id := range done {
 		known := slices.ContainsFunc(migrations, func(m *gormigrate.Migration) bool { return m.ID == id })
-		if !known {
+		if !known && id != withdrawn {
 			unknown = append(unknown, id)
 		}
 	}

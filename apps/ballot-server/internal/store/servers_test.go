@@ -116,3 +116,26 @@ func TestFrozenServerIsLeft(t *testing.T) {
 		t.Errorf("the voter has %s rows", got)
 	}
 }
+
+// TestOneSequencer: of two servers that extend one log at once, the second sees what the first did.
+func TestOneSequencer(t *testing.T) {
+	db := pgtest.New(t, Migrate)
+	a, b := openTest(t, Config{DSN: db.Ballot, TestClock: true}), openTest(t, Config{DSN: db.Ballot, TestClock: true})
+	addPoll(t, a, "p")
+	record(t, a, randomBallot(sealedSize), randomBallot(sealedSize))
+	stale := func(tx Tx) error {
+		log := tx.Log(1)
+		if err := log.Append(0, nil); err != nil {
+			return err
+		}
+		return tx.SaveLog(log, 0, []byte("fork"), nil)
+	}
+	extend(t, a, 10)
+	if err := b.Write(t.Context(), stale); err == nil {
+		t.Error("a server that had not seen the log's end has written it")
+	}
+	p, err := b.Poll(t.Context(), "p")
+	if err != nil || p.LogSize != 2 || string(p.Checkpoint) != "signed" {
+		t.Errorf("the poll is %+v (%v)", p, err)
+	}
+}

@@ -14,7 +14,6 @@ import (
 // migrations are SQLite's.
 var migrations = []*gormigrate.Migration{
 	{ID: "0001", Migrate: script(schema0001)},
-	{ID: "0002", Migrate: script(schema0002)},
 }
 
 // schema0001 is the box. What it leaves out is the point: participation and ballots share no column but
@@ -128,17 +127,6 @@ CREATE TABLE results (
 	opened    BLOB    NOT NULL, -- the opened ballots, sorted, a line each, gzip
 	tally_key BLOB              -- only where the poll reveals it
 ) STRICT;
-`
-
-// schema0002 says where in the log a batch's leaves are. Rows are only ever added.
-const schema0002 = `
-CREATE TABLE epochs (
-	poll  INTEGER NOT NULL REFERENCES polls (no),
-	batch BLOB    NOT NULL REFERENCES batches (id),
-	first INTEGER NOT NULL, -- index in the log of the epoch's first leaf
-	size  INTEGER NOT NULL, -- leaves in the epoch, sorted; they are of several batches
-	PRIMARY KEY (poll, batch)
-) STRICT, WITHOUT ROWID;
 `
 
 // migrateSQLite brings the schema up to date, and refuses a newer one.

@@ -32,8 +32,6 @@ SELECT CAST(substr(bytes, 65) AS INTEGER) AS place, v.key_hash, v.req_hash, b.ba
  WHERE p.id = ?`,
 	findLeaves: `
 SELECT j.key, l.place, l.batch FROM json_each(?) j JOIN leaves l ON l.poll = ? AND l.leaf = unhex(j.value)`,
-	insertEpochs: `
-INSERT INTO epochs (poll, batch, first, size) SELECT ?, unhex(j.value), ?, ? FROM json_each(?) j`,
 	deleteUnlogged: `DELETE FROM unlogged WHERE poll = ? AND batch IN (SELECT unhex(value) FROM json_each(?))`,
 	fill:           fillSQLite,
 }
