@@ -128,12 +128,19 @@ func TestAReceiptIsExchangedForAProof(t *testing.T) {
 	i := demo(t)
 	mine := voteIn(t, i, 10)
 	w := voters(t, i, lunch)
-	ask := func(leaf []byte) *channelsapi.ProveLeafResponse {
-		res, err := w.API.ProveLeafWithResponse(t.Context(), lunch, channelsapi.LeafRequest{Leaf: base64.StdEncoding.EncodeToString(leaf)})
+	asking := func(r channelsapi.LeafRequest) *channelsapi.ProveLeafResponse {
+		res, err := w.API.ProveLeafWithResponse(t.Context(), lunch, r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return res
+	}
+	ask := func(leaf []byte) *channelsapi.ProveLeafResponse {
+		text := base64.StdEncoding.EncodeToString(leaf)
+		return asking(channelsapi.LeafRequest{Leaf: &text})
+	}
+	if p := asking(channelsapi.LeafRequest{Code: &mine.Code}).JSON200; p == nil || p.Index != nil {
+		t.Fatalf("by its code, before there are 64: %v", p)
 	}
 	if p := ask(mine.Leaf).JSON200; p == nil || p.Index != nil || p.Path != nil {
 		t.Fatalf("before there are 64: %v", p)
@@ -169,6 +176,9 @@ func TestAReceiptIsExchangedForAProof(t *testing.T) {
 	}
 	if err := ballotlog.Included(path, checkpoint.Tree, 1-*proof.Index, mine.Leaf); err == nil {
 		t.Error("the proof holds for another place as well")
+	}
+	if p := asking(channelsapi.LeafRequest{Code: &mine.Code}).JSON200; p == nil || p.Index == nil || *p.Index != *proof.Index {
+		t.Errorf("by its code: %v", p)
 	}
 	if p := ask(make([]byte, 32)).JSON200; p == nil || p.Index != nil {
 		t.Errorf("a made-up leaf: %v", p)

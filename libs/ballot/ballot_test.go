@@ -228,6 +228,27 @@ func TestLeavesAndCodes(t *testing.T) {
 	}
 }
 
+func TestCodesAreReadAsPeopleTypeThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		leaf := [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "leaf"))
+		code := ballot.Code(leaf)
+		for _, typed := range []string{
+			code, strings.ToLower(code), strings.ReplaceAll(code, " ", ""), strings.ReplaceAll(code, " ", "-"), "  " + code + " ",
+			strings.ReplaceAll(code, "0", "o"), strings.ReplaceAll(code, "1", "I"), strings.ReplaceAll(code, "1", "l"),
+		} {
+			begin, ok := ballot.ParseCode(typed)
+			if !ok || begin != [ballot.CodeSize]byte(leaf[:]) {
+				t.Fatalf("%q is read as %x, %v; want the beginning of %x", typed, begin, ok, leaf)
+			}
+		}
+		for _, typed := range []string{"", code[:18], code + "0", code[:18] + "U", code[:18] + "=", code + "\n", code[:18] + "\n", "é" + code[1:]} {
+			if _, ok := ballot.ParseCode(typed); ok {
+				t.Fatalf("%q is read as a code", typed)
+			}
+		}
+	})
+}
+
 func FuzzDecode(f *testing.F) {
 	m := testManifest(f)
 	plain, err := ballot.Encode(m, ballot.Answers{{"alliance"}, {"rice", "congee"}, {"yes"}})

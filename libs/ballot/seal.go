@@ -9,6 +9,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/popvote/popvote/libs/jwk"
 	"github.com/popvote/popvote/libs/poll"
@@ -115,9 +116,26 @@ func Leaf(pollID string, sealed []byte) [32]byte {
 // crockford has no I, L, O and U, which people misread.
 var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
+// CodeSize is the bytes of a leaf that its code says.
+const CodeSize = 10
+
 // Code is the short code of a receipt, for people to read and compare: the first 80 bits of the leaf
 // in Crockford's base 32, four groups of four.
 func Code(leaf [32]byte) string {
-	c := crockford.EncodeToString(leaf[:10])
+	c := crockford.EncodeToString(leaf[:CodeSize])
 	return c[0:4] + " " + c[4:8] + " " + c[8:12] + " " + c[12:16]
+}
+
+// misread is what people make of a code, and of the letters that Crockford's base 32 leaves out.
+var misread = strings.NewReplacer(" ", "", "-", "", "O", "0", "I", "1", "L", "1")
+
+// ParseCode reads a code as people type it: in either case, grouped or not. It returns the beginning of
+// the leaf.
+func ParseCode(text string) (begin [CodeSize]byte, ok bool) {
+	c := misread.Replace(strings.ToUpper(text))
+	data, err := crockford.DecodeString(c)
+	if err != nil || len(c) != 16 || len(data) != CodeSize {
+		return begin, false
+	}
+	return [CodeSize]byte(data), true
 }

@@ -231,6 +231,7 @@ const (
 	PollNotOpen           ProblemCode = "poll-not-open"
 	PollPaused            ProblemCode = "poll-paused"
 	RateLimited           ProblemCode = "rate-limited"
+	ReceiptAmbiguous      ProblemCode = "receipt-ambiguous"
 	ResendExhausted       ProblemCode = "resend-exhausted"
 	ResendTooSoon         ProblemCode = "resend-too-soon"
 	ResultsNotPublished   ProblemCode = "results-not-published"
@@ -311,6 +312,8 @@ func (e ProblemCode) Valid() bool {
 	case PollPaused:
 		return true
 	case RateLimited:
+		return true
+	case ReceiptAmbiguous:
 		return true
 	case ResendExhausted:
 		return true
@@ -480,8 +483,9 @@ type JWS = string
 type Lang string
 
 // LeafProof Checked so: the checkpoint is signed by the manifest's `log_key`, and says the log's size and
-// root; the path leads from the leaf at the index to that root (RFC 6962). Where index and path are
-// missing, the leaf is not in the log, or not yet.
+// root; the path leads from the leaf at the index to that root (RFC 6962); and the leaf is the one
+// asked for, or begins with the code. Where index, path and leaf are missing, the ballot is not in
+// the log, or not yet.
 type LeafProof struct {
 	// Checkpoint The signed note (C2SP tlog-checkpoint) that the path leads to.
 	Checkpoint string `json:"checkpoint"`
@@ -489,14 +493,23 @@ type LeafProof struct {
 	// Index The leaf's place in the log, from 0.
 	Index *int64 `json:"index,omitempty"`
 
+	// Leaf base64, 32 bytes.
+	Leaf *string `json:"leaf,omitempty"`
+
 	// Path The audit path, base64, leaf to root.
 	Path *[]string `json:"path,omitempty"`
 }
 
-// LeafRequest defines model for LeafRequest.
+// LeafRequest Either the leaf or the code.
 type LeafRequest struct {
+	// Code As in the receipt. Spaces, hyphens and case do not matter, O is read as 0, I and L as 1.
+	//
+	//
+	// Examples: 7ZK4 9QWE 12MN PQRS
+	Code *string `json:"code,omitempty"`
+
 	// Leaf As in the receipt: base64, 32 bytes.
-	Leaf string `json:"leaf"`
+	Leaf *string `json:"leaf,omitempty"`
 }
 
 // Manifest defines model for Manifest.
@@ -677,6 +690,7 @@ type Problem struct {
 	// * `ballot-wrong-size` (422, not_applied): The sealed ballot has the wrong size. Pad to the manifest's ballot.size before sealing.
 	// * `ballot-copied` (409, not_applied): This sealed ballot is in the box already. Another voter cast it. Seal the ballot anew in the voter's own client.
 	// * `already-voted` (409, not_applied): This identity has voted already. The first ballot stands.
+	// * `receipt-ambiguous` (409, not_applied): Two ballots have this receipt code. Send the leaf, which is in the saved receipt.
 	// * `rate-limited` (429, not_applied): Too many requests. Wait for Retry-After; RateLimit-Policy names the limit.
 	// * `overloaded` (503, not_applied): Too busy just now. Nothing was recorded; wait for Retry-After and try the same again.
 	// * `unavailable` (503, not_applied): Not available just now. Nothing was recorded; wait for Retry-After and try the same again.
@@ -741,6 +755,7 @@ type ProblemEffect string
 // * `ballot-wrong-size` (422, not_applied): The sealed ballot has the wrong size. Pad to the manifest's ballot.size before sealing.
 // * `ballot-copied` (409, not_applied): This sealed ballot is in the box already. Another voter cast it. Seal the ballot anew in the voter's own client.
 // * `already-voted` (409, not_applied): This identity has voted already. The first ballot stands.
+// * `receipt-ambiguous` (409, not_applied): Two ballots have this receipt code. Send the leaf, which is in the saved receipt.
 // * `rate-limited` (429, not_applied): Too many requests. Wait for Retry-After; RateLimit-Policy names the limit.
 // * `overloaded` (503, not_applied): Too busy just now. Nothing was recorded; wait for Retry-After and try the same again.
 // * `unavailable` (503, not_applied): Not available just now. Nothing was recorded; wait for Retry-After and try the same again.
@@ -1104,22 +1119,26 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/polls/{poll}/log/checkpoint (the `GetCheckpoint` operationId).
 	GetCheckpoint(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ProveLeafWithBody The proof that a leaf is in the ballot log.
+	// ProveLeafWithBody The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	//
 	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-	// while the poll is open, and all of them when it closes. The leaf is in the body, because
-	// addresses are kept in the records of servers and caches on the way, beside who asked.
+	// while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+	// addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+	// says no more than the log's public tiles do. Two ballots with one code are
+	// `receipt-ambiguous`: then only the leaf tells them apart.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
 	ProveLeafWithBody(ctx context.Context, poll Poll, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ProveLeaf The proof that a leaf is in the ballot log.
+	// ProveLeaf The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	//
 	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-	// while the poll is open, and all of them when it closes. The leaf is in the body, because
-	// addresses are kept in the records of servers and caches on the way, beside who asked.
+	// while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+	// addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+	// says no more than the log's public tiles do. Two ballots with one code are
+	// `receipt-ambiguous`: then only the leaf tells them apart.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1302,11 +1321,13 @@ func (c *Client) GetCheckpoint(ctx context.Context, poll Poll, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// ProveLeafWithBody The proof that a leaf is in the ballot log.
+// ProveLeafWithBody The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 //
 // Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-// while the poll is open, and all of them when it closes. The leaf is in the body, because
-// addresses are kept in the records of servers and caches on the way, beside who asked.
+// while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+// addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+// says no more than the log's public tiles do. Two ballots with one code are
+// `receipt-ambiguous`: then only the leaf tells them apart.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1323,11 +1344,13 @@ func (c *Client) ProveLeafWithBody(ctx context.Context, poll Poll, contentType s
 	return c.Client.Do(req)
 }
 
-// ProveLeaf The proof that a leaf is in the ballot log.
+// ProveLeaf The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 //
 // Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-// while the poll is open, and all of them when it closes. The leaf is in the body, because
-// addresses are kept in the records of servers and caches on the way, beside who asked.
+// while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+// addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+// says no more than the log's public tiles do. Two ballots with one code are
+// `receipt-ambiguous`: then only the leaf tells them apart.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2050,22 +2073,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/polls/{poll}/log/checkpoint (the `GetCheckpoint` operationId).
 	GetCheckpointWithResponse(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*GetCheckpointResponse, error)
 
-	// ProveLeafWithBodyWithResponse The proof that a leaf is in the ballot log.
+	// ProveLeafWithBodyWithResponse The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	//
 	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-	// while the poll is open, and all of them when it closes. The leaf is in the body, because
-	// addresses are kept in the records of servers and caches on the way, beside who asked.
+	// while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+	// addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+	// says no more than the log's public tiles do. Two ballots with one code are
+	// `receipt-ambiguous`: then only the leaf tells them apart.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
 	ProveLeafWithBodyWithResponse(ctx context.Context, poll Poll, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ProveLeafResponse, error)
 
-	// ProveLeafWithResponse The proof that a leaf is in the ballot log.
+	// ProveLeafWithResponse The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	//
 	// Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-	// while the poll is open, and all of them when it closes. The leaf is in the body, because
-	// addresses are kept in the records of servers and caches on the way, beside who asked.
+	// while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+	// addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+	// says no more than the log's public tiles do. Two ballots with one code are
+	// `receipt-ambiguous`: then only the leaf tells them apart.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3013,11 +3040,13 @@ func (c *ClientWithResponses) GetCheckpointWithResponse(ctx context.Context, pol
 	return ParseGetCheckpointResponse(rsp)
 }
 
-// ProveLeafWithBodyWithResponse The proof that a leaf is in the ballot log.
+// ProveLeafWithBodyWithResponse The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 //
 // Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-// while the poll is open, and all of them when it closes. The leaf is in the body, because
-// addresses are kept in the records of servers and caches on the way, beside who asked.
+// while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+// addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+// says no more than the log's public tiles do. Two ballots with one code are
+// `receipt-ambiguous`: then only the leaf tells them apart.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3030,11 +3059,13 @@ func (c *ClientWithResponses) ProveLeafWithBodyWithResponse(ctx context.Context,
 	return ParseProveLeafResponse(rsp)
 }
 
-// ProveLeafWithResponse The proof that a leaf is in the ballot log.
+// ProveLeafWithResponse The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 //
 // Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-// while the poll is open, and all of them when it closes. The leaf is in the body, because
-// addresses are kept in the records of servers and caches on the way, beside who asked.
+// while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+// addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+// says no more than the log's public tiles do. Two ballots with one code are
+// `receipt-ambiguous`: then only the leaf tells them apart.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4067,7 +4098,7 @@ type ServerInterface interface {
 	// GetCheckpoint The ballot log's signed root, as a C2SP tlog-checkpoint.
 	// (GET /v1/polls/{poll}/log/checkpoint)
 	GetCheckpoint(c *gin.Context, poll Poll)
-	// ProveLeaf The proof that a leaf is in the ballot log.
+	// ProveLeaf The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	// (POST /v1/polls/{poll}/log/proof)
 	ProveLeaf(c *gin.Context, poll Poll)
 	// GetResults The published result; `results-not-published` before that.
@@ -5258,7 +5289,7 @@ type StrictServerInterface interface {
 	// GetCheckpoint The ballot log's signed root, as a C2SP tlog-checkpoint.
 	// (GET /v1/polls/{poll}/log/checkpoint)
 	GetCheckpoint(ctx context.Context, request GetCheckpointRequestObject) (GetCheckpointResponseObject, error)
-	// ProveLeaf The proof that a leaf is in the ballot log.
+	// ProveLeaf The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	// (POST /v1/polls/{poll}/log/proof)
 	ProveLeaf(ctx context.Context, request ProveLeafRequestObject) (ProveLeafResponseObject, error)
 	// GetResults The published result; `results-not-published` before that.
@@ -5743,131 +5774,135 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dbhu50uCrEL0HSPydliw7tjORrxyfzCSTScYn9k6AM8paVHdJzXE32YdkW9YEBhb49mrfYa8W2Kt9",
-	"hH2aBfY8x4JFsn/UlKVkknw3czMjyfwpFov1X5WPUSKKUnDgWkXjj1EGNAWJH89pksG54FqK3HxPQSWS",
-	"lZoJHo2jl2JJcsEXhJLEDCQFXZEbgJLoDAjlaglyGMWRSjIoqJmvVyVE40hpyfgiur+PoxdXdNFf+SoD",
-	"koqkKoDrR4rcglRM8G1rvaMafmIF0/0FU0nnesBAzweZ1iUt2UBSDbkZPXAH3nn5C5GzZPWVNgEtV2dz",
-	"DbK//iUkgqeKPH73/Tl5dnAw2guuxriGBcjo3qxXUkkL0O4+L0SO98jMciXVWRRHnBZmVmn+FEcS/lkx",
-	"CWk01rKC9up/kTCPxtF/2m+oZd/+Ve2bdV+ldkcJqhRcgd1QilkOhfmYCK6B493QssxZQs2x9ks74q+/",
-	"KXPGj7tu6NbFHbtYep9RTZbANVlKQ5wWW0fHTxFbLeLukEtoMzd2vxnYpoJBQwY7TXbD/R0P6kt+cHZD",
-	"Dvd4VocAM+8sSUCpK3EDvE8rP5f0nxUMyXRSjUZPEnO7+AmG9odfaJVroiXlimmSsDIDqeFO20FTg6qC",
-	"3v0EfKGzaHw4OvouXqfWOHpO81zod/DPCpS92DRlBgCaX0hRgtTMkMGc5griqGz99DFSQHNDZuuAz6iC",
-	"k6NK5jHhgpRmRb6IiZgT4Al5fHJMZisNao9QnrbgXgP4ZDQaxYHn1ZD3rx6CD/U4MfsNErzkc6r0O0fH",
-	"BsQu6BISYKXeRqPv3LD1ff304MYZzXPgC+gj5uynq/OXZ54XkkNz4i5c3bcevgv7qnv7KrbgVFcSwlyp",
-	"DX5rl/a84GlECp9HHYlIERS4o0WZm99+jQ4Onxwdn5iNWhf95HDbNeNSIeh+fP86gGVyMTg8PiFlNctZ",
-	"Qm5gZRnI0+ODp3unZHrD0ilhijCtCP5+8uQ7orOqmJWScd2/lETeOu5nkBDh6lHgLd2wNID7OLrRq/b8",
-	"F+ehyXfBqavtl2lWjxFGs4iZYiEJ4+uyjy+Hm2NiHgBNNFEgGc3Z78jdY/Li8vD4BLFCtQZppvyXXyeT",
-	"5eDDXyeTYe/TX0Kn+4ly1BGAV4UB+vds8JJyPXj5OordF0OLwFtgt2YDnV9IIeZ94M8zSG4gJUqMUWVJ",
-	"zPdSMK7NFRvahpTMVvi3gnI2B2XUkWkuFtc3sJrGyIQUXSkckovFIzPtd6P8pBMuhdCn+BcjakkONFVk",
-	"LkVhRwOdE6rxM+Mp3BEtiDbCy8yzVHfy7ORwb0jeZyD9ILMjLkclTHjBlEL+WK/IFOFCE8Y9SDEREn9a",
-	"gR5OeJ9A60OH9TCHBi40kMfnh5cXROdiMWim7Vmo186pxTB0l3iI8EYG/EeKlDlNoAM/omxklpsLWVBt",
-	"dZyTo2b9WuWJrVYTXJ9WKdMIYkyslIktyrRAlJsNmIZCBR+T+4FKSVd9HtPgMPRyDAl+Hh808AWYlPL4",
-	"cbJkXB/oyaGVj+vy8Ggbm8SdQsC/cYTfl4OI0Osl46lYXqd0pfqQfi8kycTSvJ4VMUMINcqMfW25UEAe",
-	"PxvFhM0J0yQVYIlX0dUeDjHsF4mLpcA10yvCq2IGUhnqJ0oLCSmpeArS0P0NlHpIrjLgZjVjjMyApKC0",
-	"FCtIY7Jk5tl4gk7MQeZGDQWHLFYY/vLk5HgURwXj9utBiMhmqPj0MWLefh8Jz82FGA3GPpE0hdRQOePE",
-	"rmN5hFVHiOBgzvLdgb1HNLCsGdUHQ1VMQ1s6/O3l6xdvHqOMicnL13/7fnD58uzw+GSv8y0mZy8uBweH",
-	"3w1+OH8TeqSa5vnKcLhtKo4RoT21CoGKLS7aa4WIC2lAXVPEZf26U6phoFkBQQ6S7mqNmLGWbPo3ZZdt",
-	"ZErWlXobHgn+NXSOG8Z3Auu1GXcfRznli4ouLCw103loNgrBeyTMV3b8wTpTiiMnmML8r2FS1qRmcwbS",
-	"ajjI1u27GCCjv72B1V6QgXOhWRIg8vfZipQglWFrJKWaGiqm6sY8vMw7Cpj279SKzqUXHBKUsUeYIksh",
-	"ddZXo2A+N6jegqQruMPrKCtZCqu67zJcgrFMmTVAt09YV4jdZu11Yg9wiFhECfzTaF7IBeVMWXtxXVPm",
-	"mlrM9O8KTfvdcFDJfLu6iAuGjoSyjQm+Oz3/3c3YStMSboHm1x2elMLc2K+10FwnRdCZEzKlZLdUA8Hp",
-	"SOxLludGMKCGrzJIrVxoqHBIXtyCXM1EuiIJRTnLiYQSHK0uM5EDSUTFHRWDGU5uhRFsZkIpxS0YrUIY",
-	"MBSSv87ADklbr2omRA4UUaCMesBDD+sHKZbKwmg3SjLKF3BKKElyBlwTCfNKgTKirTDmozRCZEd1yTx6",
-	"xhc7M/s4Uppq2IXXXeJAFFNFQeVqV0rUTOc7k63lY9aX1H8cVr5eK+s4C7BFVuBFzQ1NOJXKziGCJ+C5",
-	"ZNpREJ4ejtoKwskohNfCGbAPneGXFuxvzHikgy2gOuIypJ25a26pLh3IngQgW3vQCGaza7yOsf5bX1uA",
-	"pVGLeD11OIHo77LNwGoJ0haCLZ7Y1glaAnztptscp1bHutTcSMMQw/q5DFOM1S7axiod/D4aPPvg/j/4",
-	"8HEUP3l2/5ewDc8DHi06U9ooe4ZVzHLKbwjcJXmVgnvPyCWIwOFeS/SnG6Jda1WUJBMWb25Bc3CzXNDq",
-	"zekM8p1fnPn/54g+vH27lTt9CNdOH1tz52Q3g8PRwdFghC6dz8R4rVO1VDnrukFxnAGVihrgUihEEFFm",
-	"hZ9YyLwpRZ535dma5P26uuunqpSfrlV8Oif/BNYcohTPDdaYRPDthwjpQRvcXtcm+rv0Z/VUgsEatzm6",
-	"pyoFqYcAPxgBj59qTSFMQE2II+zD3CGOce64fwqasjyoyzUKsD8BRlEQQC70dfOt4jdcLMPOsDmDPA2b",
-	"BwUYy9ozIGndFYRqgqpWTKhRMH68/PktQRuiY5M2G0jQcnVNHwxgbTBmNdWVCsWxWnS3wS3TovhKsoGE",
-	"OUgnkHoz1jWGXSV02BjsEnWlkHBQpj5gALRvvYekfyPTgubmPJAOflOCT8njo9EoJq1b3huTt0KTJeT5",
-	"wI7Em0HnB0HFlSkCRalXsXcICg729m5pXgE6BTOqiBIF6IzxhXPMMD2c8H8j07SyIToYIMmEYTiriSZJ",
-	"KqmIXrIEhuQSjFJMk6xFU450LA5QubL7OGLdaRd3EpzgdhE8d+5ZsH4h9KTg7ZGcKa3sLozf0pylO+1i",
-	"sIJqPkYPDXbNXkCmbvJcSLLMWJIZlFoDoLWp+SvTys7DvXGdgYt+DgwtGAAOjtcBaF+dOaa9UDzluZt8",
-	"tSphTNrRU0MfFgYu6mEveCJSxhd2f7PmQAsxyKlc2L2fPLS3FoLg0CF5K2o+wAFSRQohje5JOfmO3Dy3",
-	"63OhB3NRcYvXowCdInkxRTKQMCTodG+8xXRBGVfWsjq7eEVaj8Gub+hToFtiYNS8JdiNgvizYxtH4pxp",
-	"e3m4uplNbGQV70nXM8yNM2UB0vQGHNkIyRaM97YOoI8psoQZsRPQ9Wi2T2ie+4MNyZmyxzYygmqzvyBl",
-	"ZU/uJgrn9WbKPUMj1AZbMUxUlWTEjO2gV+T5I0VYekpQ2FmnKfpXM/OCuhsYOYjrPwsh1gyrOUkJHIMJ",
-	"FuXOPWzDIEvnfEWR3trBitft69txw5pqllQRCYmQKaSnTW6Js9Hw7cmVpSG7t+6BZEBpQWLl+3ZI7Dh8",
-	"A2438zboDRhFfoUvwa5qnQYKkVhrCuGburJxHIWR7dr94HxfiFFDI/Y0jZ+8phfDmeppjrE5+2jgOJzZ",
-	"9/AwJCsowQHrnvQheeW4FXGcC92EJGUL66xD9nVKqCNe6+XQguRCOFAdco01ujsYOLyGwRzbv0j7m13a",
-	"+ewRLKOOyRUx0tXFCxw9UpKLhObo9GiBYu6jEDOWw0PQ2BE9QKgHA6MPCeVEGUZsCA5DLrdALt9c2u0S",
-	"H7Nvn34U5LGlFGJuxOFSyJsau0PyPegkI5TUS9mY1/7twX7zE8YaRX4LtZBudoa70qglm3duljFU5IY3",
-	"G88lqIzstpcqgetddjKP1zxnMoO5eS4bdzMYt7awAqVqzq/FDfCBC3HihgcPvSiK+TAEZznBeVbpTEgX",
-	"jB6T50ClIS0nsnGkV3iVhtID2tq9faWh3Tu71hyykmpILjWV2vMmQ8a4xcEpoW50USlNZmBISxO4o4nO",
-	"V0bNZhpRt2C30MFE+5K3w9K5542w8ACjbe9ptRczevONr6MAHxC3bg0zc0iu6A3UWMbgpdlInlot0RzU",
-	"GBcclu72WopTW10fFCKFLazbueyU5TBWlbOgLOnKKgPtJYcF8pOu4HAUL1Kw5w8zECR2nG1vXbJFpvs7",
-	"1IxNSwNWDnNdUyCHO0208+xpuWptbDQ2Jaz2f/isr63izubWzLIpcrLC0BFdiCF5T5nGfVupZq214S6j",
-	"ldKbxOBb4WA1+gLCa49gpKJIocUl3SWbX9GiUC0yY3PCDY93cVhD5B0QGlp+9tCrxnNqYfNLJCD1hiGo",
-	"xTHwdHf04ePbFXtu8e34Q0XZ7KHqeANuhITGVM3nNj3MmOS03lUValBxektZTmcozo77D/GtMBIJRZXf",
-	"7DfDX7hYPnQilkJRCg08WQ1uYNXhtqOH7uVVa+JrWBnFUwgFhBJJeSoKNDhLkG1dDfU3pglNpFCG3yCZ",
-	"hQFpM94QIOsABO22gxNDOidHhsmfDf5B6OB3Mho8IwNyHd5VgtdTw+99fdNaxNncAkeN9shWP54zabi8",
-	"RYLSlKdqSM7w7CtUKpzNSguv1sYY+cfrMh+cFYd/2kW/cnkEHgZv/Vj71CeKVDK3VrnLdsOcJ8+VWlmV",
-	"7b2dKGC/w2b8dDZfuxIzc0guaGoTnTopVQ5azJ2yQhiXaoxYC0IiSraZaeC7au/P6jyZmbgjNJdA09WQ",
-	"nLlr8hE7pYm1E2netS5g6efj0EeKiCV3UTcLl1tzgJG9B+CqtW6DEhzcgLOJSizHoRoGmEHuyLK/vhA2",
-	"vcaZ6ir83E/JeuYy4bRwAhI3cDbvLchc0BS3C/AZs92sUqsWdwkba8sAELXFVpN8y4LYgcVpUg/58vuL",
-	"SieigIFzSXkY3Ne9MXmlOy4oY3DWcWZ3dR01yuqga6+7iTbjj+sMpeKa5a36CcyisPTqXVkaJKc5gjdq",
-	"g3dZu/Ja2e+CG22UKGbk9lXv5PHD4Nh8Qe9w7rolozhacxI2vuf6e8fxFsVR3xkWxVHXQ2X92dbhEcVR",
-	"3/2D4cR1x0wUR11fSfsH7+NvPBH+W+3tD1rxrQCk57xmYtvSrb835mYURz2TsPOb0306v6FRFcVRx+ap",
-	"vzerdCyB+nujpdc47unNzjNtx/ovXk3y32vNpvnB77SmWDW/tOesqSoWgSEFI/CX5pBhqVwHelsje6Kp",
-	"+c3KiiiOOjzagN1iqYaWaoaH9NuGfY0jID3b1xcMrtQpLV82qlxQTJh9OCOxYIEikBHJQatOQJksBKm4",
-	"5S0ur8GvG8xjsGHp3dN6XFy9k9Rz2E/qQfMvXFFmPcMLsCaiM+AsFKdet2SKpJIuuZXR6D4whiRK6XbI",
-	"fM7u3JWbacFL2z32/cXCnwXG7s21ekQ0eA6Fi9419SZddGFae5N93VN+0krSWb5qKUFDcklXqrb66Uw4",
-	"B7RNLlDOf2xz4ie8nVV++fLM6IqPR3dG7Fg3aRoT+7Wz9V446Z1pr/hhgrv1u0z4jOoka6W7nxptTycZ",
-	"lllQ8uP7S2KeKJl+nBjUTKLxJCpFae56gAMnUTxBbo4fzNr4wXCDSXQ/nfB+Br/LEyE3XsStpw3pJNue",
-	"DnWJGazBIB7qwpmQGo1AW11gdbzvRmTGdJ0ObLHLybkUyc1cyBQV9CeHsflxIUVV4tC5qCxhtxIonv7j",
-	"9RF59vf3L8jB4Zu35OLv7y6DFP4JKfcGMDz8jtlj4fT0UC56D6pvk6dvxfzO5Yv9jIImnotn9diMffWk",
-	"JZXwq1WYohjOSVOh6HjrDbUtlx0vwyUsfFpCipOk/Zx1B4X1f4sqxwoQMsNwBIeUCEmMWN2VUMQiUEcn",
-	"hA5XFBlGQLQEwHCdJ4MgHfmU+61ArKepW2UBYQhdn+cW1yqjh8cngeuy/NA/5DrohNzUXIV1DDw2b8ow",
-	"sZKujJqxF5MM7sJP4hNIdVPKbUjv6KcTl5850TBd9TnYRvlnZ29P7EE1zGkon71Za4mHpev63nWi8XUQ",
-	"CZt4RP324vqFN8+rm65oHsPaPn16C4F6ab2GgUoc9MBfa18L/BAFtcuG741EMQr+pyWOfbEUmg7cHVjW",
-	"NnkAG59ZYLq50BZlt8hvIW1CVN5vZl47PmjMg7Iveq3U6mj07CSAsySjnEPeyV6PljBraav2Gy3LsBhv",
-	"1bJ8wkFtHHM9+fLMFtM+frK3Vk8bKBSL/0ixTOwBCN1g7go7d6l7QSt7/Rh//e748Jk9ytPtB+mxiTq3",
-	"2C7essfDBIcFMpvr4XzHim1Hqle4j6PflmonRXMN9noru8JmaDdpIbvC6uZ/A0ivKslF9QdA9Qt8VViv",
-	"nLkYfoEBkRngLbQAshQyRR0PDVdfG2gzduq8ePL4+fkFOXpKNF2g7QR3em/NDDCvMhpHZ3VOuC+IHkf/",
-	"7//8+7/+x7/XP2HB9Dj61//8b//63/89ug+ebtMdUHUdKqC+co58xivdrTh5UH7MVtctdrgJlTuolet1",
-	"lsQtOyZLmMWElmVMlKY+k7533tnqOhOVfCjJ2wj2HaHxS+2ChDXKw6lOjdhJS/k0XVELTfPPUaWcemOv",
-	"36/TucAGiSGwf1nTFAKtWpqsIgwXCZIKV1blMiJ8XteKFHQVaLAgUrjOHddf3wEXvnYpOxsSj1Ogac44",
-	"7K7/fG5xD4c7fY35VZtLkroQj20Yw4XEtFwx225JpHBK6AzDvIgfDLW74C9mBITPihAo4OnnAUDVDbPB",
-	"VR+UWIfCRr7bMe8NgNRqSWh3jIuO2+lgjvvF5MXwYJMluOlE30tREC6W3v3kLzwmynVcoC5akuQiufHp",
-	"oySjstiQq16o65zxmy3wU05UocbkP797ZR1cx08Pj/ZsyGUmbJnrRofkFrxoTB0RGEIOryMZqOsc5nr7",
-	"HbdSU3y2CiZI4M3mVAUvMVxKVr+m5kK2MYY3vtmLUy9bZ3VWYwNrUDVuL1YXeqy3G9pAHIa8GV+MrY8y",
-	"QCXbqhVq7d0uVFsuG8pF6j/uxD+g75VyO29Gql37P9RA3PkpIkCPXKLaagcqe8hifLBoUUFSSaZXl+aU",
-	"baRsaKDVS2yrG7e0MwV9/zWs5sXswuYImdalbVDG+Fys1Wq7rmsXovxFYC0U1l/jHDXe318wnVWzYSKK",
-	"fefr9v/vqz1oizIeuwqLSmPSssswIjkm1wmOmSHyFuTYO+uxCotoSW8hV00c2BUVY8HihLdREHuf5LST",
-	"Vzn1OfW2DGGJSUKQKxhO+IS/kFK4fh2+ERtxPd/qFn9qSF4YNTih0uadGdhmOdhcsWnTZYdxMrV1NdMJ",
-	"b4fffZnCkioydRkD0xiLE66br1i54SdRDJH4ApSpy8Oo8hzT7ydczF0CF+tUlUxbxTtTPKE1X5rDkEQU",
-	"RlRixML/OonG5P/+1/8Vk4kxLdy3++nYRUrQkeDNgB/fX9ZNp+rGSvGEYy+lPQ9Pqz8iakrO106uZKV0",
-	"e9mYcLj15fDYdkQvMechiqOcJeB6nFlzeM6MVI7OSppkMDgcjpoOga3f2kXd0VUmwWd2akEoanNkQJaZ",
-	"ICtRmauPzQdpUzLdZ5fxU4fF6rdALmzrrXOrYCpydvHKMlXr+4oOhiMLgiiB05JF4+jJ8AAhLanO8Gnv",
-	"3x7stxztpVAbuhvVKQwu790hF5ORjeAjNlCG5JLREssayNWm7A3/iCa8nfFh81vrHAvXs8cnYKAypVwj",
-	"TVXbgQYSrLQwxE9dwp6tV5T47F6l0Rgb1T331c/t/m+/9tzqjolahzQqbQn44/oHuTEdcG9I3mEMNSZJ",
-	"JhRwWx9fgpxwd0oXZbPsY7wl9Q59o4bfIedoaGwNoQ82y/xgJQMo/VykqwdaTH5aa8luU8P7rgDSsoL1",
-	"HpeHo4Mvtnmn8WCgueVVk2oUju9a8eD8i+G9auBbXTQb+Yik05GMv34wqG7e+6WRf09iTJzD90sXyqlt",
-	"5mI+mNU6lQsGkAVseIBLJsHWnzBFbI/DR4pYUV43O3x88fz1374/3Hcxlz3U3A0do59WYteYm2HvdfwA",
-	"ummo2Lu10Ze7tXqTwJWdNV7kmCyESPHFz9mt95sofOLGfvNZwZ9/ifUlndlak4GYD7DWpCm2MDYDVnY4",
-	"m84wGWtV1ttvvtO6Jt7dZxffPzGlL3DEV0R2XbC/4Xlg8Vy30yu2MR60+hg/1HK10/O41aH4oTk4BuF5",
-	"Mjrq0/lboUkhUtTNiWKGc5r3ambVaeGv5oO3gsPgjQ2//3EK8BURrrYxhTIXK0xylxVXRilYGo0JsxJ6",
-	"FYIGic6H4ChBAk37pLD/0fzvfiNF/ABIEF+THta88gGqwHY+LuHFq7e2nlULTOX0T4FpW8Gg/qSfhn4e",
-	"1Z0w6/KYIFn09I/Qps0QfMfR/YcANe3PKp7m8BBRPbcjPomsfmdll6rcuDeQMnrl/Ktr4/t+2wB//8er",
-	"CzJnOZyiSMrpSlRWPOO4GaTmflKRKHewYZF+sQuyurJd12b0N4WlBplWv5w649EWJq2mX/0Gc7HY7zYW",
-	"3XST582orbep4U7vownTvcgd7qjVxfTPx93RI33XWsSPFMK3+gi1ev0mdFP6Zr2ftWq8wdh7cWf7ppmj",
-	"eQvMVvrWRbmMJ3lly7J8+hNwX4Wdi0U3JY9qkoOxEE+OJnyZsRx6tpuNY9A8d5Z9UdfH2z431pL0CZa1",
-	"Fp+uYjKDhFYKJpymqQSlXDXeDZS61fsVg4hi7jw7VpHEf4pB+VYCS4qLKZZi4zrbkTFkSV5IcQs/2Ry3",
-	"r2FWtXvg7mRUjb7o1rYD9AaVESkgrltR0HYjaJcAV4Dytein+AF5fKcj84YmzBSf2Bdj+E3KL+1RTv2g",
-	"d1bc8MFplsP+R/Pf+899dnG/j7pZz7X4UC1mYn5WZCmZMXyYjv2/UJDDLbh/omDf/oLYtb/8Oizdj0uW",
-	"6sz++GFqBa7Kqcrs+5hwg3ZQCS09lbtQeTSORvt3o9HB/ujkqfc+dP8FDM2cRrHpX8DYkl0SZGiuruQh",
-	"CfjODfnqOrLP5Qg/Atf88k/h2ChWrfYcpxsbffjYbEa/vnh0Frr64tIRtTDXBwSFSNMEJPYewlbnCl8p",
-	"ilU02OpASKjLCqxYq+vXbBmBogVgAEFltLQNJjQzP3mPvOtSr8PlkkHnpwSqwSdFfh2xtZZk+I3dgf5s",
-	"YZXW/rGOymCM5hR7CsShNqH/8f/0zf0ff5uXrjwedRkJZCWqrf4q/3p0k920iRf7BKivzovrZLUAM7Z/",
-	"+pMT23owrG3O6K3NEkpjMqvTvGxL1RXJRCWH5C1GuTKx/BpseD3lOejPfm8UxOlZkkCpx5ihsQ+3wPVA",
-	"aQm0mLrECs4hwVo87ImW27ZC2AkANcwpzhnXzYenE/44pZqOydQH+Kd7hl36gb6XBraEFgX6+JjrbGHb",
-	"6hwcEzUkPxs+u2TYpAHDTVg0xa0tUwilyeExUbHj3IwvyNQlNUxxuxqgEDM+M0N/6fbo/WpvqJ/wce8y",
-	"ZzoI/0QvAYb1MCjuArGdRjHfKrJyGDel6x3+vYnHtaHc9+VoXsyvSUwj1s9tos7XkJbtf/DpGxt5rXyZ",
-	"4MXWDV+wTc+pa7+z9K2Y6MrFs77hLWOiRJP+6FOcXH7fzlduy7A3X/o7/Ht969/gSYbu4BK4wzomuaZi",
-	"yZXvF8Rh+U0Q79sxIC3Yzg9BJOOq6FEJBNKvmnaNaIbjSNXpElLShe2HZERX09rRtrHjc7aoJKR1oMpm",
-	"/uzbjGwLS2hP3aRZDBuj1QHdN8BtFkVs3UF0lkPsfHytyV443n+4//8BAAD//w==",
+	"7H3dbhs51uCrELUDdPxNSZadxN2Rr5xMejrTSdoTezvAtLIWVXWkYrtE1pAsy+qGgQW+vdp32KsF9mof",
+	"YZ9mgZ3nWPAcsn4kylbSSQ/wYW4SqcQiDw8Pz/85/jXJ1LJSEqQ1yfjXpACeg8aPL3hWwAslrVal+56D",
+	"ybSorFAyGSffqRUrlVwwzjI3kC35ml0DVMwWwLg0K9DDJE1MVsCSu/ftuoJknBirhVwkd3dp8vKSL7Zn",
+	"viyA5SqrlyDtV4bdgDZCyYfmesctvBZLYbcnzDWf24EAOx8U1la8EgPNLZRu9MBveO/pz1UpsvUXWgSs",
+	"Xp/NLejt+S8gUzI37NG7b1+wZ0dHo4PobEJaWIBO7tx8Fdd8Cdaf57kq8RyFm67itkjSRPKle6tyP6WJ",
+	"hr/XQkOejK2uoTv7HzTMk3Hynw5bajmkX82hm/dVTitqMJWSBmhBrWYlLN3HTEkLEs+GV1UpMu62dVjR",
+	"iD/+bNwef913QT8vrtjH0vuCW7YCadlKO+IkbD15+jViq0PcPXKJLebHHrYDu1QwaMlgr5f98HDGg+aQ",
+	"7327JYc73KtHgHvvLMvAmEt1DXKbVn6o+N9rGLLppB6NHmfudPETDOnBj7wuLbOaSyMsy0RVgLZwa2nQ",
+	"1KFqyW9fg1zYIhkfj558k25Sa5o852Wp7Dv4ew2GDjbPhQOAl+daVaCtcGQw56WBNKk6j35NDPDSkdkm",
+	"4DNu4ORJrcuUScUqN6NcpEzNGciMPTp5ymZrC+aAcZl34N4A+GQ0GqWR69WS908Bgg/NODX7GTI85Bfc",
+	"2Heejh2IfdA1ZCAq+xCNvvPDNtcNr0cXLnhZglzANmLOXl+++O4s8EJ27Hbch6t/1+NnQbd6a10jFpLb",
+	"WkOcK3XB76zSfS+6G5XDp1FHpnIEBW75sirds5+So+PHT56euIU6B/34+KFjxqli0P3l/fcRLLPzwfHT",
+	"E1bVs1Jk7BrWxEC+fnr09cEpm16LfMqEYcIahs9PHn/DbFEvZ5UW0m4fSqZvPPdzSEhw9iRyl65FHsF9",
+	"mlzbdff9ly9iL99GX10/fJhu9hRhdJO4VwiSOL4utvHlcfOUuQvAM8sMaMFL8Qty95S9vDh+eoJY4daC",
+	"dq/8l58mk9Xgwx8nk+HWpz/EdveaS9QRQNZLB/QvxeA7Lu3gu++T1H9xtAiyA3bnbeDzc63UfBv4FwVk",
+	"15Azo8aosmTue6WEtO6IHW1DzmZr/G3JpZiDcerItFSLq2tYT1NkQoavDQ4p1eIr99ovTvnJJ1IrZU/x",
+	"FydqWQk8N2yu1ZJGA58zbvGzkDncMquYdcLLvUdUd/Ls5PjgFFdpXhG0mJIwkdw48OdKp0xpNoOFkIat",
+	"hC1oOyqHIXtfgPYrpASIm45W18CWwhjksO6NGTJ0t4R0/8mJ9PvC+d2zNdjhRG5TeYO5uDLncSmVBfbo",
+	"xfHFObOlWgza1w5o6xvIsmoYIwjcTHwht6+vDKtKnrlNswZ+xPvITTdXesktKUonT9r5G70pTdwsu0RT",
+	"yh4fkwyKwoZaVRQ0XufC4u5SFqbCY7AKj9xNJywsTfQy+wdca77e5nEt+mM3112BfflwH+6XwhagW+JT",
+	"uqUskrjdKY7SZCnkxpM4Y9/guiaclReOQ3ZR8QxMyop1VYA0JO65cXYBEuIS+UnKfnDUqoHnjBs2Stkr",
+	"HPnafTsiSu3KkK//9v0T9uyv71+yo+M3b9n5X99dbAiUkyeRQ43TwxbUYxYjkfsnv4uc1xvPa7ZVD6Sh",
+	"q5WQuVpd5XxttqH6VmlWqJVjWGvmhjDu9Ec6t1IZYI+ejVIm5kxYliugu274+gCHOImHV1HkIK2waybr",
+	"5Qy0QW5hrNKQs1rmoB3ir8Gd1WUB0s3m7L8ZsByM1WoNeUq8iIfrn7mNzJ3mH6hHLB1Lf3zydISkQ1+P",
+	"YleSWNM2Rhy73UbCc4d8pzQSQ8lzyB1PENKzOGLLpAE6Vur28s0RnRnatGS5boNhamGhK5D/9N33L988",
+	"QrGesu++/9O3g4vvzo6fnhz0vqXs7OXF4Oj4m8GfX7yJsQ3Ly3LthMpDWqXTWrY0WQQqJVx054oxA6QB",
+	"c8URlw0vzLmFgRVLiPLbfF8D0I0lstk+KZq2FeNFX9HYoaHgr7F9XAu5F1jfu3HuDnO5qPmCYGn47H1v",
+	"o95xh4T5isYfbfLhNPG6QJzlt3yZvBhiLkCTUolCkO7FAMXizTWsD6IiRSorsgiRvy/WrAJtHCdnObfc",
+	"UTGqBClyAPTNCBvuKWkrqyBmNRhnAgrDVkrbYltzhfncofoBJF3CLR5HVetKkbW0z3AN1tEJ2fwPv7Bp",
+	"g/jFuvOkAeAYsagK5MfRvNILLoUhE31ThknLCTPbZ4XelP1wUOvyYQ0dJ4xtCcW5UHJ/ev6rf+NBmtZw",
+	"A7y86vGkHOa8Lu0OPeF9AY2iUGlxwy0wfB2JfSXK0gkGNKpMAXmroxIVDtnLG9DrmcrXLOMoUyXTUIGn",
+	"1VWhSqd11NJTMbjh7EY5weZeqLS6AadIKQeGQfK3BdCQvHOrZkqVwBEFxmlEMnax/qzVyuvRtFBWcLmA",
+	"U8ZZVgqQlmmY1waME21LZ7FrJ0T2VC7dpRdysTezTxNjuYV9eN0FDkQxtVxyvd6XEq2w5d5kS3yM3Hfb",
+	"l4Pk65UhX2WELYolHtTc0YRXn7zZoWQGgUvmPQXh6+NRV0E4GcXwuvSq5X17+LED+xs3HungAVA9cTnS",
+	"Lvwxd1SXHmSPI5BtXGgEs1013cTY9l3fmEDkSYd4A3V4gRjOssvAGgnSFYIdntjVCToCfOOkuxynUcf6",
+	"1NxKwxjD+qGKUwxpF13/AB/8Mho8++D/H3z4dZQ+fnb3h7jbREaciHxmrFP2HKuYlVxeM7jNyjoHf5+R",
+	"SzCFw4OWGHY3RFcCqShZoQhvfkK3cTdd1NFQ8hmUe9849/+niD48fVrK7z6Ga6+PbXjQiuvB8ejoyWCE",
+	"XrRPxHijU3VUOfKWoTgugGvDHXA5LFUUUW6G1yJm3lSqLPvybEPyflnd9WNVyo/XKj6ek38Ea45RSuAG",
+	"G0wievdjhHSv24GOaxf9XYS9BirB+JhfHD2CtYE8QIAfnIDHT42mECegNqoU9y7sETp64bl/DpaLMqrL",
+	"tQpw2AEGrhBAqexV+62W11Kt4v7HuYAyj5sHS3CWdWBAmjw0jFuGqlbKuFMw/nLxw1uGNkTPJm0X0GD1",
+	"+orfGzPcYcxabmsTCx126G6HJ6pD8bUWAw1z0F4gbb2xqTHsK6HjxmCfqGuDhIMy9R4DoHvqW0j6NzZd",
+	"8tLtB/LBz0bJKXv0ZDRKWeeUD8bsrbJsBWU5oJF4Muj8YKi4CsNgWdl1GvynSgKd3g0va0AXasENM2oJ",
+	"thBy4R0zwg4n8t/YNK8pKgoDJJk4DGcN0WRZrQ2zK5HBkF2AU4p5VnRoypMO4QCVK1rHE+teq/id4At+",
+	"FSVL7xEH8guhJwVPj5XCWEOrCHnDS5HvtYrDCqr5GLB12HVrAZv6l+dKs1UhssKhNG3c4X5R96uwht7D",
+	"tXGegQ84DxwtOACOnm4C0D06t006UNzlC//y5bqCMesGrB19EAxSNcNeykzlQi5ofTfnwCo1KLle0NqP",
+	"71vbKsVw6JC9VQ0fkAC5YUulne7JJfuGXT+n+aWyg7mqJeH1SYROkbyEYQVoGDKMc7S+db7gQhqyrM7O",
+	"X7HOZaD5HX0qdEsMnJq3Alooij8a2zoS58LS4eHs7m1GwWw8J9u84U5cGALI8mvwZKO0WAi5tXQEfcKw",
+	"FcwYvYCuR7d8xssybGzIzgxt28kIbt36ilU17dy/qHyMQBh/DZ1QGzyIYWbqrGBubA+9qiy/MkzkpwyF",
+	"HTlN0b9auBvUX8DJQZz/WQyxbljDSSqQGHohlHv3MEWeVt75iiK9swKJ14fnp3HDhmpW3DANmdI55Kdt",
+	"Oo+30fDu6TXREK1tt0ByoHQgIfn+MCQ0Du9AG4hytOEU+TXeBJqVnAYGkdhoCvGTuqTol8Fkgsb94H1f",
+	"iFFHI7Sb1k/e0IvjTM1rnrF5+2jgOZxb9/g4Jis4wwGbnvQhe+W5FfOcC92ELBcLctYh+zpl3BMveTms",
+	"YqVSHlSPXGeN7g8GDm9gcNsON5Ke0dTeZ49gOXVMrzHa4+MFnh45K1XGS3R6dEBx57FUM1HCfdDQiC1A",
+	"eAADow8Zl8w4RuwIDsMrN8Au3lzQcllIk+jufhTlsZVWau7E4Urp6wa7Q/Yt2KxgnDVTUYTw8ObosH2E",
+	"4V1V3kAjpNuV4bZyasnuldtpHBX54e3Ccw2mYPutZSqQdp+V3OV115nNYO6uy87VHMbJFjZgTMP5rboG",
+	"OfAxYVzw6L4bxTEFieFbXnCe1bZQ2sf/x+w5cO1Iy4tsHBkUXmOhCoB2Vu8eaWz13qoNh6y1GbILy7UN",
+	"vMmRMS5xdMq4H72sjWUzcKRlGdzyzJZrp2YLi6hbiBvoYaJ7yA/D0jvnnbDICKPtrknaixu9+8Q3UYAX",
+	"SJJbw705ZJf8GhosY6DSLaRPSUt0G3XGhYSVP72O4tRV1wdLlcMDrNu77AxxGJ+egKCs+JqUge6UwyXy",
+	"k77g8BSvcqD9xxnIpY89h1PXYlHY7RUaxma1A6uEuW0oUMKtZdZ79qxedxZ2GptRpP0fP9vWVnFld2pu",
+	"2hw52dLREV+oIXvPhcV1O9l9nbnhtuC1sbvE4FvlYXX6AsJLW3BSEbM4Gi7pD9k9RYvCdMhMzJl0PN7H",
+	"YR2R90BoafnZfbca92kVpfRoQOqNQ9CIY5D5/ujDy7cv9vzkD+MPFWW3hmniDbgQEpowDZ/bdTFTVvJm",
+	"VbM0g1ryGy5KPkNx9nT7Ir5VTiKhqAqL/ez4i1Sr+3YkclhWyoLM1oNrWPe47ei+c3nVefF7WDvFUykD",
+	"jDPNZa6WaHBWoLu6GupvwjKeaWUcv0EyiwPSZbwxQDYBiNptRyeOdE6eOCZ/Nvgb44Nf2GjwjA3YVXxV",
+	"DUFPjd/3zUUbEUe5BZ4aacukH8+FdlyekGAsl7kZsjPc+xqVCm+z8mVQa1OM/ONxuQ/eisOf9tGvfB5B",
+	"gCFYP2SfhqSQWpdklfsEQ0wzC1ypk8jaXduLAvEL7MZPb/GNI3FvDtk5zym3rJfF5qHFdDUSwjhVa8QS",
+	"CJmqxG6mgfequ75ocmJm6pbxUgPP10N25o8pROyMZWQn8rJvXcAqvI9DvzJMraSPuhFcfs4BRvbugavR",
+	"uh1KcHALzi4q8RwHk3kGfDkTi1rVZsciq2CmGFZwDBBhJhK+7Lk2akQheSr1PowWRYbfQN6kPNHi3MIA",
+	"Kwb8ndheVynK7fF+AhPnNadsM1OdSb700hkX8Ab3DehS8RyXizA5t9ysNusOa4tbiqsIEI252Ny3jvmy",
+	"B3+1rBny+ddXtc3UEgbeHxZg8F8PxuyV7fm/nLXbBLk93fR0uPa4O6ylDXXjw01uVksryk69DKZw0GUJ",
+	"fjQLWvISwRt1wbto/IidagclnSrMjHDkd7m18/R+cHzCnPd2932iSZpseChbx3fzvef1S9Jk2xOXpEnf",
+	"PUbOdPK2JGmy7XvCWOamVyhJk76jpvsgBBhaN0j41oQaoi6ETvQzsH33YtfMbr63tm6SJlv2aO+ZV7x6",
+	"z9CiS9KkZ3A139tZemZI8701ERocbynt3i1OY8OXoKOF741a1T4IK21ode2T7jsbehIhMKbdRH5pNxlX",
+	"CZooc2fkllxsn5GgStKkJyAQ7A1+7p512Kyjr4YJIk1397PBJZDG6UZGoz1Njs3nDXMvOeY7358iuRSR",
+	"QqARK8GaXoSbLRSrJfEbn2gR5o0mVlCcfP88Ix/o72UZHW9nGaE9Gq8qJFf1Ashm9RYlQXEalF1hWK75",
+	"SpLSgP4MZ9mi2tCN4c/FLZEBvhY9tP2D8Z8tHrvEZAJ3rAERLZ5j8at3bc1RH11Y2tAmz29pY3mt+axc",
+	"d7SyIbvga9O4IfhMeY84ZTsY79CmughfAeALDy6+O3PK66PRrRNF5LfNU0Zfe0sfxAsfhA2aKBY5kCNo",
+	"ImfcZkWv5GGKj7DUhrO/vL9g7oqy6a8Th5pJMp4klarcWQ9w4CRJJ8jh8YObGz84DjFJ7qYTuV3F4RNX",
+	"2HUQe5t5TDYrHs7PusCU2mhUEZXzQmlSBqnChJTOb0ZsJmyTn0zYleyFVtn1XOkcLYbHx6l7uNCqrnDo",
+	"XNVE2A/ns/+WigkHGG7+P0qtBIn+vUtYt1Mc2gAz7jVgMw0VtEQq8VtrMGcyniRnYuH6zh3qmlJ7HobP",
+	"oPi4DBkvXbeT6D0U5JBXdYkFPGyG8REJOVMaKy/2JRS1iNRSKmXjVWWOETCrATB+GMggSkehBuBBIDbz",
+	"5kmBQBhixxe4xZUp+PHTk8hxET8MF7mJglGNTC0teSoeuTvlmFjF107NOEhZAbfxK/ERpLorBzimd2zn",
+	"N1ef+KJjuuZTsI3yj95+ONMI1TCvoXzyYp0p7peum2s3mc9XUSTs4hHN3UubG95er37+pLsMG+ts01sM",
+	"1AtyY0ZKgzAkcGVDPfh9FNQtHb9zEsUp/R+XyfbZcnp6cPdg2VjkHmx8YpHx7mJrlN2qvIG8jZkFR567",
+	"7XihMTGLbvRGndeT0bOTCM6ygksJZS+dPlnBrKOt0jdeVXEx3imu+YiNUmB1Mxv0jAqqHz0+2KcE7jdU",
+	"76QBgNgJlr64d59CHLS8N7fxx2+eHj+jrXz98Ea22EST7EyTd2z0OMFhxc7uAr3QteShLTUz3KXJzyuz",
+	"l6K5AXuzFM2wG9pdWsi+sPr3fwdIL2stVf0bQA0TfFFYL725GL+BEZEZ4S18CWyldI46HhquoViRUoia",
+	"RH326PmLc/bka2b5Am0nuLUHG2aAu5XJODlrktRDUfw4+X//59//8T/+vXmERfPj5B//87/943//9+Qu",
+	"urtdZ8DNVayI/tJHFoSsbb8E5l75MVtfddjhLlTuoVZuFn4yP+2YrWCWMl5VKTOWh9T+rf3O1leFqvV9",
+	"WedOsO8JTZhqHyRsUB6+6tWIvbSUj9MVrbK8/BRVyqs3dPxhnt4BtkiMgf3jhqYQadfTpjlh/EqxXPk6",
+	"L5+iERLN1mzJ15EmGyqHq9Jz/c0VcOIrn0O0IxM6B56XQsL++s+nVhtJuLVXmPC1u0aqD/GYQhs+Rmf1",
+	"WlDLLZXDKeMzjDsjfjD276PRmKIQ3ytCYEDmnwYAN9eCor0hULEJBYXiu0H4HYA0aklsdQzUjrv5aZ77",
+	"pezl8GiXJbhrR99qtWRSrYL7KRx4yozvusF9BCUrVXYd8llZwfVyR/L80lyVQl4/AD+XzCzNmP3nd6/I",
+	"wfX06+MnBxSGmSmqu93pkHwALxZzWRTGtOPzaAHmqoS5ffiMO7ky806bB8prKLmJHmK8tq25Te2BPMQY",
+	"3oSGP1697OzVW40trFHVuDtZU3my2XJqB3E48hZyMSYfZYRKHiqfaLR3mqixXHbUrzQ/7sU/YNsr5Vfe",
+	"jVSa+59qIO59FRGgr3zm3HoPKrvPYry3itJAVmth1xdul12k7GiitpVp1zTv6aYuhh58WF6M6Y7tFgpr",
+	"K2pSJ+RcbRSP+85756r6UWFxFhaE4ztmfHi4ELaoZ8NMLQ+9rzv8v632oC0qZOpLPmqLWdQ+5YmVmO2n",
+	"JKaq6BvQ4+Csx7IwZjW/gbLbOYiqnLGCciK7KEiDT3LaS/SchiR/qotYYdYSlAaGEzmRL7VWvoFIaMbH",
+	"fN+/ps2jGbKXTg3OuKZEOAfbrARKXpu2nZaEZFMq9JlOZDckH+omVtywqc8imKZYLXHVfsVSkvASxxBJ",
+	"qIiZ+sSQuiyxHmAi1dxnlIlemcu0U000xR2S+dJuhmVq6UQlRizC00kyZv/3v/6vlE2caeG/3U3HPlKC",
+	"joRgBvzl/UXTeKxprpVOJPbTOgjwdHpkoqbkfe3sUtfGdqdNmYSbUJ+PfVDsCvMgkjQpRQa+zx2Zw3Ph",
+	"pHJyVvGsgMHxcNR2iew861aZJ5eFhpBqahXjqM2xAVsViq1V7Y4+dR805Yj6zz4FqQmLNXeBnVP7tRek",
+	"YBp2dv6KmCr5vpKj4YhAUBVIXolknDweHiGkFbcFXu3Dm6PDjqO9UmZHc6omrcEn4nvkYna0E3yMAmVI",
+	"LgWvsM6CXe7K6AiXaCK7WSCUcNvkXYQ0IZ+UgcqU8c1UTWMHOkiw9MMRP/cZhFRAqfHavcqTMTYrfB7K",
+	"sbs9AH/acqt7JkoOaVTaMgjbDRdyZ37iwZC9wxhqyrJCGZBUsF+Bnki/Sx9lI/YxfiAXEH2jjt8h52hp",
+	"bAOh9zZM/UCSAYx9rvL1PW1GP669aL+x5V1fAFldw2af0+PR0WdbvNd8MtLg9LLXqC0S3yXx4P2L8bUa",
+	"4DudVFv5iKTTk4w/fXCobu/7hZN/j1PM5MP7yxfGq23uYD642XqlFA6QBey4gCuhgQpihGHU5/Irw0iU",
+	"Nw0vH50///5P3x4f+pjLAWrujo7RT6uxjc31cOt2/Bls21Rz69RGn+/UmkUiR3bWepFTtlAKe/axubgJ",
+	"fhPqb+bst5Cm/OmH2BzSGRW/DNR8gMUvbfWHsxmw1MTbdI7JkFXZLL/7TJsifX+efXy/Fsae44gviOym",
+	"g8CO64HVfP1uv9jKetDpZX1f291e3+tOl+r73sExCM/j0ZNtOn+rLFuqHHVzZoTjnO6+ureaPPVX88Fb",
+	"JWHwhsLvv50CQomGL7bMoSrVGrPudS2NUwpWTmPCrIStkkWHRO9D8JSggefbpHD4q/vvbidF/BmQIL4k",
+	"PWx45SNUgf2FfMJLUG+pwNYqTO8MV0FYKqkw/6Kfln6+arqhNvU6UbLY0j9ii7ZD8B4ndx8i1HQ4q2Ve",
+	"wn1E9ZxGfBRZ/SKqPlX5cW8gF/zS+1c3xm/7bSP8/W+vztlclHCKIqnka1WTeMZxM8jd+eQqM35jw2X+",
+	"2Q6IdGWal0oM2kpXh0zSL6feeKRKqfX0i59gqRaH/b6wu07yRTvqwdO0cGsP0YTpH+QeZ9RpQvuvy93T",
+	"I0PnYsSPVir0Hol16v1d6KYKDZs/adZ0h7H38pYaubmtBQuMSo+bKmEhs7KmOrGQ/gQylIWXatFPyeOW",
+	"leAsxJMnE7kqRAlbthvFMXhZest+2RTsU+OdIXuNrZhlTu5WrqHV5fN1ymaQ8drARPI812CMLxK8hsp2",
+	"2s9iKFHNvX8ntMvNCvL7YEUQx8mMyLGfHjWKJDuWsmScwYp5oZ2eE21ba89lrCjBsFwNe/UvaPNi9MFv",
+	"YSIjZTRj6uvXNBChhD4g9QSWjFdc25iFe67VDbym3LsvYe51+yPvZeyNPuvS1J18hyqLlJk2PTt4t0m5",
+	"T8xbgglF+6f4AWVPpOH3RpPviaQu3zRPqRYO959JJrVZyTxSGtZwnZTN1iQxfXdp/7VXRrWvBoqcwxHo",
+	"4a/u37tP5R/p9h8FcPN5XJoOV6TbsNLCWXDCpuHPbZRwA/7vbRzSEzwOevLTsPIPVyK3BT38MCXNwZTc",
+	"FHTF6XjAZLzCAvE25p+Mk9Hh7Wh0dDg6+Tq4Ufp/zsUKrxrt+nMuD6TJRDmzL5q5T5S/80O+uLIfklLi",
+	"t8a3Ff2XlG81xE7jk9OdLVRCkLngX17Oe1eD+exiHtVJ32EF5WDbXiUNrs5OT5DmryuIpbDYREJpaOoj",
+	"uhISeWbw4WIkxBS8otYdVrhHIbTg/1qCjReiRr24GriFkN35ZeTcRrbk7+zXDHuL6+b0YxNewmDTKXZr",
+	"SGMNWP/5f8fp7rffzQvfeADVMQ1sreoHHW/h9tg2TWsXLw6ZXF+cFzdZdxFmTD/9ixNTYRsWbmO1ODIC",
+	"VH98FhU1q12zQtV6yN5iuK5Qqy/Bhjdzt6OO+fdOo5yeZRlUdoypJodwA9IOjNXAl1OfISIlZFhUiN3m",
+	"SmrYhD0WUCWd4jvjpq3zdCIf5dzyMZuGTIXpgWOXYWDoUoLNttUSnZXC9wyhhkVHT5kZsh8cn10JbH+B",
+	"cTOs/pJklC2Vsez4KTOp59xCLtjUZ2dMcbkGoBgzPnNDf+x3P/5id2g7c+XOpwD1EP6R7g6MT2J030eU",
+	"ey14fq8Q0XHa1uX3+PcuHteF8jDU1QUxvyExnVh/QRlHX0Jadv962e9sFXYSf6IH27TSwQZIp76x0So0",
+	"ueJrH5j7HU8ZMz7aPM6Qq+UTFfc+cqox333o7/D35tR/hysZO4MLkB7rmK2bq5U0oROThNXvgvjQa4Jc",
+	"LtjWIopknBWdQpGMgMu2ESYa6zjS9PqvVHxBnaac6GqbZlKDQDkXi1pD3kTcKIXpkFLLCZbYmrbNFxm2",
+	"RqsHetsAp3SQlDxafFZC6p2VnZeDcLz7cPf/AwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

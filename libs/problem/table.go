@@ -52,6 +52,7 @@ const (
 	BallotWrongSize       Code = "ballot-wrong-size"
 	BallotCopied          Code = "ballot-copied"
 	AlreadyVoted          Code = "already-voted"
+	ReceiptAmbiguous      Code = "receipt-ambiguous"
 	RateLimited           Code = "rate-limited"
 	Overloaded            Code = "overloaded"
 	Unavailable           Code = "unavailable"
@@ -100,6 +101,7 @@ var Table = []Row{
 	{BallotWrongSize, http.StatusUnprocessableEntity, NotApplied, "The sealed ballot has the wrong size", "Pad to the manifest's ballot.size before sealing."},
 	{BallotCopied, http.StatusConflict, NotApplied, "This sealed ballot is in the box already", "Another voter cast it. Seal the ballot anew in the voter's own client."},
 	{AlreadyVoted, http.StatusConflict, NotApplied, "This identity has voted already", "The first ballot stands."},
+	{ReceiptAmbiguous, http.StatusConflict, NotApplied, "Two ballots have this receipt code", "Send the leaf, which is in the saved receipt."},
 	{RateLimited, http.StatusTooManyRequests, NotApplied, "Too many requests", "Wait for Retry-After; RateLimit-Policy names the limit."},
 	{Overloaded, http.StatusServiceUnavailable, NotApplied, "Too busy just now", "Nothing was recorded; wait for Retry-After and try the same again."},
 	{Unavailable, http.StatusServiceUnavailable, NotApplied, "Not available just now", "Nothing was recorded; wait for Retry-After and try the same again."},

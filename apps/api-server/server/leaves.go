@@ -5,10 +5,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotlog"
 	"github.com/popvote/popvote/libs/channelsapi"
@@ -29,13 +30,13 @@ type leafIndex struct {
 	growing sync.Mutex
 
 	mu     sync.RWMutex
-	tree   ballotlog.Tree      // guarded by mu
-	places map[leafMark]uint32 // guarded by mu
+	tree   ballotlog.Tree        // guarded by mu
+	places map[leafMark]uint32   // guarded by mu
+	twins  map[leafMark][]uint32 // guarded by mu: the places of further leaves that begin alike
 }
 
-// leafMark is the beginning of a leaf. Two ballots alike in 96 bits have one author, who made them so, and
-// gets one of the two proved.
-type leafMark [12]byte
+// leafMark is the beginning of a leaf, which is what a receipt's code says.
+type leafMark = [ballot.CodeSize]byte
 
 const leafSize = 32
 
@@ -45,35 +46,40 @@ func (l *leaves) of(id string) *leafIndex {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.logs[id] == nil {
-		l.logs[id] = &leafIndex{tree: ballotlog.Empty(), places: map[leafMark]uint32{}}
+		l.logs[id] = &leafIndex{tree: ballotlog.Empty(), places: map[leafMark]uint32{}, twins: map[leafMark][]uint32{}}
 	}
 	return l.logs[id]
 }
 
-// find returns a leaf's place in the tree, reading first what the log has grown by. errGrowing means that
-// somebody else is at that, and the leaf is not in what was read before.
-func (x *leafIndex) find(ctx context.Context, tiles ballotlog.Tiles, tree ballotlog.Tree, leaf [leafSize]byte) (int64, bool, error) {
-	place, found, read := x.look(leaf)
-	if !found && read < tree.N {
+// find returns the places in the tree of the leaves that begin so: at most one, but by somebody's doing. Where
+// it knows none, it first reads what the log has grown by. errGrowing means that somebody else is at that.
+func (x *leafIndex) find(ctx context.Context, tiles ballotlog.Tiles, tree ballotlog.Tree, begin leafMark) ([]int64, error) {
+	places, read := x.look(begin)
+	if len(places) == 0 && read < tree.N {
 		if !x.growing.TryLock() {
-			return 0, false, errGrowing
+			return nil, errGrowing
 		}
 		defer x.growing.Unlock()
 		if err := x.grow(ctx, tiles, tree); err != nil {
-			return 0, false, err
+			return nil, err
 		}
-		place, found, _ = x.look(leaf)
+		places, _ = x.look(begin)
 	}
-	return place, found && place < tree.N, nil
+	return slices.DeleteFunc(places, func(n int64) bool { return n >= tree.N }), nil
 }
 
 var errGrowing = errors.New("the log is being read")
 
-func (x *leafIndex) look(leaf [leafSize]byte) (place int64, found bool, read int64) {
+func (x *leafIndex) look(begin leafMark) (places []int64, read int64) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	at, found := x.places[leafMark(leaf[:])]
-	return int64(at), found, x.tree.N
+	if first, ok := x.places[begin]; ok {
+		places = append(places, int64(first))
+	}
+	for _, n := range x.twins[begin] {
+		places = append(places, int64(n))
+	}
+	return places, x.tree.N
 }
 
 // grow reads the log from the tree that was read last. The caller holds growing, so nobody else writes.
@@ -84,14 +90,16 @@ func (x *leafIndex) grow(ctx context.Context, tiles ballotlog.Tiles, tree ballot
 	if err := ballotlog.Consistent(ctx, tiles, x.tree, tree); err != nil {
 		return err
 	}
-	fresh := map[leafMark]uint32{}
+	fresh := map[uint32]leafMark{} // by place: a tile may come twice, or have been read when it was shorter
 	err := ballotlog.Grown(ctx, tiles, x.tree, tree, func(path string, data []byte) error {
 		t, ok := parseTile(path)
 		if !ok {
 			return fmt.Errorf("couldn't understand the tile %q", path)
 		}
 		for i := uint64(0); t.level == 0 && i < t.width; i++ {
-			fresh[leafMark(data[i*leafSize:])] = uint32(t.index*256 + i)
+			if n := t.index*256 + i; n >= uint64(x.tree.N) {
+				fresh[uint32(n)] = leafMark(data[i*leafSize:])
+			}
 		}
 		return nil
 	})
@@ -101,7 +109,13 @@ func (x *leafIndex) grow(ctx context.Context, tiles ballotlog.Tiles, tree ballot
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.tree = tree
-	maps.Copy(x.places, fresh)
+	for place, mark := range fresh {
+		if _, taken := x.places[mark]; taken {
+			x.twins[mark] = append(x.twins[mark], place)
+		} else {
+			x.places[mark] = place
+		}
+	}
 	return nil
 }
 
@@ -132,11 +146,35 @@ func (k keptTiles) Tile(ctx context.Context, path string) ([]byte, error) {
 	return found.plain.body, err
 }
 
-// ProveLeaf answers with the proof that a leaf is in the log, or with a log that it is not in.
-func (a api) ProveLeaf(ctx context.Context, r channelsapi.ProveLeafRequestObject) (channelsapi.ProveLeafResponseObject, error) {
-	leaf, err := base64.StdEncoding.Strict().DecodeString(r.Body.Leaf)
+// wanted is the ballot that a proof is asked for: by its leaf, or by the code that says the leaf's beginning.
+type wanted struct {
+	begin leafMark
+	leaf  *[leafSize]byte
+}
+
+func readWanted(r *channelsapi.LeafRequest) (wanted, error) {
+	if (r.Leaf == nil) == (r.Code == nil) {
+		return wanted{}, problem.New(problem.InvalidField).Because("Want either a leaf or a code.")
+	}
+	if r.Code != nil {
+		begin, ok := ballot.ParseCode(*r.Code)
+		if !ok {
+			return wanted{}, problem.New(problem.InvalidField).At("/code").Because("A code is 16 letters and digits.")
+		}
+		return wanted{begin: begin}, nil
+	}
+	leaf, err := base64.StdEncoding.Strict().DecodeString(*r.Leaf)
 	if err != nil || len(leaf) != leafSize {
-		return nil, problem.New(problem.InvalidField).At("/leaf").Because("A leaf is 32 bytes in base64.")
+		return wanted{}, problem.New(problem.InvalidField).At("/leaf").Because("A leaf is 32 bytes in base64.")
+	}
+	return wanted{leafMark(leaf), (*[leafSize]byte)(leaf)}, nil
+}
+
+// ProveLeaf answers with the proof that a ballot is in the log, or with a log that it is not in.
+func (a api) ProveLeaf(ctx context.Context, r channelsapi.ProveLeafRequestObject) (channelsapi.ProveLeafResponseObject, error) {
+	want, err := readWanted(r.Body)
+	if err != nil {
+		return nil, err
 	}
 	p, err := a.polls.get(ctx, r.Poll)
 	if err != nil {
@@ -159,34 +197,36 @@ func (a api) ProveLeaf(ctx context.Context, r channelsapi.ProveLeafRequestObject
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read the checkpoint of poll %s: %w", r.Poll, err)
 	}
-	proof, err := a.prove(ctx, r.Poll, checkpoint, [leafSize]byte(leaf))
+	proof, err := a.prove(ctx, r.Poll, checkpoint, want)
 	if err != nil {
 		return nil, err
 	}
 	return channelsapi.ProveLeaf200JSONResponse(*proof), nil
 }
 
-func (s *Server) prove(ctx context.Context, id string, checkpoint *ballotlog.Checkpoint, leaf [leafSize]byte) (*channelsapi.LeafProof, error) {
+func (s *Server) prove(ctx context.Context, id string, checkpoint *ballotlog.Checkpoint, want wanted) (*channelsapi.LeafProof, error) {
 	// Reading the log serves everybody: it must not end with the one who happened to ask.
-	index, ok, err := s.leaves.of(id).find(context.WithoutCancel(ctx), boxTiles{s.deps.Reader, id}, checkpoint.Tree, leaf)
+	places, err := s.leaves.of(id).find(context.WithoutCancel(ctx), boxTiles{s.deps.Reader, id}, checkpoint.Tree, want.begin)
 	if err != nil {
 		return nil, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't read the log of poll %s: %w", id, err)).After(soon(time.Second))
 	}
-	proof := &channelsapi.LeafProof{Checkpoint: string(checkpoint.Signed)}
-	if !ok {
-		return proof, nil
+	if want.leaf == nil && len(places) > 1 {
+		return nil, problem.New(problem.ReceiptAmbiguous)
 	}
-	path, found, err := ballotlog.Prove(ctx, keptTiles{s, id}, checkpoint.Tree, index)
-	if err != nil {
-		return nil, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't prove leaf %d of poll %s: %w", index, id, err)).After(soon(time.Second))
+	for _, index := range places {
+		path, leaf, err := ballotlog.Prove(ctx, keptTiles{s, id}, checkpoint.Tree, index)
+		if err != nil {
+			return nil, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't prove leaf %d of poll %s: %w", index, id, err)).After(soon(time.Second))
+		}
+		if want.leaf != nil && leaf != *want.leaf {
+			continue
+		}
+		hashes := make([]string, len(path))
+		for i, hash := range path {
+			hashes[i] = base64.StdEncoding.EncodeToString(hash[:])
+		}
+		found := base64.StdEncoding.EncodeToString(leaf[:])
+		return &channelsapi.LeafProof{Checkpoint: string(checkpoint.Signed), Leaf: &found, Index: &index, Path: &hashes}, nil
 	}
-	if found != leaf {
-		return proof, nil
-	}
-	text := make([]string, len(path))
-	for i, hash := range path {
-		text[i] = base64.StdEncoding.EncodeToString(hash[:])
-	}
-	proof.Index, proof.Path = &index, &text
-	return proof, nil
+	return &channelsapi.LeafProof{Checkpoint: string(checkpoint.Signed)}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/channelsapi"
 	"github.com/popvote/popvote/libs/identity"
@@ -99,6 +100,12 @@ var mishaps = []mishap{
 
 	{name: "no such path", code: problem.NotFound, do: func(w *world) reply { return w.call("GET", "/v1/nothing", nil) }},
 	{name: "a tile the log has not", code: problem.NotFound, do: func(w *world) reply { return w.call("GET", "/v1/polls/sends/log/tile/0/001", nil) }},
+	{name: "a proof of nothing", code: problem.InvalidField, do: func(w *world) reply { return w.call("POST", proofPath, object{}) }},
+	{name: "a proof of two things", code: problem.InvalidField, do: func(w *world) reply { return w.call("POST", proofPath, object{"leaf": "AAAA", "code": "0000"}) }},
+	{name: "a code of two ballots", code: problem.ReceiptAmbiguous, setup: func(w *world) {
+		w.box.logs[sends].Append([32]byte{31: 1})
+		w.box.logs[sends].Append([32]byte{31: 2})
+	}, do: func(w *world) reply { return w.proveCode(ballot.Code([32]byte{})) }},
 	{name: "not a tile", code: problem.NotFound, do: func(w *world) reply { return w.call("GET", "/v1/polls/sends/log/tile/../../secret", nil) }},
 	{name: "another method", code: problem.MethodNotAllowed, do: func(w *world) reply { return w.call("DELETE", "/v1/ballots", nil) }},
 	{name: "trace", code: problem.MethodNotAllowed, do: func(w *world) reply { return w.call("TRACE", "/v1/polls", nil) }},

@@ -98,11 +98,25 @@ func (l *Log) Grow(history string, size int64) {
 	l.t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for ; l.size < size; l.size++ {
-		more, err := tlog.StoredHashesForRecordHash(l.size, Leaf(history, l.size), tlog.HashReaderFunc(l.read))
-		l.ok(err)
-		l.hashes = append(l.hashes, more...)
+	for l.size < size {
+		l.append(Leaf(history, l.size))
 	}
+}
+
+// Append appends any leaf.
+func (l *Log) Append(leaf tlog.Hash) {
+	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.append(leaf)
+}
+
+func (l *Log) append(leaf tlog.Hash) {
+	l.t.Helper()
+	more, err := tlog.StoredHashesForRecordHash(l.size, leaf, tlog.HashReaderFunc(l.read))
+	l.ok(err)
+	l.hashes = append(l.hashes, more...)
+	l.size++
 }
 
 // Leaf is what Grow appends as the n-th leaf.

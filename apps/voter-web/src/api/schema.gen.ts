@@ -153,10 +153,12 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * The proof that a leaf is in the ballot log.
+         * The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
          * @description Exchanges a receipt for a proof of inclusion. Ballots enter the log in groups of at least 64
-         *     while the poll is open, and all of them when it closes. The leaf is in the body, because
-         *     addresses are kept in the records of servers and caches on the way, beside who asked.
+         *     while the poll is open, and all of them when it closes. Leaf and code are in the body, because
+         *     addresses are kept in the records of servers and caches on the way, beside who asked. The answer
+         *     says no more than the log's public tiles do. Two ballots with one code are
+         *     `receipt-ambiguous`: then only the leaf tells them apart.
          */
         post: operations["proveLeaf"];
         delete?: never;
@@ -585,16 +587,25 @@ export interface components {
             path: string[];
             batch: components["schemas"]["JWS"];
         };
+        /** @description Either the leaf or the code. */
         LeafRequest: {
             /** @description As in the receipt: base64, 32 bytes. */
-            leaf: string;
+            leaf?: string;
+            /**
+             * @description As in the receipt. Spaces, hyphens and case do not matter, O is read as 0, I and L as 1.
+             * @example 7ZK4 9QWE 12MN PQRS
+             */
+            code?: string;
         };
         /**
          * @description Checked so: the checkpoint is signed by the manifest's `log_key`, and says the log's size and
-         *     root; the path leads from the leaf at the index to that root (RFC 6962). Where index and path are
-         *     missing, the leaf is not in the log, or not yet.
+         *     root; the path leads from the leaf at the index to that root (RFC 6962); and the leaf is the one
+         *     asked for, or begins with the code. Where index, path and leaf are missing, the ballot is not in
+         *     the log, or not yet.
          */
         LeafProof: {
+            /** @description base64, 32 bytes. */
+            leaf?: string;
             /**
              * Format: int64
              * @description The leaf's place in the log, from 0.
@@ -660,6 +671,7 @@ export interface components {
          *     * `ballot-wrong-size` (422, not_applied): The sealed ballot has the wrong size. Pad to the manifest's ballot.size before sealing.
          *     * `ballot-copied` (409, not_applied): This sealed ballot is in the box already. Another voter cast it. Seal the ballot anew in the voter's own client.
          *     * `already-voted` (409, not_applied): This identity has voted already. The first ballot stands.
+         *     * `receipt-ambiguous` (409, not_applied): Two ballots have this receipt code. Send the leaf, which is in the saved receipt.
          *     * `rate-limited` (429, not_applied): Too many requests. Wait for Retry-After; RateLimit-Policy names the limit.
          *     * `overloaded` (503, not_applied): Too busy just now. Nothing was recorded; wait for Retry-After and try the same again.
          *     * `unavailable` (503, not_applied): Not available just now. Nothing was recorded; wait for Retry-After and try the same again.
@@ -667,7 +679,7 @@ export interface components {
          *     * `internal` (500, unknown): Something went wrong on our side. Try the same again, with the same Idempotency-Key.
          * @enum {string}
          */
-        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
+        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
     };
     responses: {
         /** @description What went wrong (RFC 9457). */
@@ -935,7 +947,10 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The proof, against a checkpoint that comes with it; without index and path, the leaf is not in that log. */
+            /**
+             * @description The proof, against a checkpoint that comes with it; without index, path and leaf, the ballot is
+             *     not in that log.
+             */
             200: {
                 headers: {
                     [name: string]: unknown;

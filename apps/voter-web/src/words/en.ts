@@ -282,6 +282,7 @@ export const en: Words = {
       'Somebody has already voted with this identity card number. That first ballot stands; this one was not taken.',
       'If that was you, all is well. If it was not, tell the organiser.',
     ],
+    'receipt-ambiguous': ['Two ballots have this code.', 'Open the receipt that you saved as a file: it tells them apart.'],
     'rate-limited': ['There have been too many tries from here in a short time.', 'Wait a little, then try again.'],
     overloaded: ['Very many people are voting just now.', 'Wait a little. Nothing is lost by waiting.'],
     unavailable: ['The voting service is not available just now.', 'Wait a little, then try again.'],
