@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,14 +27,22 @@ and sealed ballots made beforehand, then POST /v1/ballots only) and whole journe
 identity, SMS, verification event, sealing, cast). Each round also drives a bare Gin echo, so that a
 noisy machine shows: trust the ratio to it, and the processor time per vote.
 
+With --programs, casts go through api-server and ballot-server, each by itself, over mutual TLS to
+PostgreSQL (Debian's, started for it). The rounds then also hold PostgreSQL's own benchmark with one
+durable row a transaction, the same path with one GORM Create per ballot, and casts while each commit
+takes 5 ms longer.
+
 A closed loop measures the rate; an open loop at half of it measures latency, from when each vote was
-due. In the end the box must hold exactly what was acknowledged.
+due; another offers three times the rate, to see how much gets through. In the end the box must hold exactly what was acknowledged.
 
 ` + exit.Help(),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
+			}
+			if o.Programs != "" && mode == "all" {
+				mode = "casts"
 			}
 			o.Casts, o.Journeys = mode != "journeys", mode != "casts"
 			o.Phase = time.Duration(seconds * float64(time.Second))
@@ -63,6 +72,7 @@ due. In the end the box must hold exactly what was acknowledged.
 	flags.IntVar(&o.Rounds, "rounds", 5, "how often each measurement is taken")
 	flags.StringVar(&o.Dir, "dir", "", "where to make the data directory; put it on the disk to measure (default: the system's temporary directory)")
 	flags.StringVar(&o.Profile, "profile", "", "a directory for CPU profiles of the instance")
+	flags.StringVar(&o.Programs, "programs", "", "measure api-server and ballot-server from this `directory`, each by itself, on PostgreSQL (casts only)")
 	flags.StringVar(&o.Target.API, "target", "", "measure a running instance instead (host:port of its API; journeys only)")
 	flags.StringVar(&o.Target.Phone, "target-phone", "127.0.0.1:8082", "the target's simulated phone (host:port)")
 	flags.StringVar(&o.Target.Poll, "target-poll", "hk-2014-06", "the target's poll, a demo or a rehearsal")
@@ -75,6 +85,8 @@ func checkBench(mode string, o *bench.Options) error {
 		return exit.Errorf(exit.Usage, "--mode is %q: want casts, journeys or all", mode)
 	case o.Target.API != "" && o.Casts:
 		return exit.Errorf(exit.Usage, "only --mode journeys can measure a target: bare casts need its keys")
+	case o.Programs != "" && (o.Journeys || o.Target.API != ""):
+		return exit.Errorf(exit.Usage, "--programs goes with --mode casts, and without --target")
 	case o.Clients < 1 || o.Rounds < 1 || o.Phase < 100*time.Millisecond:
 		return exit.Errorf(exit.Usage, "--clients and --rounds must be at least 1, --seconds at least 0.1")
 	}
@@ -91,19 +103,45 @@ func newBenchEchoCommand() *cobra.Command {
 	}
 }
 
+func newBenchNaiveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "bench-naive DIRECTORY ADDRESS",
+		Short:  "Serve the benchmark's naive ballot server",
+		Hidden: true,
+		Args:   cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return bench.Naive(cmd.Context(), args[0], args[1], cmd.OutOrStdout())
+		},
+	}
+}
+
 func writeBench(w io.Writer, r *bench.Report) error {
 	fmt.Fprintf(w, "%d cores, %s, load average %s; %d clients, %g s a measurement\n\n",
 		r.Machine.Cores, r.Machine.Build, r.Machine.Load, r.Clients, r.Seconds)
-	t := newTable(w, "ROUND", "WHAT", "LOOP", "PER SECOND", "P50 MS", "P99 MS", "P99.9 MS", "SERVER µS", "LOAD µS", "OF ECHO")
+	t := newTable(w, "ROUND", "WHAT", "LOOP", "PER SECOND", "P50 MS", "P99 MS", "P99.9 MS", "SERVER µS", "LOAD µS", "TURNED AWAY")
+	row := func(round string, p bench.Phase) {
+		turned := ""
+		if p.TurnedAway > 0 {
+			turned = fmt.Sprintf("%d in %.0f ms (p99)", p.TurnedAway, p.RefusedP99)
+		}
+		t.row(round, p.Mode, p.Loop, fmt.Sprintf("%.0f", p.PerSecond), fmt.Sprintf("%.1f", p.P50), fmt.Sprintf("%.1f", p.P99),
+			fmt.Sprintf("%.1f", p.P999), fmt.Sprintf("%.0f", p.ServerCPU), fmt.Sprintf("%.0f", p.LoadCPU), turned)
+	}
 	for i, round := range r.Rounds {
 		for _, p := range round.Phases {
-			t.row(i+1, p.Mode, p.Loop, fmt.Sprintf("%.0f", p.PerSecond), fmt.Sprintf("%.1f", p.P50), fmt.Sprintf("%.1f", p.P99),
-				fmt.Sprintf("%.1f", p.P999), fmt.Sprintf("%.0f", p.ServerCPU), fmt.Sprintf("%.0f", p.LoadCPU), ofEcho(round, p))
+			row(strconv.Itoa(i+1), p)
 		}
 	}
 	for _, m := range r.Medians() {
-		t.row("median", m.Mode, m.Loop, fmt.Sprintf("%.0f", m.PerSecond), fmt.Sprintf("%.1f", m.P50), fmt.Sprintf("%.1f", m.P99),
-			fmt.Sprintf("%.1f", m.P999), fmt.Sprintf("%.0f", m.ServerCPU), fmt.Sprintf("%.0f", m.LoadCPU), fmt.Sprintf("%.2f", m.OfEcho))
+		row("median", m)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	t = newTable(w, "RATIO", "MEDIAN", "95 % INTERVAL")
+	for _, ratio := range r.Ratios {
+		t.row(ratio.Of+" ÷ "+ratio.To, fmt.Sprintf("%.2f", ratio.Median), fmt.Sprintf("%.2f to %.2f", ratio.Low, ratio.High))
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -121,16 +159,4 @@ func writeBench(w io.Writer, r *bench.Report) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%d acknowledged, %d in the box.\n", r.Acknowledged, r.InTheBox)
 	return err
-}
-
-func ofEcho(r bench.Round, p bench.Phase) string {
-	switch {
-	case p.Loop != "closed":
-		return ""
-	case p.Mode == "casts":
-		return fmt.Sprintf("%.2f", r.CastsToEcho)
-	case p.Mode == "journeys":
-		return fmt.Sprintf("%.2f", r.JourneysToEcho)
-	}
-	return ""
 }

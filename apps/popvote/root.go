@@ -53,6 +53,7 @@ and open the address it prints.
 		newLogCommand(),
 		newBenchCommand(),
 		newBenchEchoCommand(),
+		newBenchNaiveCommand(),
 		newCertsCommand(),
 		newVersionCommand(),
 	)

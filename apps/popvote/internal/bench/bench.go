@@ -1,19 +1,19 @@
-// Package bench measures an instance that it starts itself, in interleaved rounds with a bare Gin
-// echo. On a shared machine absolute numbers swing with the neighbours; the ratio within a round, and
-// the processor time per vote, swing much less.
+// Package bench measures an instance that it starts itself, in interleaved rounds with yardsticks: a bare
+// Gin echo and, for the programs apart, PostgreSQL's own benchmark and the same path written the naive
+// way. On a shared machine absolute numbers swing with the neighbours; the ratio within a round, and the
+// processor time per vote, swing much less.
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
+	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/popvote/popvote/apps/popvote/internal/progress"
@@ -24,14 +24,18 @@ import (
 type Options struct {
 	// Casts measures bare casts (tokens and sealed ballots prepared before), Journeys whole journeys.
 	Casts, Journeys bool
+	// Programs is a directory with api-server and ballot-server: they are measured, each by itself, on
+	// PostgreSQL, casts only. Empty measures everything in one process, on SQLite.
+	Programs string
 	// Clients is how many voters are at it at once.
 	Clients int
 	// Phase is how long each measurement lasts.
 	Phase  time.Duration
 	Rounds int
-	// Dir is where the instance's data directory is made; it should be on the disk to measure.
+	// Dir is where the data directory is made; it should be on the disk to measure.
 	Dir string
-	// Profile is a directory for CPU profiles of the instance, one per mode and loop; empty takes none.
+	// Profile is a directory for CPU profiles of the instance, one per program, mode and loop; empty takes
+	// none.
 	Profile string
 	// Target is a running instance to measure instead, journeys only.
 	Target Target
@@ -44,60 +48,14 @@ type Target struct {
 	API, Phone, Poll string
 }
 
-// Machine is where it was measured.
-type Machine struct {
-	Cores    int          `json:"cores"`
-	Build    service.Info `json:"build"`
-	Load     string       `json:"load_average"`
-	DataDisk string       `json:"data_directory"`
-}
-
-// Phase is one measurement.
-type Phase struct {
-	// Mode is echo, casts or journeys; Loop closed or open.
-	Mode string `json:"mode"`
-	Loop string `json:"loop"`
-	// PerSecond is completed units per second; Offered what an open loop asked for.
-	PerSecond float64 `json:"per_second"`
-	Offered   float64 `json:"offered_per_second,omitempty"`
-	Count     int     `json:"count"`
-	// Latencies, milliseconds; in an open loop from when the unit was due.
-	P50  float64 `json:"p50_ms"`
-	P99  float64 `json:"p99_ms"`
-	P999 float64 `json:"p999_ms"`
-	// CPU is processor time per unit in microseconds: of the server's process, and of the load's.
-	ServerCPU float64 `json:"server_cpu_us"`
-	LoadCPU   float64 `json:"load_cpu_us"`
-	// Failed counts what did not succeed, by reason.
-	Failed map[string]int64 `json:"failed,omitempty"`
-}
-
-// Round is one turn of every measurement, close together in time.
-type Round struct {
-	Phases []Phase `json:"phases"`
-	// CastsToEcho and JourneysToEcho are closed-loop rates over the echo's in this round.
-	CastsToEcho    float64 `json:"casts_to_echo,omitempty"`
-	JourneysToEcho float64 `json:"journeys_to_echo,omitempty"`
-}
-
-// Report is everything measured.
-type Report struct {
-	Machine Machine `json:"machine"`
-	Clients int     `json:"clients"`
-	Seconds float64 `json:"phase_seconds"`
-	Rounds  []Round `json:"rounds"`
-	// Acknowledged casts, and the ballots the box says it holds: the same, or something is wrong. -1
-	// where the box cannot be asked.
-	Acknowledged int64 `json:"acknowledged"`
-	InTheBox     int64 `json:"in_the_box"`
-	Failed       int64 `json:"failed"`
-}
-
-// OK is whether every unit succeeded and the box, where it can be asked, holds exactly what was
-// acknowledged.
-func (r *Report) OK() bool {
-	return r.Failed == 0 && (r.Acknowledged == r.InTheBox || r.InTheBox < 0)
-}
+const (
+	// overload is how many times the rate just seen an overloaded server is offered.
+	overload = 3
+	// crowding is how many times as many connections bring that: voters do not queue for each other.
+	crowding = 16
+	// slowBy is what a commit takes longer in modeSlow.
+	slowBy = 5 * time.Millisecond
+)
 
 // bench is a benchmark under way.
 type bench struct {
@@ -109,6 +67,8 @@ type bench struct {
 	report   *Report
 	// voters counts those used, so that no phase meets another's.
 	voters int64
+	// naive counts what the naive path acknowledged.
+	naive int64
 	// expect is the last rate seen by mode, to prepare enough.
 	expect map[string]float64
 	// steps counts phases for the bar.
@@ -117,7 +77,7 @@ type bench struct {
 
 // Run measures. Bars go to stderr.
 func Run(ctx context.Context, o Options, stderr io.Writer) (report *Report, err error) {
-	b := &bench{Options: o, bar: progress.New(stderr, "measuring"), expect: map[string]float64{"casts": 6000}}
+	b := &bench{Options: o, bar: progress.New(stderr, "measuring"), expect: map[string]float64{}}
 	if o.Profile != "" {
 		if err := os.MkdirAll(o.Profile, 0o755); err != nil {
 			return nil, fmt.Errorf("couldn't make the directory for profiles: %w", err)
@@ -125,51 +85,97 @@ func Run(ctx context.Context, o Options, stderr io.Writer) (report *Report, err 
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // elsewhere there is none
 	b.report = &Report{
-		Machine: Machine{Cores: runtime.NumCPU(), Build: service.Version(), Load: string(trimLine(load)), DataDisk: o.Dir},
+		Machine: Machine{Cores: runtime.NumCPU(), Build: service.Version(), Load: string(bytes.TrimSpace(load)), DataDisk: o.Dir},
 		Clients: o.Clients, Seconds: o.Phase.Seconds(), Rounds: []Round{},
 	}
 	if b.echo, b.echoAt, err = spawnEcho(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.echo.stop()) }()
-	if b.instance, err = b.open(ctx); err != nil {
-		return nil, err
-	}
+	b.instance, err = b.start(ctx)
 	defer func() { err = errors.Join(err, b.instance.close()) }()
-
-	b.steps = int64(b.Rounds) * b.perRound()
-	if err := b.warmUp(ctx); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	for i := range b.Rounds {
-		round, err := b.round(ctx, i)
-		if err != nil {
-			return nil, err
-		}
-		b.report.Rounds = append(b.report.Rounds, *round)
-	}
-	if b.report.InTheBox, err = b.instance.inTheBox(ctx); err != nil {
-		return nil, err
-	}
-	return b.report, b.bar.Close()
+	return b.report, errors.Join(b.rounds(ctx), b.bar.Close())
 }
 
-func (b *bench) open(ctx context.Context) (*instance, error) {
-	if b.Target.API != "" {
+func (b *bench) start(ctx context.Context) (*instance, error) {
+	switch {
+	case b.Target.API != "":
 		return joinInstance(ctx, b.Target)
+	case b.Programs != "":
+		return startApart(ctx, b.Options)
 	}
-	return startInstance(ctx, b.Dir, b.Profile != "")
+	return startEmbedded(ctx, b.Options)
 }
 
-func (b *bench) perRound() int64 {
-	n := int64(1)
+// rounds takes all measurements, and asks the box what came of them.
+func (b *bench) rounds(ctx context.Context) error {
+	measurements := b.measurements()
+	for _, m := range measurements {
+		b.steps += int64(b.Rounds * m.phases)
+	}
+	if err := b.warmUp(ctx); err != nil {
+		return err
+	}
+	for turn := range b.Rounds {
+		var round Round
+		for i := range measurements {
+			m := measurements[(i+turn)%len(measurements)]
+			phases, err := m.take(ctx)
+			if err != nil {
+				return fmt.Errorf("couldn't measure in round %d: %w", turn+1, err)
+			}
+			round.Phases = append(round.Phases, phases...)
+			b.step += int64(m.phases)
+			b.bar.At(b.step, b.steps)
+		}
+		b.report.Rounds = append(b.report.Rounds, round)
+	}
+	b.report.Ratios = b.report.ratios()
+	return b.audit(ctx)
+}
+
+// audit has the database say what it holds.
+func (b *bench) audit(ctx context.Context) (err error) {
+	if b.report.InTheBox, err = b.instance.inTheBox(ctx); err != nil || b.instance.apart == nil {
+		return err
+	}
+	if stored, err := b.instance.apart.naiveVotes(); err != nil || stored != b.naive {
+		return errors.Join(fmt.Errorf("the naive path acknowledged %d votes and stored %d", b.naive, stored), err)
+	}
+	return nil
+}
+
+// measurement is phases that belong together, taken one after the other.
+type measurement struct {
+	phases int
+	take   func(context.Context) ([]Phase, error)
+}
+
+// measurements are what a round is made of, in the order of the first.
+func (b *bench) measurements() []measurement {
+	one := func(take func(context.Context) (Phase, error)) measurement {
+		return measurement{1, func(ctx context.Context) ([]Phase, error) {
+			p, err := take(ctx)
+			return []Phase{p}, err
+		}}
+	}
+	out := []measurement{one(b.echoes)}
 	if b.Casts {
-		n += 2
+		out = append(out, measurement{2, b.bothCasts})
 	}
 	if b.Journeys {
-		n += 2
+		out = append(out, measurement{2, b.bothJourneys})
 	}
-	return n
+	if b.Casts {
+		out = append(out, one(b.overloaded))
+	}
+	if b.Programs != "" {
+		out = append(out, one(b.pgbench), one(b.naiveCasts), one(b.slowCasts))
+	}
+	return out
 }
 
 // warmUp fills caches and pools, and learns how much to prepare.
@@ -177,8 +183,9 @@ func (b *bench) warmUp(ctx context.Context) error {
 	phase := b.Phase
 	b.Phase = min(phase, 2*time.Second)
 	defer func() { b.Phase = phase }()
+	b.expect[modeCasts], b.expect[modeNaive] = 6000, 4000
 	if b.Casts {
-		if _, err := b.casts(ctx, 0); err != nil {
+		if _, err := b.casts(ctx, modeCasts, 0); err != nil {
 			return err
 		}
 	}
@@ -187,83 +194,123 @@ func (b *bench) warmUp(ctx context.Context) error {
 			return err
 		}
 	}
+	if b.Programs != "" {
+		if _, err := b.naiveCasts(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// round takes every measurement once, in an order that turns with the rounds.
-func (b *bench) round(ctx context.Context, turn int) (*Round, error) {
-	measurements := []func() ([]Phase, error){func() ([]Phase, error) { return b.echoes(ctx) }}
-	if b.Casts {
-		measurements = append(measurements, func() ([]Phase, error) { return b.both(ctx, b.casts) })
-	}
-	if b.Journeys {
-		measurements = append(measurements, func() ([]Phase, error) { return b.both(ctx, b.journeys) })
-	}
-	round := &Round{}
-	for i := range measurements {
-		phases, err := measurements[(i+turn)%len(measurements)]()
-		if err != nil {
-			return nil, err
-		}
-		round.Phases = append(round.Phases, phases...)
-		b.step += int64(len(phases))
-		b.bar.At(b.step, b.steps)
-	}
-	echo := round.find("echo", "closed").PerSecond
-	if echo > 0 {
-		round.CastsToEcho = round.find("casts", "closed").PerSecond / echo
-		round.JourneysToEcho = round.find("journeys", "closed").PerSecond / echo
-	}
-	return round, nil
-}
-
-func (r *Round) find(mode, loop string) Phase {
-	i := slices.IndexFunc(r.Phases, func(p Phase) bool { return p.Mode == mode && p.Loop == loop })
-	if i < 0 {
-		return Phase{}
-	}
-	return r.Phases[i]
-}
-
-// both measures a mode in a closed loop, then in an open one at half the rate just seen.
-func (b *bench) both(ctx context.Context, measure func(context.Context, float64) (Phase, error)) ([]Phase, error) {
-	closed, err := measure(ctx, 0)
+// bothCasts measures casts in a closed loop, then in an open one at half the rate just seen.
+func (b *bench) bothCasts(ctx context.Context) ([]Phase, error) {
+	atMost, err := b.casts(ctx, modeCasts, 0)
 	if err != nil {
 		return nil, err
 	}
-	open, err := measure(ctx, closed.PerSecond/2)
-	return []Phase{closed, open}, err
+	half, err := b.casts(ctx, modeCasts, atMost.PerSecond/2)
+	return []Phase{atMost, half}, err
 }
 
-func (b *bench) echoes(ctx context.Context) ([]Phase, error) {
+func (b *bench) bothJourneys(ctx context.Context) ([]Phase, error) {
+	atMost, err := b.journeys(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	half, err := b.journeys(ctx, atMost.PerSecond/2)
+	return []Phase{atMost, half}, err
+}
+
+func (b *bench) echoes(ctx context.Context) (Phase, error) {
 	body := fmt.Appendf(nil, `{"sealed":"%0*d"}`, b.instance.sealedLength(), 0)
 	request := post(b.echoAt, "/echo", "Authorization: Bearer "+fmt.Sprintf("%0600d", 0)+"\r\nIdempotency-Key: "+randomID()+"\r\n", body)
-	p, err := b.measure(ctx, "echo", 0, 1<<40, b.echo, echoer(b.echoAt, request))
-	return []Phase{p}, err
+	return b.measure(ctx, load{
+		mode: modeEcho, count: unbounded, clients: b.Clients,
+		serving: pids{b.echo.cmd.Process.Pid}, client: echoer(b.echoAt, request),
+	})
 }
 
 // casts measures bare casts: closed if rate is 0, else open at that rate.
-func (b *bench) casts(ctx context.Context, rate float64) (Phase, error) {
-	count := int64(rate * b.Phase.Seconds())
-	if rate == 0 {
-		count = int64(b.expect["casts"]*1.5*b.Phase.Seconds()) + int64(b.Clients)
+func (b *bench) casts(ctx context.Context, mode string, rate float64) (Phase, error) {
+	l := load{mode: mode, rate: rate, clients: b.Clients, serving: b.instance.serving}
+	p, err := b.cast(ctx, l, b.instance.api)
+	b.report.Acknowledged += int64(p.Count)
+	return p, err
+}
+
+// cast prepares a load of casts and measures them.
+func (b *bench) cast(ctx context.Context, l load, api string) (Phase, error) {
+	l.count = int64(l.rate * b.Phase.Seconds())
+	if l.rate == 0 {
+		expect := b.expect[l.mode]
+		if expect == 0 {
+			expect = b.expect[modeCasts]
+		}
+		l.count = int64(expect*1.5*b.Phase.Seconds()) + int64(l.clients)
 	}
-	requests, err := prepareCasts(ctx, b.instance.api, b.instance.manifest, b.instance.tokens, count, func(done int64) {
-		b.bar.At(b.step*count+done, b.steps*count)
+	requests, err := prepareCasts(ctx, api, b.instance.manifest, b.instance.tokens, l.count, func(done int64) {
+		b.bar.At(b.step*l.count+done, b.steps*l.count)
 	})
 	if err != nil {
 		return Phase{}, err
 	}
-	return b.measure(ctx, "casts", rate, count, b.instance.process, caster(b.instance.api, requests))
+	l.client = caster(api, requests)
+	return b.measure(ctx, l)
+}
+
+// overloaded offers more than can be taken.
+func (b *bench) overloaded(ctx context.Context) (Phase, error) {
+	l := load{
+		mode: modeOverload, rate: overload * b.expect[modeCasts], clients: crowding * b.Clients,
+		serving: b.instance.serving, turnsAway: true,
+	}
+	p, err := b.cast(ctx, l, b.instance.api)
+	b.report.Acknowledged += int64(p.Count)
+	return p, err
+}
+
+// naiveCasts takes the path that records each ballot by itself.
+func (b *bench) naiveCasts(ctx context.Context) (Phase, error) {
+	p, err := b.cast(ctx, load{mode: modeNaive, clients: b.Clients, serving: b.instance.apart.naivelyServing}, b.instance.apart.naive)
+	b.naive += int64(p.Count)
+	return p, err
+}
+
+// slowCasts measures casts while each commit takes longer.
+func (b *bench) slowCasts(ctx context.Context) (p Phase, err error) {
+	if err := b.instance.apart.slow(slowBy); err != nil {
+		return Phase{}, err
+	}
+	defer func() { err = errors.Join(err, b.instance.apart.slow(0)) }()
+	return b.casts(ctx, modeSlow, 0)
+}
+
+// pgbench is the best of several numbers of connections.
+func (b *bench) pgbench(ctx context.Context) (Phase, error) {
+	best := Phase{Mode: modePgbench, Loop: closed}
+	for _, clients := range pgbenchClients {
+		before := b.instance.serving.cpu()
+		rate, err := b.instance.pgbench(ctx, clients, b.Phase)
+		if err != nil {
+			return best, err
+		}
+		if rate > best.PerSecond {
+			best.PerSecond, best.Count = rate, int(rate*b.Phase.Seconds())
+			best.ServerCPU = float64((b.instance.serving.cpu() - before).Microseconds()) / float64(best.Count)
+		}
+	}
+	return best, nil
 }
 
 func (b *bench) journeys(ctx context.Context, rate float64) (Phase, error) {
-	count := int64(1 << 40)
+	l := load{mode: modeJourneys, rate: rate, count: unbounded, clients: b.Clients, serving: b.instance.serving}
 	if rate > 0 {
-		count = int64(rate * b.Phase.Seconds())
+		l.count = int64(rate * b.Phase.Seconds())
 	}
 	j := &journey{api: b.instance.api, phone: b.instance.phone, manifest: b.instance.manifest, first: b.voters}
-	p, err := b.measure(ctx, "journeys", rate, count, b.instance.process, j.client)
+	l.client = j.client
+	p, err := b.measure(ctx, l)
+	b.report.Acknowledged += int64(p.Count)
 	b.voters += int64(p.Count) + failures(p) + int64(b.Clients)
 	return p, err
 }
@@ -275,89 +322,55 @@ func failures(p Phase) (n int64) {
 	return n
 }
 
+// unbounded is more units than a phase can hold.
+const unbounded = 1 << 40
+
+// load is one phase as it is to be.
+type load struct {
+	mode    string
+	rate    float64 // of an open loop; 0 is a closed one
+	count   int64   // units at most
+	clients int
+	serving pids // whose processor time is counted
+	client  worker
+	// turnsAway says that a server may refuse some as too many.
+	turnsAway bool
+}
+
 // measure runs one phase of load and reads the clocks around it.
-func (b *bench) measure(ctx context.Context, mode string, rate float64, count int64, server *process, newClient worker) (Phase, error) {
+func (b *bench) measure(ctx context.Context, l load) (Phase, error) {
 	// The load's garbage is not the server's: collected before, and left to lie while it is measured.
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(2 << 30))
-	profiled := b.profile(ctx, mode, rate)
-	serverBefore, loadBefore := server.cpu(), cpuOf(os.Getpid())
-	p := Phase{Mode: mode, Loop: "closed", Offered: rate}
-	var s *sample
-	if rate == 0 {
-		s = closedLoop(ctx, b.Clients, b.Phase, count, newClient)
-		b.expect[mode] = s.rate()
-	} else {
-		p.Loop = "open"
-		s = openLoop(ctx, b.Clients, rate, count, newClient)
+	p := Phase{Mode: l.mode, Loop: closed, Offered: l.rate}
+	if l.rate > 0 {
+		p.Loop = open
 	}
+	profiled := b.profile(ctx, p)
+	serverBefore, loadBefore := l.serving.cpu(), cpuOf(os.Getpid())
+	var s *sample
+	if l.rate == 0 {
+		s = closedLoop(ctx, l.clients, b.Phase, l.count, l.client)
+		b.expect[l.mode] = s.rate()
+	} else {
+		s = openLoop(ctx, l.clients, l.rate, l.count, l.client)
+	}
+	serverAfter, loadAfter := l.serving.cpu(), cpuOf(os.Getpid())
 	p.PerSecond, p.Count = s.rate(), len(s.took)
-	p.P50, p.P99, p.P999 = milliseconds(s.percentile(0.5)), milliseconds(s.percentile(0.99)), milliseconds(s.percentile(0.999))
+	p.P50, p.P99, p.P999 = s.took.percentile(0.5), s.took.percentile(0.99), s.took.percentile(0.999)
 	if p.Count > 0 {
-		p.ServerCPU = float64((server.cpu() - serverBefore).Microseconds()) / float64(p.Count)
-		p.LoadCPU = float64((cpuOf(os.Getpid()) - loadBefore).Microseconds()) / float64(p.Count)
+		p.ServerCPU = float64((serverAfter - serverBefore).Microseconds()) / float64(p.Count)
+		p.LoadCPU = float64((loadAfter - loadBefore).Microseconds()) / float64(p.Count)
 	}
 	delete(s.outcomes, ok)
-	if len(s.outcomes) > 0 {
-		p.Failed = s.outcomes
+	if l.turnsAway {
+		p.TurnedAway, p.RefusedP99 = s.outcomes[refused], s.refused.percentile(0.99)
+		delete(s.outcomes, refused)
 	}
-	if mode != "echo" {
-		b.report.Acknowledged += int64(p.Count)
+	if len(s.outcomes) > 0 {
+		p.Failed = maps.Clone(s.outcomes)
 	}
 	b.report.Failed += failures(p)
 	return p, errors.Join(<-profiled, ctx.Err())
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// profile takes a CPU profile of the instance while a loop runs; the channel gives how that went.
-func (b *bench) profile(ctx context.Context, mode string, rate float64) <-chan error {
-	done := make(chan error, 1)
-	name := mode + "-closed.pprof"
-	if rate > 0 {
-		name = mode + "-open.pprof"
-	}
-	if b.Profile == "" || mode == "echo" || b.instance.admin == "" {
-		done <- nil
-		return done
-	}
-	go func() {
-		url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", b.instance.admin, max(1, int(b.Phase.Seconds())))
-		if err := download(ctx, url, filepath.Join(b.Profile, name)); err != nil {
-			done <- fmt.Errorf("couldn't take a profile: %w", err)
-			return
-		}
-		done <- nil
-	}()
-	return done
-}
-
-func download(ctx context.Context, url, path string) (err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, res.Body.Close()) }()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the instance answered %s", res.Status)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	_, err = io.Copy(file, res.Body)
-	return err
-}
-
-func trimLine(b []byte) []byte {
-	for len(b) > 0 && b[len(b)-1] == '\n' {
-		b = b[:len(b)-1]
-	}
-	return b
 }

@@ -119,14 +119,27 @@ func TestOpenLoopSeesAStall(t *testing.T) {
 	}
 }
 
-func TestMedians(t *testing.T) {
+func TestMediansAndRatios(t *testing.T) {
 	round := func(echo, casts float64) Round {
-		return Round{Phases: []Phase{{Mode: "echo", Loop: "closed", PerSecond: echo}, {Mode: "casts", Loop: "closed", PerSecond: casts}}}
+		return Round{Phases: []Phase{{Mode: modeEcho, Loop: closed, PerSecond: echo}, {Mode: modeCasts, Loop: closed, PerSecond: casts}}}
 	}
 	r := Report{Rounds: []Round{round(100, 50), round(200, 60), round(50, 40)}}
-	m := r.Medians()
-	if m[1].PerSecond != 50 || m[1].OfEcho != 0.5 {
+	if m := r.Medians(); m[1].PerSecond != 50 {
 		t.Errorf("median of casts: %+v", m[1])
+	}
+	ratios := r.ratios()
+	if len(ratios) != 1 || ratios[0] != (Ratio{Of: modeCasts, To: modeEcho, Median: 0.5, Low: 0.3, High: 0.8}) {
+		t.Errorf("ratios: %+v", ratios)
+	}
+}
+
+// Rounds that agree leave no doubt; a single wild one among many does not move the middle.
+func TestIntervals(t *testing.T) {
+	if low, high := interval([]float64{2, 2, 2, 2}); low != 2 || high != 2 {
+		t.Errorf("of equals: %g to %g", low, high)
+	}
+	if low, high := interval([]float64{1, 1.1, 0.9, 1, 1.05, 0.95, 1, 1.02, 0.98, 50}); low < 0.9 || high > 1.2 {
+		t.Errorf("with one outlier: %g to %g", low, high)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/popvote/popvote/apps/popvote/internal/local"
@@ -21,58 +22,92 @@ import (
 	"github.com/popvote/popvote/libs/trustee"
 )
 
-// instance is what is measured.
+// instance is what is measured: everything in one process, or the programs apart.
 type instance struct {
-	process  *process
-	dir      string
-	box      *local.Client
+	// box is who opens the poll and knows what is in it; nil for a target.
+	box      ballotapi.Admin
 	manifest *poll.Manifest
 	tokens   *token.Codec
-	// before is the ballots it held before the benchmark.
-	before int64
-	// api and phone are host:port; admin is an origin, empty for a target.
-	api, phone, admin string
+	// api and phone are host:port.
+	api, phone string
+	// admins are the origins where profiles are taken, by program.
+	admins map[string]string
+	// serving are the processes whose processor time is a vote's.
+	serving pids
+	// apart is what only the programs apart have; nil in one process.
+	apart *apart
+
+	// closing undoes what was started, last first.
+	closing []func() error
+}
+
+func (i *instance) onClose(f func() error) { i.closing = append(i.closing, f) }
+
+// close stops the instance and removes its data.
+func (i *instance) close() error {
+	var errs []error
+	for _, f := range slices.Backward(i.closing) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
 }
 
 // limitScale takes the limits out of the way: one address plays a city.
 const limitScale = "10000"
 
-// startInstance starts an instance on a fresh data directory, with one open poll.
-func startInstance(ctx context.Context, parent string, pprof bool) (i *instance, err error) {
-	i = &instance{}
-	if i.dir, err = os.MkdirTemp(parent, "popvote-bench-*"); err != nil {
-		return nil, fmt.Errorf("couldn't make a data directory: %w", err)
+// startEmbedded starts everything in one process on a fresh data directory, with one open poll.
+func startEmbedded(ctx context.Context, o Options) (*instance, error) {
+	i := &instance{}
+	dir, err := i.dataDir(o.Dir)
+	if err != nil {
+		return i, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, i.close())
-		}
-	}()
 	var at struct{ Voters, Phone, Admin string }
 	args := []string{
-		"up", "-o", "json", "--data", i.dir, "--listen", "127.0.0.1:0", "--panel-listen", "127.0.0.1:0",
+		"up", "-o", "json", "--data", dir, "--listen", "127.0.0.1:0", "--panel-listen", "127.0.0.1:0",
 		"--phone-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 		"--limits-scale", limitScale, "--challenge-cost", "1", "--log-level", "error",
 	}
-	if pprof {
+	if o.Profile != "" {
 		args = append(args, "--pprof")
 	}
-	if i.process, err = spawn(ctx, &at, args...); err != nil {
-		return nil, err
-	}
-	i.api, i.phone, i.admin = hostOf(at.Voters), hostOf(at.Phone), at.Admin
-	if i.box, err = local.Dial(ctx, i.dir); err != nil {
-		return nil, err
-	}
-	if err := i.openPoll(ctx); err != nil {
-		return nil, fmt.Errorf("couldn't open a poll: %w", err)
-	}
-	keys, err := keyring.OpenFile(filepath.Join(i.dir, "keys.json"), time.Now)
+	up, err := spawn(ctx, &at, args...)
 	if err != nil {
-		return nil, err
+		return i, err
+	}
+	i.onClose(up.stop)
+	i.serving = pids{up.cmd.Process.Pid}
+	i.api, i.phone, i.admins = hostOf(at.Voters), hostOf(at.Phone), map[string]string{"up": at.Admin}
+	box, err := local.Dial(ctx, dir)
+	if err != nil {
+		return i, err
+	}
+	i.onClose(func() error { box.Close(); return nil })
+	i.box = box
+	return i, i.prepare(ctx, dir)
+}
+
+// dataDir makes a data directory that goes when the instance is closed.
+func (i *instance) dataDir(parent string) (string, error) {
+	dir, err := os.MkdirTemp(parent, "popvote-bench-*")
+	if err != nil {
+		return "", fmt.Errorf("couldn't make a data directory: %w", err)
+	}
+	i.onClose(func() error { return os.RemoveAll(dir) })
+	return dir, nil
+}
+
+// prepare opens a poll, and waits until voters may vote in it. The data directory has the keys.
+func (i *instance) prepare(ctx context.Context, dir string) error {
+	if err := i.openPoll(ctx); err != nil {
+		return fmt.Errorf("couldn't open a poll: %w", err)
+	}
+	keys, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now)
+	if err != nil {
+		return err
 	}
 	i.tokens = token.NewCodec(keys)
-	return i, i.serves(ctx)
+	return i.serves(ctx, i.api)
 }
 
 // openPoll opens the June 2014 sample with a tally key that nobody keeps.
@@ -101,12 +136,12 @@ func (i *instance) openPoll(ctx context.Context) error {
 	return json.Unmarshal(doc.Plain, i.manifest)
 }
 
-// serves waits until the public face knows that the poll is open.
-func (i *instance) serves(ctx context.Context) error {
+// serves waits until a public face knows that the poll is open.
+func (i *instance) serves(ctx context.Context, api string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
-		m, err := fetchManifest(ctx, i.api, i.manifest.ID)
+		m, err := fetchManifest(ctx, api, i.manifest.ID)
 		if err == nil && m.State == poll.Open {
 			return nil
 		}
@@ -154,10 +189,11 @@ func fetchManifest(ctx context.Context, api, id string) (*poll.Manifest, error) 
 	return &doc.Document, nil
 }
 
-// sealedLength is a sealed ballot's length in base64url.
-func (i *instance) sealedLength() int { return (ballot.SealedSize(i.manifest.Ballot.Size)*4 + 2) / 3 }
+// sealedSize is a sealed ballot's length in bytes, sealedLength in base64url.
+func (i *instance) sealedSize() int   { return ballot.SealedSize(i.manifest.Ballot.Size) }
+func (i *instance) sealedLength() int { return (i.sealedSize()*4 + 2) / 3 }
 
-// inTheBox is how many ballots came in since the start; -1 where the box cannot be asked.
+// inTheBox is how many ballots the poll has; -1 where the box cannot be asked.
 func (i *instance) inTheBox(ctx context.Context) (int64, error) {
 	if i.box == nil {
 		return -1, nil
@@ -166,22 +202,7 @@ func (i *instance) inTheBox(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("couldn't ask how many ballots are in the box: %w", err)
 	}
-	return stats.Total - i.before, nil
-}
-
-// close stops the instance and removes its data.
-func (i *instance) close() error {
-	if i.box != nil {
-		i.box.Close()
-	}
-	var err error
-	if i.process != nil {
-		err = i.process.stop()
-	}
-	if i.dir != "" {
-		err = errors.Join(err, os.RemoveAll(i.dir))
-	}
-	return err
+	return stats.Total, nil
 }
 
 func hostOf(origin string) string {

@@ -6,33 +6,43 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/popvote/popvote/libs/problem"
 )
 
 // work does one unit of load; n counts all units of a phase from 0. It reports what became of it in
 // one word, which is "ok" when it did what it should.
 type work func(n int64) (outcome string)
 
-const ok = "ok"
+const (
+	ok = "ok"
+	// refused is what an overloaded server answers (problem.Overloaded).
+	refused = string(problem.Overloaded)
+)
 
 // worker makes the work of one client; closing ends its connections.
 type worker func() (do work, closing func())
 
 // sample is what one phase of load came to.
 type sample struct {
-	// took holds the latencies of the units that succeeded, sorted.
-	took     []time.Duration
+	// took are the latencies of the units that succeeded, refused of those that were turned away at once.
+	took     latencies
+	refused  latencies
 	outcomes map[string]int64
 	elapsed  time.Duration
 }
 
 func (s *sample) rate() float64 { return float64(len(s.took)) / s.elapsed.Seconds() }
 
-// percentile returns a latency; q is from 0 to 1.
-func (s *sample) percentile(q float64) time.Duration {
-	if len(s.took) == 0 {
+// latencies are sorted once a phase is over.
+type latencies []time.Duration
+
+// percentile returns a latency in milliseconds; q is from 0 to 1.
+func (l latencies) percentile(q float64) float64 {
+	if len(l) == 0 {
 		return 0
 	}
-	return s.took[min(len(s.took)-1, int(q*float64(len(s.took))))]
+	return float64(l[min(len(l)-1, int(q*float64(len(l))))].Microseconds()) / 1000
 }
 
 // closedLoop keeps every client busy: the next unit starts when the last one ends. It stops after the
@@ -75,17 +85,21 @@ func run(clients int, newClient worker, loop func(i int, do work, note func(stri
 		all.Go(func() {
 			do, closing := newClient()
 			defer closing()
-			var took []time.Duration
+			var took, turned latencies
 			outcomes := map[string]int64{}
 			loop(i, do, func(outcome string, d time.Duration) {
 				outcomes[outcome]++
-				if outcome == ok {
+				switch outcome {
+				case ok:
 					took = append(took, d)
+				case refused:
+					turned = append(turned, d)
 				}
 			})
 			mu.Lock()
 			defer mu.Unlock()
 			out.took = append(out.took, took...)
+			out.refused = append(out.refused, turned...)
 			for o, n := range outcomes {
 				out.outcomes[o] += n
 			}
@@ -94,5 +108,6 @@ func run(clients int, newClient worker, loop func(i int, do work, note func(stri
 	all.Wait()
 	out.elapsed = time.Since(begin)
 	slices.Sort(out.took)
+	slices.Sort(out.refused)
 	return out
 }

@@ -7,18 +7,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
 
 // process is a program of the benchmark's own, in a process of its own so that its CPU time is its own.
 type process struct {
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-	ended  chan error
+	name       string
+	cmd        *exec.Cmd
+	complaints tail
+	ended      chan error
 }
 
 // startTime is how long a process may take to say where it listens.
@@ -30,41 +34,109 @@ func spawn(ctx context.Context, ready any, args ...string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't find this program: %w", err)
 	}
-	p := &process{cmd: exec.Command(self, args...), ended: make(chan error, 1)}
-	p.cmd.Stderr = &p.stderr
-	// Ctrl-C goes to the benchmark, which then stops its processes in order.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("couldn't start %s: %w", args[0], err)
-	}
 	line := make(chan []byte, 1)
-	go func() {
+	p := newProcess(args[0], self, args)
+	err = p.begin(&p.cmd.Stdout, func(stdout io.Reader) {
 		out := bufio.NewReader(stdout)
 		first, _ := out.ReadBytes('\n') // cut short is unreadable below
 		line <- first
-		_, _ = out.WriteTo(discard{})
-		p.ended <- p.cmd.Wait()
-	}()
-	select {
-	case first := <-line:
-		if err := json.Unmarshal(first, ready); err != nil {
-			return nil, errors.Join(fmt.Errorf("couldn't start %s: %s", args[0], bytes.TrimSpace(p.stderr.Bytes())), p.stop())
+		_, _ = out.WriteTo(io.Discard)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, p.awaits(ctx, func() error { return json.Unmarshal(<-line, ready) })
+}
+
+// startProgram starts one of the programs and waits until its log has said where so many listeners are:
+// host:port by name.
+func startProgram(ctx context.Context, binary string, listeners int, args ...string) (*process, map[string]string, error) {
+	at := map[string]string{}
+	listening := make(chan error, 1)
+	p := newProcess(filepath.Base(binary), binary, args)
+	err := p.begin(&p.cmd.Stderr, func(log io.Reader) {
+		lines := bufio.NewScanner(log)
+		for lines.Scan() {
+			var event struct{ Msg, Name, Address string }
+			if json.Unmarshal(lines.Bytes(), &event) == nil && event.Msg == "listening" && len(at) < listeners {
+				if at[event.Name] = event.Address; len(at) == listeners {
+					listening <- nil
+				}
+			}
 		}
-		return p, nil
+		listening <- errors.New("it ended")
+		_, _ = io.Copy(io.Discard, log) // of a line too long to be ours
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, at, p.awaits(ctx, func() error { return <-listening })
+}
+
+func newProcess(name, binary string, args []string) *process {
+	p := &process{name: name, cmd: exec.Command(binary, args...), ended: make(chan error, 1)} //nolint:gosec // programs of ours
+	// Ctrl-C goes to the benchmark, which then stops its processes in order.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.Stderr = &p.complaints
+	return p
+}
+
+// begin starts the process; read reads to the end what it writes to one of its outputs.
+func (p *process) begin(output *io.Writer, read func(io.Reader)) error {
+	said, says := io.Pipe()
+	if *output == nil {
+		*output = says
+	} else {
+		*output = io.MultiWriter(*output, says)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return fmt.Errorf("couldn't start %s: %w", p.name, err)
+	}
+	go read(said)
+	go func() {
+		err := p.cmd.Wait()
+		_ = says.Close() // its reader sees the end
+		p.ended <- err
+	}()
+	return nil
+}
+
+// awaits waits until a process is ready, and stops it if it does not get there.
+func (p *process) awaits(ctx context.Context, ready func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- ready() }()
+	select {
+	case err := <-done:
+		if err == nil {
+			return nil
+		}
+		return errors.Join(fmt.Errorf("couldn't start %s: %s", p.name, p.complaints.last()), p.stop())
 	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), p.stop())
+		return errors.Join(ctx.Err(), p.stop())
 	case <-time.After(startTime):
-		return nil, errors.Join(fmt.Errorf("couldn't start %s within %s", args[0], startTime), p.stop())
+		return errors.Join(fmt.Errorf("couldn't start %s within %s", p.name, startTime), p.stop())
 	}
 }
 
-type discard struct{}
+// tail keeps the end of what is written to it. Safe for concurrent use.
+type tail struct {
+	mu   sync.Mutex // guards text
+	text []byte
+}
 
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-4<<10):]
+	return len(p), nil
+}
+
+func (t *tail) last() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.TrimSpace(bytes.Clone(t.text))
+}
 
 // stop ends the process: kindly, then not.
 func (p *process) stop() error {
@@ -78,30 +150,58 @@ func (p *process) stop() error {
 	}
 }
 
+// pids are processes whose processor time counts as one.
+type pids []int
+
+// cpu is what the processes and their children have used, those that have ended included.
+func (p pids) cpu() time.Duration {
+	var sum time.Duration
+	for _, pid := range p {
+		sum += cpuOf(pid)
+		for _, child := range childrenOf(pid) {
+			sum += cpuOf(child)
+		}
+	}
+	return sum
+}
+
 // ticks is the kernel's USER_HZ, 100 on every Linux architecture Go runs on.
 const ticks = 100
 
-// cpu is the processor time the process has used, from /proc; 0 where there is none, or no process
-// of ours.
-func (p *process) cpu() time.Duration {
-	if p == nil {
+// cpuOf is the processor time that a process and its children that have ended used, from /proc; 0 where
+// there is none.
+func cpuOf(pid int) time.Duration {
+	fields := statOf(pid)
+	if len(fields) < 15 {
 		return 0
 	}
-	return cpuOf(p.cmd.Process.Pid)
+	var sum int64
+	for _, field := range fields[11:15] { // utime, stime, cutime, cstime
+		n, _ := strconv.ParseInt(string(field), 10, 64)
+		sum += n
+	}
+	return time.Duration(sum) * time.Second / ticks
 }
 
-func cpuOf(pid int) time.Duration {
+// statOf is a process's /proc/<pid>/stat from the state on.
+func statOf(pid int) [][]byte {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0
+		return nil
 	}
 	// The name in parentheses may hold anything; the fields are counted from behind it.
 	_, rest, _ := bytes.Cut(stat, []byte(") "))
-	fields := bytes.Fields(rest)
-	if len(fields) < 13 {
-		return 0
+	return bytes.Fields(rest)
+}
+
+func childrenOf(parent int) []int {
+	var children []int
+	stats, _ := filepath.Glob("/proc/[0-9]*") // the pattern is sound
+	for _, dir := range stats {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if fields := statOf(pid); err == nil && len(fields) > 1 && string(fields[1]) == strconv.Itoa(parent) {
+			children = append(children, pid)
+		}
 	}
-	user, _ := strconv.ParseInt(string(fields[11]), 10, 64)
-	system, _ := strconv.ParseInt(string(fields[12]), 10, 64)
-	return time.Duration(user+system) * time.Second / ticks
+	return children
 }
