@@ -12,16 +12,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popvote/popvote/apps/e2e/apart"
 	"github.com/popvote/popvote/apps/e2e/instance"
 	"github.com/popvote/popvote/apps/e2e/votecheck"
 	"github.com/popvote/popvote/apps/e2e/voter"
 )
 
 // popvote is the binary under test, built once. faulty is the same with crash points and a clock that
-// can be stepped, built when a test first asks for it.
+// can be stepped, and programs and faultyPrograms are the directories of the others: built when a test
+// first asks for them.
 var (
-	popvote string
-	faulty  func() (string, error)
+	popvote                          string
+	faulty, programs, faultyPrograms func() (string, error)
 )
 
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
@@ -34,6 +36,11 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	faulty = sync.OnceValues(func() (string, error) { return instance.Build(context.Background(), dir, "crashpoints") })
+	programs = sync.OnceValues(func() (string, error) { return dir, apart.Build(context.Background(), dir) })
+	faultyPrograms = sync.OnceValues(func() (string, error) {
+		faulty := filepath.Join(dir, "faulty")
+		return faulty, apart.Build(context.Background(), faulty, "crashpoints")
+	})
 	if popvote, err = instance.Build(context.Background(), dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"github.com/popvote/popvote/libs/poll"
 )
 
 // Operator is somebody logged in to the control panel, who gives orders as its page does.
@@ -41,6 +43,12 @@ func LogIn(t *testing.T, panel *Program) *Operator {
 	t.Cleanup(o.client.CloseIdleConnections)
 	o.post("/api/login", map[string]any{"token": found[2]})
 	return o
+}
+
+// Apply makes a draft of a definition, as the page's form does.
+func (o *Operator) Apply(d *poll.Definition) {
+	o.t.Helper()
+	o.post("/api/drafts", map[string]any{"definition": d, "reason": "test"})
 }
 
 // Move closes or publishes a poll, or whatever the verb says.
