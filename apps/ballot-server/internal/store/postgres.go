@@ -36,6 +36,7 @@ const (
 // postgres is the engine of a cluster: a database that several ballot servers share, each of whose
 // commits waits for a standby.
 type postgres struct {
+	servers *servers
 	pool    *sql.DB
 	db      *gorm.DB
 	clock   func() time.Time // nil but in tests; see Config.TestClock
@@ -53,21 +54,19 @@ func openPostgres(ctx context.Context, cfg Config) (*postgres, error) {
 	if cfg.TestClock {
 		p.clock = cfg.Clock
 	}
-	conn, err := parseDSN(cfg.DSN)
+	var err error
+	p.servers, err = newServers(cfg.DSN, p.notice, func(ctx context.Context, c *pgx.Conn) (int64, error) {
+		return check(ctx, c, cfg.Cluster)
+	})
 	if err != nil {
 		return nil, err
 	}
-	conn.OnNotice = p.notice
-	p.pool = stdlib.OpenDB(*conn, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
-		ctx, cancel := context.WithTimeout(ctx, connecting)
-		defer cancel()
-		return check(ctx, c, cfg.Cluster)
-	}))
+	p.pool = sql.OpenDB(p.servers)
 	p.pool.SetMaxOpenConns(connections)
 	p.pool.SetMaxIdleConns(connections)
 	p.pool.SetConnMaxLifetime(turnover)
 	if err := p.open(ctx, cfg.Log); err != nil {
-		return nil, errors.Join(fmt.Errorf("couldn't open the database at %s: %w", conn.Host, err), p.close())
+		return nil, errors.Join(fmt.Errorf("couldn't open the database at %s: %w", p.servers.names, err), p.close())
 	}
 	return p, nil
 }
@@ -85,6 +84,11 @@ func parseDSN(dsn string) (*pgx.ConnConfig, error) {
 		// Nothing of ours waits for anything between two statements: a server that does is frozen, and must
 		// not hold up the others.
 		"idle_in_transaction_session_timeout": "30s",
+		// Every row is found by its key. A plan that was made while the tables were small reads them whole,
+		// and a prepared statement keeps its plan for as long as the connection lives.
+		"enable_seqscan":   "off",
+		"enable_hashjoin":  "off",
+		"enable_mergejoin": "off",
 		// What waits for a lock on behalf of a connection that was cut ends.
 		"client_connection_check_interval": "5s",
 	} {
@@ -134,6 +138,7 @@ func (p *postgres) transact(ctx context.Context, w with, fn func(tx *gorm.DB) er
 
 // try runs a transaction once, on a connection of its own.
 func (p *postgres) try(ctx context.Context, w with, fn func(tx *gorm.DB) error) error {
+	defer p.servers.watch()()
 	reach, cancel := context.WithTimeout(ctx, 2*connecting)
 	conn, err := p.pool.Conn(reach)
 	cancel()

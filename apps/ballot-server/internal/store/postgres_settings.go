@@ -56,19 +56,26 @@ func (n *need) accepts(value string) bool {
 	return slices.Contains(n.want, value)
 }
 
-// check proves, as a connection opens, that votes are safe with it.
-func check(ctx context.Context, c *pgx.Conn, cluster bool) error {
-	for _, n := range needs {
-		if n.cluster && !cluster {
-			continue
-		}
-		var got string
-		if err := c.QueryRow(ctx, "SELECT "+n.query).Scan(&got); err != nil {
-			return fmt.Errorf("couldn't read the database's setting %s: %w", n.name, err)
-		}
-		if !n.accepts(got) {
-			return fmt.Errorf("the database's setting %s is %q: %s", n.name, got, n.why)
+// timeline counts the promotions of standbys up to this server.
+const timeline = `CASE WHEN pg_is_in_recovery() THEN 0
+	ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END`
+
+// check proves, as a connection opens, that votes are safe with it, and returns the server's timeline.
+func check(ctx context.Context, c *pgx.Conn, cluster bool) (at int64, err error) {
+	asked := slices.DeleteFunc(slices.Clone(needs), func(n need) bool { return n.cluster && !cluster })
+	query, got := "SELECT "+timeline, make([]string, len(asked))
+	into := []any{&at}
+	for i := range asked {
+		query += ", " + asked[i].query
+		into = append(into, &got[i])
+	}
+	if err := c.QueryRow(ctx, query).Scan(into...); err != nil {
+		return 0, fmt.Errorf("couldn't read the database's settings: %w", err)
+	}
+	for i, n := range asked {
+		if !n.accepts(got[i]) {
+			return 0, fmt.Errorf("the database's setting %s is %q: %s", n.name, got[i], n.why)
 		}
 	}
-	return nil
+	return at, nil
 }

@@ -1,0 +1,219 @@
+package store
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/popvote/popvote/apps/ballot-server/internal/pgtest"
+	"github.com/popvote/popvote/libs/pgcluster"
+)
+
+// trio is a primary with two synchronous standbys.
+type trio struct {
+	*pgcluster.Cluster
+	db *pgtest.DB
+}
+
+func newTrio(t *testing.T) *trio {
+	t.Helper()
+	c := pgcluster.Start(t, pgcluster.Options{Standbys: 2, Sync: true})
+	return &trio{Cluster: c, db: pgtest.On(t, c.Primary(), Migrate)}
+}
+
+// dsn names servers.
+func (c *trio) dsn(nodes ...*pgcluster.Node) string {
+	var hosts []string
+	for _, n := range nodes {
+		hosts = append(hosts, n.Addr())
+	}
+	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", BallotRole, strings.Join(hosts, ","), c.db.Name)
+}
+
+// all names the servers in the order in which they were started.
+func (c *trio) all() string { return c.dsn(append([]*pgcluster.Node{c.Primary()}, c.Standbys()...)...) }
+
+// writers record ballots and remember those that were acknowledged.
+type writers struct {
+	all  sync.WaitGroup
+	stop chan struct{}
+	// recorded counts acknowledged ballots, unknown the times that a batch's outcome was.
+	recorded, unknown atomic.Int64
+
+	mu     sync.Mutex
+	voters []string // of acknowledged ballots
+}
+
+func startWriters(t *testing.T, s *Store, n int) *writers {
+	t.Helper()
+	w := &writers{stop: make(chan struct{})}
+	for range n {
+		w.all.Go(func() {
+			for {
+				select {
+				case <-w.stop:
+					return
+				default:
+					w.write(t, s)
+				}
+			}
+		})
+	}
+	t.Cleanup(w.end)
+	return w
+}
+
+// write records a batch as the committer does: again until its outcome is known.
+func (w *writers) write(t *testing.T, s *Store) {
+	g := group("p", randomBallot(sealedSize), randomBallot(sealedSize))
+	for unknown := false; ; time.Sleep(10 * time.Millisecond) {
+		switch err := s.Record(t.Context(), []*Group{g}); {
+		case err == nil:
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for i, v := range g.Verdicts {
+				if v.Judgement != Recorded {
+					t.Errorf("a ballot of nobody else's is judged %+v", v)
+				}
+				w.voters = append(w.voters, hex.EncodeToString(g.Ballots[i].Voter[:]))
+			}
+			w.recorded.Add(int64(len(g.Verdicts)))
+			return
+		case errors.Is(err, ErrUnknown):
+			unknown = true
+			w.unknown.Add(1)
+		case !unknown:
+			return // nothing has happened
+		}
+		if t.Context().Err() != nil {
+			return
+		}
+	}
+}
+
+// more waits until so many more are acknowledged.
+func (w *writers) more(t *testing.T, n int64) {
+	t.Helper()
+	want := w.recorded.Load() + n
+	for deadline := time.Now().Add(2 * time.Minute); w.recorded.Load() < want; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("only %d ballots are acknowledged", w.recorded.Load())
+		}
+	}
+}
+
+func (w *writers) end() {
+	select {
+	case <-w.stop:
+	default:
+		close(w.stop)
+	}
+	w.all.Wait()
+}
+
+// missing are the acknowledged voters that a server doesn't have.
+func (w *writers) missing(t *testing.T, n *pgcluster.Node, db string) (missing []string) {
+	t.Helper()
+	out, err := n.SQL(db, "SELECT encode(voter, 'hex') FROM participation")
+	ok(t, err)
+	has := map[string]bool{}
+	for _, voter := range strings.Fields(out) {
+		has[voter] = true
+	}
+	for _, voter := range w.voters {
+		if !has[voter] {
+			missing = append(missing, voter)
+		}
+	}
+	return missing
+}
+
+// TestFailover: the store goes on with the server that replaces the primary, whether that is gone or
+// frozen, whichever of the standbys it is; and what was acknowledged is there. When the old primary comes
+// back, nobody is taken in.
+func TestFailover(t *testing.T) {
+	for _, how := range []string{"killed", "frozen"} {
+		t.Run(how, func(t *testing.T) {
+			c := newTrio(t)
+			old, behind := c.Primary(), c.Standbys()[0]
+			s := openTest(t, Config{DSN: c.all(), Cluster: true})
+			addPoll(t, s, "p")
+			w := startWriters(t, s, 4)
+			w.more(t, 100)
+			ok(t, behind.Follow(nil)) // so that it must not be this one
+			w.more(t, 20)
+
+			began := time.Now()
+			if how == "killed" {
+				ok(t, old.Kill9())
+			} else {
+				ok(t, old.Pause())
+			}
+			leader, err := c.Failover()
+			ok(t, err)
+			replaced := time.Now()
+			w.more(t, 1)
+			t.Logf("replaced after %v, noticed %v later", replaced.Sub(began), time.Since(replaced))
+			w.more(t, 100)
+			if w.unknown.Load() == 0 {
+				t.Error("no batch was cut off: that proves little")
+			}
+
+			if how == "killed" {
+				ok(t, old.Start())
+			} else {
+				ok(t, old.Resume())
+			}
+			w.more(t, 100)
+			before := count(t, old, c.db.Name)
+			record(t, openTest(t, Config{DSN: c.all(), Cluster: true}), randomBallot(sealedSize))
+			if after := count(t, old, c.db.Name); after != before {
+				t.Errorf("a store that was opened afterwards records on the old primary: %s ballots, then %s", before, after)
+			}
+			w.end()
+			if missing := w.missing(t, leader, c.db.Name); len(missing) > 0 {
+				t.Errorf("%d of %d acknowledged ballots are lost: %v", len(missing), len(w.voters), missing)
+			}
+		})
+	}
+}
+
+// TestOldPrimaryIsRefused: who knows of a newer server takes no older one, though nobody else answers; who
+// doesn't is told nothing by it.
+func TestOldPrimaryIsRefused(t *testing.T) {
+	c := newTrio(t)
+	old := c.Primary()
+	s := openTest(t, Config{DSN: c.all(), Cluster: true})
+	addPoll(t, s, "p")
+	ok(t, old.Pause())
+	leader, err := c.Failover()
+	ok(t, err)
+	var last error
+	for range 100 { // the poll isn't lost, so this ends with its being on the new primary
+		if last = s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); last == nil {
+			break
+		}
+	}
+	ok(t, last)
+
+	ok(t, old.Resume())
+	ok(t, leader.Pause())
+	defer func() { ok(t, leader.Resume()) }()
+	s.engine.(*postgres).patience = time.Second
+	for range 3 { // the first may find a connection that is open
+		last = s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))})
+	}
+	if last == nil || !strings.Contains(last.Error(), "another replaced it") {
+		t.Errorf("with only the old primary there, recording gave %v", last)
+	}
+	blind := openTest(t, Config{DSN: c.dsn(old), Cluster: true})
+	blind.engine.(*postgres).patience = time.Second
+	if err := blind.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the old primary alone gave %v", err)
+	}
+}
