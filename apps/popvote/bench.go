@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -115,6 +116,19 @@ func newBenchNaiveCommand() *cobra.Command {
 	}
 }
 
+// serverCPU is the sum, and what it is made of where that is more than one program.
+func serverCPU(p *bench.Phase) string {
+	sum := fmt.Sprintf("%.0f", p.ServerCPU())
+	if len(p.CPU) < 2 {
+		return sum
+	}
+	var parts []string
+	for _, server := range slices.Sorted(maps.Keys(p.CPU)) {
+		parts = append(parts, fmt.Sprintf("%s %.0f", server, p.CPU[server]))
+	}
+	return sum + " (" + strings.Join(parts, ", ") + ")"
+}
+
 func writeBench(w io.Writer, r *bench.Report) error {
 	fmt.Fprintf(w, "%d cores, %s, load average %s; %d clients, %g s a measurement\n\n",
 		r.Machine.Cores, r.Machine.Build, r.Machine.Load, r.Clients, r.Seconds)
@@ -125,7 +139,7 @@ func writeBench(w io.Writer, r *bench.Report) error {
 			turned = fmt.Sprintf("%d in %.0f ms (p99)", p.TurnedAway, p.RefusedP99)
 		}
 		t.row(round, p.Mode, p.Loop, fmt.Sprintf("%.0f", p.PerSecond), fmt.Sprintf("%.1f", p.P50), fmt.Sprintf("%.1f", p.P99),
-			fmt.Sprintf("%.1f", p.P999), fmt.Sprintf("%.0f", p.ServerCPU), fmt.Sprintf("%.0f", p.LoadCPU), turned)
+			fmt.Sprintf("%.1f", p.P999), serverCPU(&p), fmt.Sprintf("%.0f", p.LoadCPU), turned)
 	}
 	for i, round := range r.Rounds {
 		for _, p := range round.Phases {

@@ -25,7 +25,9 @@ type apart struct {
 	// naive is host:port of an API server whose ballots are recorded one by one (see Naive), by the
 	// processes naivelyServing.
 	naive          string
-	naivelyServing pids
+	naivelyServing serving
+	// postgres is the database alone.
+	postgres serving
 }
 
 const (
@@ -66,8 +68,7 @@ func startApart(ctx context.Context, o Options) (*instance, error) {
 	}); err != nil {
 		return i, err
 	}
-	postmaster, err := i.startDatabase(ctx, s, o.Dir)
-	if err != nil {
+	if err := i.startDatabase(ctx, s, o.Dir); err != nil {
 		return i, err
 	}
 	if s.redis, err = i.startRedis(dir); err != nil {
@@ -88,11 +89,11 @@ func startApart(ctx context.Context, o Options) (*instance, error) {
 		return i, err
 	}
 	i.api = atAPI
-	i.serving = pids{api, ballots, postmaster}
+	i.serving = append(serving{{apiServer, api}, {ballotServer, ballots}}, i.apart.postgres...)
 	if err := i.prepare(ctx, dir); err != nil {
 		return i, err
 	}
-	return i, i.startNaive(ctx, s, at["services"], postmaster)
+	return i, i.startNaive(ctx, s, at["services"])
 }
 
 // start starts one of the programs.
@@ -120,7 +121,7 @@ func (i *instance) startAPI(ctx context.Context, s *site, ballots string) (pid i
 }
 
 // startNaive starts the path that is the same but for how a ballot is recorded.
-func (i *instance) startNaive(ctx context.Context, s *site, ballots string, postmaster int) error {
+func (i *instance) startNaive(ctx context.Context, s *site, ballots string) error {
 	var at struct{ Services string }
 	recorder, err := spawn(ctx, &at, "bench-naive", s.dir, ballots)
 	if err != nil {
@@ -132,7 +133,7 @@ func (i *instance) startNaive(ctx context.Context, s *site, ballots string, post
 		return err
 	}
 	i.apart.naive = api
-	i.apart.naivelyServing = pids{pid, recorder.cmd.Process.Pid, postmaster}
+	i.apart.naivelyServing = append(serving{{apiServer, pid}, {ballotServer, recorder.cmd.Process.Pid}}, i.apart.postgres...)
 	return i.serves(ctx, api)
 }
 

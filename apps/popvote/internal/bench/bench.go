@@ -226,7 +226,7 @@ func (b *bench) echoes(ctx context.Context) (Phase, error) {
 	request := post(b.echoAt, "/echo", "Authorization: Bearer "+fmt.Sprintf("%0600d", 0)+"\r\nIdempotency-Key: "+randomID()+"\r\n", body)
 	return b.measure(ctx, load{
 		mode: modeEcho, count: unbounded, clients: b.Clients,
-		serving: pids{b.echo.cmd.Process.Pid}, client: echoer(b.echoAt, request),
+		serving: serving{{"echo", b.echo.cmd.Process.Pid}}, client: echoer(b.echoAt, request),
 	})
 }
 
@@ -289,14 +289,14 @@ func (b *bench) slowCasts(ctx context.Context) (p Phase, err error) {
 func (b *bench) pgbench(ctx context.Context) (Phase, error) {
 	best := Phase{Mode: modePgbench, Loop: closed}
 	for _, clients := range pgbenchClients {
-		before := b.instance.serving.cpu()
+		before := b.instance.apart.postgres.cpu()
 		rate, err := b.instance.pgbench(ctx, clients, b.Phase)
 		if err != nil {
 			return best, err
 		}
 		if rate > best.PerSecond {
 			best.PerSecond, best.Count = rate, int(rate*b.Phase.Seconds())
-			best.ServerCPU = float64((b.instance.serving.cpu() - before).Microseconds()) / float64(best.Count)
+			best.CPU = b.instance.apart.postgres.since(before, best.Count)
 		}
 	}
 	return best, nil
@@ -331,7 +331,7 @@ type load struct {
 	rate    float64 // of an open loop; 0 is a closed one
 	count   int64   // units at most
 	clients int
-	serving pids // whose processor time is counted
+	serving serving // whose processor time is counted
 	client  worker
 	// turnsAway says that a server may refuse some as too many.
 	turnsAway bool
@@ -356,13 +356,9 @@ func (b *bench) measure(ctx context.Context, l load) (Phase, error) {
 	} else {
 		s = openLoop(ctx, l.clients, l.rate, l.count, l.client)
 	}
-	serverAfter, loadAfter := l.serving.cpu(), cpuOf(os.Getpid())
 	p.PerSecond, p.Count = s.rate(), len(s.took)
+	p.CPU, p.LoadCPU = l.serving.since(serverBefore, p.Count), perUnit(cpuOf(os.Getpid())-loadBefore, p.Count)
 	p.P50, p.P99, p.P999 = s.took.percentile(0.5), s.took.percentile(0.99), s.took.percentile(0.999)
-	if p.Count > 0 {
-		p.ServerCPU = float64((serverAfter - serverBefore).Microseconds()) / float64(p.Count)
-		p.LoadCPU = float64((loadAfter - loadBefore).Microseconds()) / float64(p.Count)
-	}
 	delete(s.outcomes, ok)
 	if l.turnsAway {
 		p.TurnedAway, p.RefusedP99 = s.outcomes[refused], s.refused.percentile(0.99)

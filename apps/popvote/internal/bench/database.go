@@ -23,32 +23,32 @@ const (
 
 // startDatabase starts a PostgreSQL server with the box's tables. Commits are as durable as in
 // production: only what the machine's size decides is set.
-func (i *instance) startDatabase(ctx context.Context, s *site, parent string) (postmaster int, err error) {
+func (i *instance) startDatabase(ctx context.Context, s *site, parent string) error {
 	cluster, err := pgcluster.New(pgcluster.Options{Dir: parent, Settings: map[string]string{
 		"shared_buffers": "512MB", "max_wal_size": "8GB", "max_connections": "200",
 	}})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	i.onClose(cluster.Close)
 	node := cluster.Primary()
-	i.apart = &apart{database: node}
+	i.apart = &apart{database: node, postgres: serving{{"postgres", node.PID()}}}
 	for _, statement := range []string{
 		"CREATE ROLE " + ownerRole + " LOGIN", "CREATE ROLE " + ballotRole + " LOGIN",
 		"CREATE DATABASE " + boxName + " OWNER " + ownerRole,
 	} {
 		if _, err := node.SQL("postgres", statement); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	for _, role := range []string{ownerRole, ballotRole} {
 		if err := os.WriteFile(s.dsn(role), []byte(node.DSN(role, boxName)+"\n"), 0o600); err != nil {
-			return 0, fmt.Errorf("couldn't write the DSN: %w", err)
+			return fmt.Errorf("couldn't write the DSN: %w", err)
 		}
 	}
 	migrate := exec.CommandContext(ctx, s.binary(ballotServer), "migrate", "-database", s.dsn(ownerRole)) //nolint:gosec // a program of ours
 	if said, err := migrate.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("couldn't make the tables: %w: %s", err, said)
+		return fmt.Errorf("couldn't make the tables: %w: %s", err, said)
 	}
 	for _, statement := range []string{
 		`CREATE TABLE pgbench_row (id bigint PRIMARY KEY, sealed bytea NOT NULL)`,
@@ -57,10 +57,10 @@ func (i *instance) startDatabase(ctx context.Context, s *site, parent string) (p
 		`GRANT SELECT, INSERT ON naive_votes TO ` + ballotRole,
 	} {
 		if _, err := node.SQL(boxName, statement); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return node.PID(), nil
+	return nil
 }
 
 // slow has every commit wait for some time before its write to disk, as a standby far away would; 0 ends

@@ -33,7 +33,7 @@ type instance struct {
 	// admins are the origins where profiles are taken, by program.
 	admins map[string]string
 	// serving are the processes whose processor time is a vote's.
-	serving pids
+	serving serving
 	// apart is what only the programs apart have; nil in one process.
 	apart *apart
 
@@ -76,7 +76,7 @@ func startEmbedded(ctx context.Context, o Options) (*instance, error) {
 		return i, err
 	}
 	i.onClose(up.stop)
-	i.serving = pids{up.cmd.Process.Pid}
+	i.serving = serving{{"popvote", up.cmd.Process.Pid}}
 	i.api, i.phone, i.admins = hostOf(at.Voters), hostOf(at.Phone), map[string]string{"up": at.Admin}
 	box, err := local.Dial(ctx, dir)
 	if err != nil {

@@ -150,19 +150,41 @@ func (p *process) stop() error {
 	}
 }
 
-// pids are processes whose processor time counts as one.
-type pids []int
+// serving are the processes that together serve votes.
+type serving []server
 
-// cpu is what the processes and their children have used, those that have ended included.
-func (p pids) cpu() time.Duration {
-	var sum time.Duration
-	for _, pid := range p {
-		sum += cpuOf(pid)
-		for _, child := range childrenOf(pid) {
-			sum += cpuOf(child)
+// server is one of them, with its children.
+type server struct {
+	name string
+	pid  int
+}
+
+// cpu is what each server has used, its children that have ended included.
+func (s serving) cpu() []time.Duration {
+	used := make([]time.Duration, len(s))
+	for i, one := range s {
+		used[i] = cpuOf(one.pid)
+		for _, child := range childrenOf(one.pid) {
+			used[i] += cpuOf(child)
 		}
 	}
-	return sum
+	return used
+}
+
+// since is the processor time per unit, microseconds, by server, of so many units since before.
+func (s serving) since(before []time.Duration, units int) map[string]float64 {
+	out := map[string]float64{}
+	for i, now := range s.cpu() {
+		out[s[i].name] += perUnit(now-before[i], units)
+	}
+	return out
+}
+
+func perUnit(d time.Duration, units int) float64 {
+	if units == 0 {
+		return 0
+	}
+	return float64(d.Microseconds()) / float64(units)
 }
 
 // ticks is the kernel's USER_HZ, 100 on every Linux architecture Go runs on.

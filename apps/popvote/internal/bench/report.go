@@ -49,15 +49,23 @@ type Phase struct {
 	P50  float64 `json:"p50_ms"`
 	P99  float64 `json:"p99_ms"`
 	P999 float64 `json:"p999_ms"`
-	// CPU is processor time per unit in microseconds: of the server's processes, and of the load's.
-	ServerCPU float64 `json:"server_cpu_us"`
-	LoadCPU   float64 `json:"load_cpu_us"`
+	// CPU is processor time per unit in microseconds, by the server's processes; LoadCPU the load's.
+	CPU     map[string]float64 `json:"cpu_us"`
+	LoadCPU float64            `json:"load_cpu_us"`
 	// TurnedAway is how many an overloaded server refused at once, as it should, and RefusedP99 how long
 	// that took, milliseconds.
 	TurnedAway int64   `json:"turned_away,omitempty"`
 	RefusedP99 float64 `json:"refused_p99_ms,omitempty"`
 	// Failed counts what else did not succeed, by reason.
 	Failed map[string]int64 `json:"failed,omitempty"`
+}
+
+// ServerCPU is the processor time per unit of all the server's processes, microseconds.
+func (p *Phase) ServerCPU() (sum float64) {
+	for _, us := range p.CPU {
+		sum += us
+	}
+	return sum
 }
 
 // Round is one turn of every measurement, close together in time.
@@ -108,6 +116,10 @@ func (r *Report) Medians() []Phase {
 			}
 			return median(values)
 		}
+		cpu := map[string]float64{}
+		for server := range first.CPU {
+			cpu[server] = middle(func(p Phase) float64 { return p.CPU[server] })
+		}
 		out = append(out, Phase{
 			Mode: first.Mode, Loop: first.Loop,
 			PerSecond:  middle(func(p Phase) float64 { return p.PerSecond }),
@@ -115,7 +127,7 @@ func (r *Report) Medians() []Phase {
 			P50:        middle(func(p Phase) float64 { return p.P50 }),
 			P99:        middle(func(p Phase) float64 { return p.P99 }),
 			P999:       middle(func(p Phase) float64 { return p.P999 }),
-			ServerCPU:  middle(func(p Phase) float64 { return p.ServerCPU }),
+			CPU:        cpu,
 			LoadCPU:    middle(func(p Phase) float64 { return p.LoadCPU }),
 			TurnedAway: int64(middle(func(p Phase) float64 { return float64(p.TurnedAway) })),
 			RefusedP99: middle(func(p Phase) float64 { return p.RefusedP99 }),
