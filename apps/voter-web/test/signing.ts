@@ -1,6 +1,6 @@
 // A poll's signing key, for tests.
 
-import type { JWK } from '../src/api/types.ts'
+import type { JWK, LeafProof } from '../src/api/types.ts'
 import { base64, base64url, type Bytes, concat, sha256, utf8 } from '../src/crypto/bytes.ts'
 import { codeOf } from '../src/crypto/receipt.ts'
 
@@ -59,6 +59,32 @@ export async function receiptFor(signer: Signer, poll: string, sealed: Bytes, ot
     path: (await pathOf(index, leaves)).map(base64),
     batch: await signer.sign(batch),
   }
+}
+
+export interface Log {
+  vkey: string
+  sign(text: string, name?: string): Promise<string>
+}
+
+/** A log's key, as C2SP's signed notes have it. */
+export async function newLog(name: string): Promise<Log> {
+  const pair = await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])
+  const typed = concat(Uint8Array.of(1), new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey)))
+  const id = (await sha256(utf8(`${name}\n`), typed)).slice(0, 4)
+  return {
+    vkey: `${name}+${Array.from(id, (b) => b.toString(16).padStart(2, '0')).join('')}+${base64(typed)}`,
+    async sign(text, as = name) {
+      const signature = new Uint8Array(await crypto.subtle.sign('Ed25519', pair.privateKey, utf8(text)))
+      return `${text}\n— ${as} ${base64(concat(id, signature))}\n`
+    },
+  }
+}
+
+/** What the API answers about one of a log's leaves, when there are so many. */
+export async function proofIn(log: Log, leaves: Bytes[], index: number, size = leaves.length): Promise<Required<LeafProof>> {
+  const some = leaves.slice(0, size)
+  const text = `popvote/test\n${size}\n${base64(await rootOf(some))}\n`
+  return { leaf: base64(leaves[index]!), index, path: (await pathOf(index, some)).map(base64), checkpoint: await log.sign(text) }
 }
 
 export const bytesOf = (...parts: string[]): Bytes => concat(...parts.map(utf8))

@@ -62,6 +62,15 @@ describe('addresses', () => {
     const j = finished(withProof(manifest), { poll: 'test', code: '', leaf: '', index: 0, path: [], batch: '' }, true)
     expect(new Set(Object.values(map(j)))).toEqual(new Set(['#receipt']))
   })
+
+  it('lead to checking a receipt whenever, but while the outcome is unknown', () => {
+    const check: Step = { name: 'check' }
+    expect(stepOf('#check')).toEqual(check)
+    const done = finished(withProof(manifest), { poll: 'test', code: '', leaf: '', index: 0, path: [], batch: '' }, true)
+    for (const j of [begin(manifest), withSession(manifest), withProof(manifest), done]) expect(allowed(check, j)).toEqual(check)
+    const unknown: Journey = { ...withProof(manifest), casting: true, pending: { key: 'k', sealed: 's', maybe: true } }
+    expect(allowed(check, unknown)).toEqual({ name: 'cast' })
+  })
 })
 
 describe('a journey', () => {

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs'
 
 import { describe, expect, it } from 'vitest'
 
+import type { Lang } from '../src/api/types.ts'
 import { catalogues } from '../src/prerender.tsx'
+import { checkWords } from '../src/words/check.ts'
 import type { Words } from '../src/words/words.ts'
 
 const spec = readFileSync(new URL('../../../libs/channelsapi/openapi.yaml', import.meta.url), 'utf8')
@@ -18,7 +20,10 @@ function* sentences(value: unknown, path = ''): Generator<[string, string]> {
   } else if (value && typeof value === 'object') for (const [k, v] of Object.entries(value)) yield* sentences(v, `${path}.${k}`)
 }
 
-describe.each(Object.entries(catalogues))('the catalogue of %s', (lang, words) => {
+const everything = { ...catalogues }
+for (const lang of Object.keys(catalogues) as Lang[]) everything[lang] = Object.assign({ check: checkWords[lang] }, catalogues[lang])
+
+describe.each(Object.entries(everything))('the catalogue of %s', (lang, words) => {
   it('has a sentence for every problem of the API', () => {
     expect(codes.length).toBeGreaterThan(40)
     for (const code of codes) {
@@ -49,5 +54,5 @@ describe.each(Object.entries(catalogues))('the catalogue of %s', (lang, words) =
 
 it('has the same members in every language', () => {
   const shape = (w: Words) => [...sentences(w)].map(([path]) => path.replace(/\.needs\(\d+\)\.\d+/, '.needs')).length
-  expect(new Set(Object.values(catalogues).map(shape)).size).toBe(1)
+  expect(new Set(Object.values(everything).map(shape)).size).toBe(1)
 })

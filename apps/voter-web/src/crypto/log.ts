@@ -17,18 +17,23 @@ export interface Place {
 
 /** Checks a proof for a leaf; throws, saying what does not hold. */
 export async function checkLogged(proof: LeafProof, manifest: Manifest, leaf: Bytes): Promise<Place> {
-  const end = proof.checkpoint.indexOf('\n\n')
-  const text = proof.checkpoint.slice(0, end + 1)
+  const head = await checkHead(proof.checkpoint, manifest)
+  const { index, path } = proof
+  if (index === undefined || !path) throw new Error('there is no path')
+  const reached = await rootOf(leaf, index, head.size, path.map(fromBase64))
+  if (!equal(reached, fromBase64(head.root))) throw new Error('the path does not lead to the root')
+  return { index, ...head }
+}
+
+/** Checks a checkpoint; throws, saying what does not hold. */
+export async function checkHead(checkpoint: string, manifest: Manifest): Promise<Omit<Place, 'index'>> {
+  const end = checkpoint.indexOf('\n\n')
+  const text = checkpoint.slice(0, end + 1)
   const [origin, count, root] = text.split('\n')
   const size = Number(count)
   if (end < 0 || !root || String(size) !== count) throw new Error('not a checkpoint')
   if (origin !== `popvote/${manifest.id}`) throw new Error('the checkpoint is of another log')
-  const { index, path } = proof
-  if (index === undefined || !path) throw new Error('there is no path')
-  const signed = await signedBy(manifest.log_key, text, proof.checkpoint.slice(end + 2))
-  const reached = await rootOf(leaf, index, size, path.map(fromBase64))
-  if (!equal(reached, fromBase64(root))) throw new Error('the path does not lead to the root')
-  return { index, size, root, signed }
+  return { size, root, signed: await signedBy(manifest.log_key, text, checkpoint.slice(end + 2)) }
 }
 
 /** Whether the key has signed; false where this browser cannot tell. Throws when it has not. */

@@ -1,5 +1,6 @@
 // The page: what is loaded, which step is shown, and the frame around it.
 
+import type { ComponentType } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 
 import type { Trouble } from '../api/client.ts'
@@ -103,7 +104,7 @@ export function App({ w }: { w: Words }) {
   }
 
   // Only a way back that stays within the page: a step that cannot be gone back to offers none.
-  const back = ['identity', 'phone', 'verify', 'ballot', 'review', 'result'].includes(step.name) && journey
+  const back = ['identity', 'phone', 'verify', 'ballot', 'review', 'result', 'check'].includes(step.name) && journey
     ? () => (deep() > 0 ? history.back() : go({ name: 'about' }, true))
     : undefined
 
@@ -178,7 +179,30 @@ function Shown({ step, refused, refuse, clear, get, ...screen }: Shown) {
       return j.receipt ? <Receipt {...screen} clear={clear} /> : null
     case 'result':
       return <Result {...screen} />
+    case 'check':
+      return <Later {...screen} />
     case 'cleared':
       return <Cleared w={w} />
   }
+}
+
+/** Checking a receipt: a file of its own, fetched only by those who do. */
+function Later(screen: Screen) {
+  const { w } = screen
+  const [Check, setCheck] = useState<ComponentType<Screen>>()
+  const [lost, setLost] = useState(false)
+  useEffect(() => {
+    void import('./screens/check.tsx').then((m) => setCheck(() => m.Check), () => setLost(true))
+  }, [])
+  if (Check) return <Check {...screen} />
+  return (
+    <>
+      <Heading w={w}>{lost ? w.somethingWrong : w.loading}</Heading>
+      {lost && (
+        <TroubleBox w={w} trouble={{ code: 'no-answer', effect: 'not_applied' }} counted="" bare>
+          <p><button type="button" onClick={() => location.reload()}>{w.tryAgain}</button></p>
+        </TroubleBox>
+      )}
+    </>
+  )
 }

@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 
 import type { Trouble } from '../api/client.ts'
-import type { Text } from '../api/types.ts'
+import type { Manifest, Text } from '../api/types.ts'
 import type { Journey } from '../vote/journey.ts'
 import type { Step } from '../vote/steps.ts'
 import type { Said, Words } from '../words/words.ts'
@@ -205,6 +205,30 @@ export function QR({ text, label }: { text: string; label: string }) {
       {image && <path d={image.path} />}
     </svg>
   )
+}
+
+/** A receipt's code, large. */
+export function Ticket(props: { w: Words; m: Manifest; code: string; doubtful?: boolean; children?: ComponentChildren }) {
+  const { w, m, code } = props
+  return (
+    <section class={props.doubtful ? 'ticket doubtful' : 'ticket'} aria-labelledby="code-name">
+      <div>
+        <h2 id="code-name">{w.receipt.code}</h2>
+        <p class="code">{code.split(' ').map((group, i) => <span key={i}>{group} </span>)}</p>
+        <p class="hint"><T of={m.title} w={w} /></p>
+      </div>
+      {props.children}
+    </section>
+  )
+}
+
+/** Gives the voter something to keep as a file. */
+export function download(name: string, content: object): void {
+  const a = document.createElement('a')
+  a.href = URL.createObjectURL(new Blob([JSON.stringify(content, null, 2)], { type: 'application/json' }))
+  a.download = name
+  a.click()
+  setTimeout(() => URL.revokeObjectURL(a.href), 10_000)
 }
 
 /** A moment in the voter's own time zone, which is said. */

@@ -15,6 +15,7 @@ export type Name =
   | 'cast'
   | 'receipt'
   | 'result'
+  | 'check'
   | 'cleared'
 
 export interface Step {
@@ -24,7 +25,7 @@ export interface Step {
 }
 
 const names: readonly string[] = [
-  'polls', 'about', 'identity', 'phone', 'verify', 'ballot', 'review', 'cast', 'receipt', 'result', 'cleared',
+  'polls', 'about', 'identity', 'phone', 'verify', 'ballot', 'review', 'cast', 'receipt', 'result', 'check', 'cleared',
 ] satisfies Name[]
 
 export const hashOf = (step: Step): string => '#' + step.name + (step.n ? `-${step.n}` : '')
@@ -59,13 +60,14 @@ export function furthest(j: Journey): Step {
 
 /** The step to show when the address asks for one: itself if the journey allows it. */
 export function allowed(want: Step, j: Journey): Step {
-  if (j.receipt) return { name: 'receipt' }
+  if (j.receipt) return want.name === 'check' ? want : { name: 'receipt' }
   // A ballot that may be in the box comes before everything else: this page is finding out.
   if (j.pending?.maybe && j.verified) return { name: 'cast' }
   switch (want.name) {
     case 'polls':
     case 'about':
     case 'result':
+    case 'check':
     case 'cleared':
       return want
     case 'identity':

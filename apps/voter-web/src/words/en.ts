@@ -54,6 +54,7 @@ export const en: Words = {
     counted: 'The ballots have been counted. The result will be published here.',
     published: 'The result has been published.',
     seeResult: 'See the result',
+    check: 'Check a receipt',
     need: 'What you need',
     needs: (minutes) => [
       'your Hong Kong identity card number',
@@ -192,6 +193,7 @@ export const en: Words = {
     save: 'Save as a file',
     how: 'How to check it later',
     howTo: [
+      'Come back to this poll’s page at any time, and choose “Check a receipt”. The code is enough; the file proves more.',
       'When the result is published, so are all sealed ballots, each with its code.',
       'Look for your code among them. If it is there, your ballot was counted.',
       'With the saved file, anybody can check the proof by themselves.',

@@ -49,6 +49,7 @@ export interface Words {
     counted: string
     published: string
     seeResult: string
+    check: string
     need: string
     needs: (minutes: string) => string[]
     who: string

@@ -2,42 +2,32 @@ import { useState } from 'preact/hooks'
 
 import type { LeafProof } from '../../api/types.ts'
 import { InLog } from '../inlog.tsx'
-import { Heading, Live, pick, QR, type Screen, T } from '../parts.tsx'
+import { download, Heading, Live, pick, QR, type Screen, Ticket } from '../parts.tsx'
 
 /** The proof, in forms to keep: on the screen, on paper, in a file. */
-export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
+export function Receipt({ w, j, go, clear }: Screen & { clear: () => void }) {
   const { receipt, genuine } = j.receipt!
   const [saved, setSaved] = useState(false)
   const [proof, setProof] = useState<LeafProof>()
   const m = j.manifest
   const save = () => {
-    const file = {
+    download(`popvote-${m.id}-${receipt.code.replaceAll(' ', '-')}.json`, {
       about: m.reveal_tally_key ? w.receipt.revealed : w.receipt.says,
       ...(m.kind === 'public' ? {} : { warning: w.kind[m.kind] }),
-      poll: { id: m.id, title: pick(m.title, w).words, organiser: pick(m.organiser.name, w).words, signing_key: m.signing_key },
+      poll: { id: m.id, title: pick(m.title, w).words, organiser: pick(m.organiser.name, w).words, signing_key: m.signing_key, log_key: m.log_key },
       receipt,
       // Together with the receipt it proves that the ballot is in the log, to anybody and without us.
       ...(proof && { log: proof }),
-    }
-    const a = document.createElement('a')
-    a.href = URL.createObjectURL(new Blob([JSON.stringify(file, null, 2)], { type: 'application/json' }))
-    a.download = `popvote-${m.id}-${receipt.code.replaceAll(' ', '-')}.json`
-    a.click()
-    setTimeout(() => URL.revokeObjectURL(a.href), 10_000)
+    })
     setSaved(true)
   }
   return (
     <>
       <Heading w={w} poll={m.title}>{genuine ? w.receipt.title : w.receipt.wrongTitle}</Heading>
       {!genuine && <p class="box danger" role="alert">{w.receipt.wrong}</p>}
-      <section class={genuine ? 'ticket' : 'ticket doubtful'} aria-labelledby="code-name">
-        <div>
-          <h2 id="code-name">{w.receipt.code}</h2>
-          <p class="code">{receipt.code.split(' ').map((group) => <span key={group}>{group} </span>)}</p>
-          <p class="hint"><T of={m.title} w={w} /></p>
-        </div>
+      <Ticket w={w} m={m} code={receipt.code} doubtful={!genuine}>
         <QR text={`PopVote ${m.id} ${receipt.code}`} label={w.receipt.qr} />
-      </section>
+      </Ticket>
       {genuine && <p>{m.reveal_tally_key ? w.receipt.revealed : w.receipt.keep}</p>}
       <div class="row">
         <button type="button" onClick={save}>{w.receipt.save}</button>
@@ -54,6 +44,7 @@ export function Receipt({ w, j, clear }: Screen & { clear: () => void }) {
       <h2>{w.receipt.how}</h2>
       <ol>{w.receipt.howTo.map((h) => <li key={h}>{h}</li>)}</ol>
       <div class="unprinted">
+        <button type="button" onClick={() => go({ name: 'check' })}>{w.about.check}</button>
         <h2>{w.receipt.clear}</h2>
         <p>{w.receipt.clearText}</p>
         <button type="button" class="main" onClick={clear}>{w.receipt.clear}</button>
