@@ -17,7 +17,8 @@ import (
 )
 
 // cache holds every poll's newest manifest. This process remembers each of its changes here after it is
-// durable, so readers need no database; what other servers changed in the same one, it learns by the tick.
+// durable, so readers need no database; what other servers changed in the same one, it learns by the tick,
+// and for one poll as it is asked for.
 type cache struct {
 	mu    sync.RWMutex // guards polls
 	polls map[string]known
@@ -99,18 +100,32 @@ func (s *Server) catchUp(ctx context.Context) error {
 	}
 	for i := range polls {
 		p := &polls[i]
-		if k, ok := s.cache.get(p.ID); ok && k.manifest.Sequence >= p.Sequence {
-			continue
-		}
-		if err := s.remember(ctx, p); err != nil {
+		if err := s.hear(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// known returns a poll as it is now: one whose time has come is closed first.
+// hear remembers a poll as its row is, if that is newer.
+func (s *Server) hear(ctx context.Context, p *store.Poll) error {
+	if k, ok := s.cache.get(p.ID); ok && k.manifest.Sequence >= p.Sequence {
+		return nil
+	}
+	return s.remember(ctx, p)
+}
+
+// known returns a poll as it is now: one whose time has come is closed first. Who closes a poll at one
+// server may count it at another at once, so that the tick would be too late; while the database cannot be
+// read, what is remembered has to do.
 func (s *Server) known(ctx context.Context, id string) (known, error) {
+	if s.shared {
+		if p, err := s.store.Poll(ctx, id); err == nil {
+			if err := s.hear(ctx, p); err != nil {
+				return known{}, err
+			}
+		}
+	}
 	k, ok := s.cache.get(id)
 	if !ok {
 		return known{}, problem.New(problem.PollNotFound)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -84,4 +85,36 @@ func TestSeveralServers(t *testing.T) {
 			t.Errorf("server %d: the poll is %s, with %d ballots, %d in the log", i, stats.State, stats.Total, p.LogSize)
 		}
 	}
+}
+
+// TestAnOrderIsKnownEverywhere: operators' orders reach any of the servers, and each knows at once what was
+// ordered at another, without a tick.
+func TestAnOrderIsKnownEverywhere(t *testing.T) {
+	db := pgtest.New(t, Migrate)
+	first := newBoxWith(t, Config{DSN: db.Ballot})
+	second, err := Open(t.Context(), first.cfg, first.deps)
+	first.ok(err)
+	t.Cleanup(func() { first.ok(second.Close()) })
+	state := func(want poll.State) {
+		t.Helper()
+		all, err := second.AllPolls(t.Context())
+		first.ok(err)
+		stats, err := second.Stats(t.Context(), "lunch")
+		first.ok(err)
+		if len(all) != 1 || all[0].State != want || stats.State != want {
+			t.Errorf("the poll is %s, and the other server lists %v and says %s", want, all, stats.State)
+		}
+	}
+	first.move(poll.Open)
+	state(poll.Open)
+	other := first.poll
+	other.ID = "dinner"
+	first.ok(first.Apply(t.Context(), other, me))
+	if _, err := second.Manifest(t.Context(), "dinner"); err != nil {
+		t.Errorf("a poll that was applied a moment ago: %v", err)
+	}
+	first.move(poll.Closed)
+	first.ok(second.Count(t.Context(), "lunch", first.scalar, me))
+	first.move(poll.Published)
+	first.ok(second.Bundle(t.Context(), "lunch", io.Discard))
 }
