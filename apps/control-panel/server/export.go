@@ -149,6 +149,19 @@ func (s *Server) resultCSV(c *gin.Context) {
 	s.sendCSV(c, view.Result.Poll+"-result.csv", results.Rows(&view.Manifest, &view.Result, c.Query("lang")))
 }
 
+// resultNIST is for programs that read elections; see docs/results.md.
+func (s *Server) resultNIST(c *gin.Context) {
+	view, err := s.result(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	attach(c, view.Result.Poll+"-result.nist.json", "application/json")
+	if err := results.WriteNIST(c.Writer, &view.Manifest, &view.Result); err != nil {
+		s.log.DebugContext(c, "download cut short", slog.Any("error", err)) // the client is gone
+	}
+}
+
 // bundle sends the public bundle. Nothing is written until its first byte, so that a refusal can
 // still be a problem; after that, a failure can only cut the download short, and does.
 func (s *Server) bundle(c *gin.Context) {

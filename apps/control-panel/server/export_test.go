@@ -52,6 +52,7 @@ func TestAResultComesInEveryForm(t *testing.T) {
 	p.want(p.get("/api/polls/p/result"), http.StatusNotFound, "not-counted")
 	p.want(p.get("/api/polls/p/result.json"), http.StatusNotFound, "not-counted")
 	p.want(p.get("/api/polls/p/result.csv"), http.StatusNotFound, "not-counted")
+	p.want(p.get("/api/polls/p/result.nist.json"), http.StatusNotFound, "not-counted")
 	p.want(p.post("/api/polls/p/count", with(decision("p"), "shares", []string{e.text(t, 0), e.text(t, 1)})), http.StatusOK, "")
 
 	view := p.want(p.get("/api/polls/p/result"), http.StatusOK, "")
@@ -60,6 +61,10 @@ func TestAResultComesInEveryForm(t *testing.T) {
 	}
 	if signed := p.want(p.get("/api/polls/p/result.json"), http.StatusOK, ""); signed["jws"] == "" {
 		t.Error("the result is not signed")
+	}
+	answer := p.get("/api/polls/p/result.nist.json")
+	if report := p.want(answer, http.StatusOK, ""); report["@type"] != "ElectionResults.ElectionReport" || !strings.Contains(answer.Header.Get("Content-Disposition"), `"p-result.nist.json"`) {
+		t.Errorf("the report is %v", report)
 	}
 	rows := p.rows("/api/polls/p/result.csv?lang=en")
 	q := p.box.polls["p"].def.Questions[0]

@@ -28,6 +28,7 @@ type box struct {
 	gate   chan struct{} // where set, Count waits for it or for its context
 	ended  chan error    // where set, gets what ended a waiting Count
 	bundle func(w io.Writer) error
+	signer *signed.Signer
 }
 
 type kept struct {
@@ -41,7 +42,13 @@ type kept struct {
 
 var errDown = errors.New("the database is on fire at 10.0.0.7")
 
-func newBox(now func() time.Time) *box { return &box{now: now, polls: map[string]*kept{}} }
+func newBox(now func() time.Time) *box {
+	signer, err := signed.NewSigner([32]byte{1})
+	if err != nil {
+		panic(err)
+	}
+	return &box{now: now, polls: map[string]*kept{}, signer: signer}
+}
 
 func (b *box) find(id string) (*kept, error) {
 	if b.down {
@@ -175,7 +182,7 @@ func (b *box) Manifest(_ context.Context, id string) (signed.Document, error) {
 	if err != nil {
 		return signed.Document{}, err
 	}
-	return document(poll.NewManifest(&p.def, p.state, p.sequence, poll.JWK{}, "log", 128))
+	return document(poll.NewManifest(&p.def, p.state, p.sequence, b.signer.Key(), "log", 128))
 }
 
 func (b *box) CountedResult(_ context.Context, id string) (signed.Document, error) {
@@ -263,15 +270,30 @@ func (b *box) Bundle(_ context.Context, id string, w io.Writer) error {
 	return b.bundle(w)
 }
 
+func (b *box) DestroyIdentityKey(_ context.Context, id string, c ballotapi.Change) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, err := b.find(id)
+	if err != nil {
+		return err
+	}
+	ended := p.def.ClosesAt.Add(p.def.AuditWindow())
+	if b.now().Before(ended) {
+		b.entry(p, id, ballotapi.ActionDestroyKey, c, map[string]string{"refused": "its audit window has not ended"})
+		return &ballotapi.Refused{Poll: id, State: p.state, Reason: "its audit window has not ended"}
+	}
+	certificate, err := b.signer.Sign(ballotapi.Certificate{
+		Certificate: ballotapi.CertificateKind, Poll: id, ClosesAt: p.def.ClosesAt, WindowEndedAt: ended, IssuedAt: b.now(), Actor: c.Actor,
+		Keys: []ballotapi.DestroyedKey{{Purpose: "voter-tags", Fingerprint: make([]byte, 32), DestroyedAt: b.now()}},
+	})
+	b.entry(p, id, ballotapi.ActionKeyDestroyed, c, ballotapi.CertificateDetail{Certificate: certificate})
+	return err
+}
+
 // What only others read is of no use to the panel.
 func (b *box) Turnout(context.Context, string) (signed.Document, error) { panic("not the panel's") }
 func (b *box) Result(context.Context, string) (signed.Document, error)  { panic("not the panel's") }
 func (b *box) Checkpoint(context.Context, string) ([]byte, error)       { panic("not the panel's") }
 func (b *box) Tile(context.Context, string, string) ([]byte, error)     { panic("not the panel's") }
-
-// What only the command line does.
-func (b *box) DestroyIdentityKey(context.Context, string, ballotapi.Change) error {
-	panic("not the panel's")
-}
 
 var _ ballotapi.Admin = (*box)(nil)

@@ -38,6 +38,8 @@ type pollView struct {
 	Definition poll.Definition  `json:"definition"`
 	Stats      *ballotapi.Stats `json:"stats"`
 	Counting   bool             `json:"counting"`
+	// IdentityKey is of no draft.
+	IdentityKey *identityKeyView `json:"identity_key,omitempty"`
 }
 
 func (s *Server) showPoll(c *gin.Context) {
@@ -54,6 +56,10 @@ func (s *Server) showPoll(c *gin.Context) {
 		return
 	}
 	view.Stats = &stats
+	if view.IdentityKey, err = s.identityKey(c, &view.Manifest); err != nil {
+		s.fail(c, err)
+		return
+	}
 	c.JSON(http.StatusOK, view)
 }
 

@@ -86,6 +86,7 @@ var (
 	errShareForm   = tell(http.StatusUnprocessableEntity, "share-unreadable", "This is not a trustee's share or key.")
 	errOtherKey    = tell(http.StatusUnprocessableEntity, "key-wrong", "This key is not the one the poll's ballots are sealed to. Nothing was counted.")
 	errCounting    = tell(http.StatusConflict, "counting", "This poll is being counted already.")
+	errKeyKept     = tell(http.StatusNotFound, "key-kept", "The poll's identity key has not been destroyed.")
 	errNoResult    = tell(http.StatusNotFound, "not-counted", "The poll has not been counted yet.")
 	errInternal    = func() *trouble {
 		t := tell(http.StatusInternalServerError, "internal", "Something went wrong. Look at the audit trail before trying again: it says what was done.")

@@ -133,6 +133,8 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 	one.GET("/result", s.showResult)
 	one.GET("/result.json", s.resultJSON)
 	one.GET("/result.csv", s.resultCSV)
+	one.GET("/result.nist.json", s.resultNIST)
+	one.GET("/certificate.json", s.certificate)
 	one.GET("/bundle.zip", s.bundle)
 	one.GET("/turnout.csv", s.turnoutCSV)
 	for _, move := range moves {
@@ -140,6 +142,7 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 	}
 	one.POST("/extend", s.extend)
 	one.POST("/count", s.count)
+	one.POST("/destroy-key", s.destroyKey)
 
 	g.NoRoute(func(c *gin.Context) {
 		if isAPI(c.Request.URL.Path) {

@@ -39,6 +39,8 @@ const it = (name, step) =>
     broken = false
   })
 
+// A poll that is over before the journey is: its key can be destroyed at the end.
+const brief = 'brief-1'
 const time = (hours) => new Date(Date.now() + hours * 3600_000).toISOString()
 const file = () => `id: ${id}
 kind: rehearsal
@@ -64,7 +66,23 @@ questions:
       - {id: abstain, label: {zh-Hant-HK: 棄權, zh-Hans: 弃权, en: Abstain}, kind: abstain}
 `
 
+const briefFile = () =>
+  file().replace(`id: ${id}`, `id: ${brief}`).replace('kind: rehearsal', 'kind: demo')
+    .replace(/closes_at: .*/, `closes_at: ${time(90 / 3600)}`) + tallyKey
+
 const upload = (selector, name, text) => page.setInputFiles(selector, { name, mimeType: 'text/plain', buffer: Buffer.from(text) })
+
+it('has a voter come to a poll that is soon over', async () => {
+  const name = join(instance.data, 'brief.yaml')
+  await writeFile(name, briefFile())
+  await instance.run('poll', 'apply', name, '--reason', 'a short one')
+  await instance.run('poll', 'open', brief, '--reason', 'for a moment', '--yes')
+  const booth = await open(browser, instance.vote, { locale: 'en' })
+  await arrive(booth, instance.vote, 'en', brief)
+  await booth.click('button.main')
+  await identify(booth, newVoter())
+  await booth.done()
+})
 
 it('logs in by the printed link, once', async () => {
   const link = loginLink(instance)
@@ -205,6 +223,29 @@ it('publishes it, with a bundle that verifies', async () => {
   const bundle = join(instance.data, 'bundle.zip')
   await writeFile(bundle, await readFile(await download.path()))
   await promisify(execFile)(program, ['verify', bundle])
+  const [nist] = await Promise.all([page.waitForEvent('download'), page.click('[data-test=nist]')])
+  assert.equal(JSON.parse(await readFile(await nist.path())).Election[0].BallotCounts[0].BallotsCast, 1)
+})
+
+it('destroys an identity key once it may, and not before', async () => {
+  await page.goto(`${instance.panel}/polls/${id}`)
+  assert.match(await page.locator('[data-test=key-kept]').textContent(), /^Kept until .+ more/)
+  assert.equal(await page.locator('[data-test=do-destroy]').count(), 0)
+
+  await page.goto(`${instance.panel}/polls/${brief}`)
+  await page.locator('[data-test=do-destroy]').waitFor({ timeout: 120_000 })
+  await inspect(page, 'journey-key-kept')
+  await page.click('[data-test=do-destroy]')
+  await inspect(page, 'journey-destroy-dialog')
+  await page.keyboard.press('Escape')
+  await decide(page, 'destroy', brief, 'the audit window is over')
+  await done(page)
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click('[data-test=certificate]')])
+  assert.equal(download.suggestedFilename(), `${brief}-key-destroyed.json`)
+  assert.equal(JSON.parse(await readFile(await download.path())).document.poll, brief)
+  assert.equal(await page.locator('[data-test=do-destroy]').count(), 0)
+  await inspect(page, 'journey-key-destroyed')
+  await instance.run('poll', 'key-proof', brief)
 })
 
 it('has it all in the audit trail', async () => {

@@ -45,6 +45,12 @@ function state(name, play, path, wait, then = async () => {}, on = [turns[turn %
 const verdict = (key) => (page) => page.locator(`[data-verdict=${key}]`).waitFor()
 const id = 'hk-2014-06'
 
+/** withKey says of a scene's identity key until when it is kept, in hours from now, and when it was destroyed. */
+function withKey(play, hours, destroyed_at = null) {
+  play[`/api/polls/${id}`].identity_key = { kept_until: new Date(Date.now() + hours * 3600_000).toISOString(), destroyed_at }
+  return play
+}
+
 state('day', () => scene('open'), '/', '.uplot', verdict('voting'), turns)
 state('parts-down', () => scene('open', { shown: broken }), '/', '.uplot', verdict('down'))
 state('paused', () => scene('paused'), '/', '.uplot', verdict('paused'))
@@ -66,6 +72,9 @@ state('polls', () => scene('open'), '/polls', 'table')
 state('poll', () => scene('open'), `/polls/${id}`, '.uplot')
 state('close-dialog', () => scene('open'), `/polls/${id}`, '.uplot', (page) => page.click('[data-test=do-close]'))
 state('counting', () => scene('closed', { more: { counting: true, count: { done: 21_000, total: 65_672 } } }), `/polls/${id}`, 'progress')
+state('destroy-dialog', () => withKey(scene('published'), -1), `/polls/${id}`, '.uplot', (page) => page.click('[data-test=do-destroy]'))
+state('key-kept', () => withKey(scene('counted'), 30 * 24), `/polls/${id}`, '[data-test=key-kept]')
+state('key-destroyed', () => withKey(scene('published'), -1, new Date().toISOString()), `/polls/${id}`, '[data-test=certificate]')
 state('result', () => scene('published'), `/polls/${id}/result`, '.outcome')
 state('no-result', () => scene('open'), `/polls/${id}/result`, '.nothing')
 state('audit', () => scene('open'), `/polls/${id}/audit`, '.chain')

@@ -104,5 +104,7 @@ export const downloads = {
   turnoutCSV: (id: string) => at(id, '/turnout.csv'),
   resultCSV: (id: string, lang: string) => at(id, `/result.csv?lang=${lang}`),
   resultJSON: (id: string) => at(id, '/result.json'),
+  resultNIST: (id: string) => at(id, '/result.nist.json'),
+  certificate: (id: string) => at(id, '/certificate.json'),
   bundle: (id: string) => at(id, '/bundle.zip'),
 }

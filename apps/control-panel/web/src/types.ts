@@ -132,6 +132,14 @@ export interface PollView {
   definition: Definition
   stats: Stats
   counting: boolean
+  identity_key?: IdentityKey
+}
+
+/** IdentityKey is what becomes of the key that voters' and phones' tags are made with. */
+export interface IdentityKey {
+  /** The end of the audit window. */
+  kept_until: string
+  destroyed_at: string | null
 }
 
 export interface AuditEntry {

@@ -44,6 +44,8 @@ describe('every sentence', () => {
       expect(action.pause.what({ total: '#1', rate: '#2' })).toMatch(/(?=.*#1)(?=.*#2)/s)
       expect(action.publish.what({ ballots: '#1', invalid: '#2' })).toMatch(/(?=.*#1)(?=.*#2)/s)
       expect(action.open.what({ opens: '#1', closes: '#2', questions: '#3', languages: '#4', early: true })).toMatch(/(?=.*#1)(?=.*#2)(?=.*#3)(?=.*#4)/s)
+      expect(action.destroy.what({ total: '#1', ended: '#2' })).toMatch(/(?=.*#1)(?=.*#2)/s)
+      expect(catalogue[lang].poll.idKey.kept('#1', '#2')).toMatch(/(?=.*#1)(?=.*#2)/s)
       expect(action.count.enough('#1', '#2')).toMatch(/(?=.*#1)(?=.*#2)/s)
       expect(verdict.down('#1')[0]).toContain('#1')
       expect(session.linkWhat('#1')).toContain('#1')

@@ -1,11 +1,11 @@
 import type { JSX } from 'preact'
 import { useCallback, useEffect, useState } from 'preact/hooks'
-import { api, Problem } from '../api'
+import { api, downloads, Problem } from '../api'
 import { said } from '../format'
 import { Link, pathTo, tabs, type Tab } from '../router'
 import { useNow, usePanel, useTitle } from '../state'
-import type { PollState, PollView } from '../types'
-import { Action, languageName, Progress, verbsIn, type Verb } from '../views/action'
+import type { IdentityKey, PollState, PollView } from '../types'
+import { Action, languageName, mayDestroy, Progress, verbsIn, type Verb } from '../views/action'
 import { Copy, Fields, KindBadge, Loading, Nothing, StateBadge, Trouble } from '../views/basics'
 import { Turnout } from '../views/chart'
 import { Icon } from '../views/icon'
@@ -48,7 +48,7 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
   }
   if (!view || !stats || !state) return <main id="main" class="screen"><h1 class="hidden" tabIndex={-1}>{id}</h1><Loading rows={6} /></main>
   const m = view.manifest
-  const verbs = verbsIn[state]
+  const verbs = [...verbsIn[state], ...(mayDestroy(state, view.identity_key, now) ? ['destroy' as const] : [])]
   const at = life.indexOf(state === 'paused' ? 'open' : state)
   const counting = picture.stats?.poll === id ? picture.stats.counting : view.counting
   return (
@@ -61,7 +61,7 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
         <div class="poll-actions" role="group" aria-label={t.poll.actions}>
           {state === 'draft' && <Link class="button" to={pathTo.edit(id)}>{t.poll.edit}</Link>}
           {verbs.map((v, i) => (
-            <button key={v} type="button" disabled={counting} class={`button ${i === 0 && state !== 'open' ? 'main' : ''} ${v === 'close' ? 'danger-quiet' : ''}`} onClick={() => setVerb(v)} data-test={`do-${v}`}>
+            <button key={v} type="button" disabled={counting} class={`button ${i === 0 && state !== 'open' && v !== 'destroy' ? 'main' : ''} ${v === 'close' || v === 'destroy' ? 'danger-quiet' : ''}`} onClick={() => setVerb(v)} data-test={`do-${v}`}>
               {t.action[v].button}
             </button>
           ))}
@@ -95,6 +95,7 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
             [t.poll.questions, f.num(m.questions.length)],
             [t.poll.sequence, f.num(m.sequence)],
             [t.poll.tallyKey, <span class="row"><code class="break">{m.ballot.tally_key.kid}</code><Copy text={m.ballot.tally_key.kid} /></span>],
+            view.identity_key ? [t.poll.identityKey, <Kept id={id} state={state} idKey={view.identity_key} now={now} />] : null,
             m.reveal_tally_key ? [t.action.publish.title, t.poll.reveal] : null,
           ]} />
         </>
@@ -104,5 +105,25 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
       {tab === 'audit' && <AuditTab id={id} version={`${state} ${m.sequence}`} />}
       {verb && <Action verb={verb} view={view} onClose={() => { setVerb(null); load(); }} />}
     </main>
+  )
+}
+
+/** Kept says what becomes of the identity key: why it cannot be destroyed yet, or that it is. */
+function Kept({ id, state, idKey, now }: { id: string; state: PollState; idKey: IdentityKey; now: number }): JSX.Element {
+  const { t, f } = useWords()
+  const k = t.poll.idKey
+  if (idKey.destroyed_at !== null) {
+    return (
+      <span class="row" data-test="key-destroyed">
+        {k.destroyed(f.when(idKey.destroyed_at))}
+        <a class="button small" href={downloads.certificate(id)} download data-test="certificate"><Icon shape="save" /> {k.certificate}</a>
+      </span>
+    )
+  }
+  const left = (Date.parse(idKey.kept_until) - now) / 1000
+  return (
+    <span data-test="key-kept">
+      {left > 0 ? k.kept(f.when(idKey.kept_until), f.span(left)) : mayDestroy(state, idKey, now) ? k.may(f.when(idKey.kept_until)) : k.open}
+    </span>
   )
 }

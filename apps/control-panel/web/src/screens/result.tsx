@@ -40,6 +40,7 @@ export function ResultTab({ id, state }: { id: string; state: PollState }): JSX.
         <div class="row no-print">
           <button type="button" class="button small" onClick={() => print()}>{t.result.print}</button>
           <a class="button small" href={downloads.resultCSV(id, lang)} download><Icon shape="save" /> {t.result.csv}</a>
+          <a class="button small" href={downloads.resultNIST(id)} download data-test="nist"><Icon shape="save" /> {t.result.nist}</a>
           <a class="button small" href={downloads.resultJSON(id)} download><Icon shape="save" /> {t.result.json}</a>
           {view.published && <a class="button small" href={downloads.bundle(id)} download data-test="bundle"><Icon shape="save" /> {t.result.bundle}</a>}
         </div>

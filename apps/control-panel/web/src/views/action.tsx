@@ -6,12 +6,12 @@ import { global, hex, local, said } from '../format'
 import { Link, pathTo } from '../router'
 import { readShare, tally, type Share } from '../shares'
 import { usePanel } from '../state'
-import type { AuditEntry, Done, PollState, PollView } from '../types'
+import type { AuditEntry, Done, IdentityKey, PollState, PollView } from '../types'
 import { useWords } from '../words'
 import { Icon } from './icon'
 import { Trouble } from './basics'
 
-export type Verb = 'open' | 'pause' | 'resume' | 'extend' | 'close' | 'count' | 'publish'
+export type Verb = 'open' | 'pause' | 'resume' | 'extend' | 'close' | 'count' | 'publish' | 'destroy'
 
 /** verbsIn are the decisions a state allows, the usual one first. */
 export const verbsIn: Record<PollState, readonly Verb[]> = {
@@ -23,9 +23,14 @@ export const verbsIn: Record<PollState, readonly Verb[]> = {
   published: [],
 }
 
+/** mayDestroy: once the audit window has ended, of a poll that is over. */
+export function mayDestroy(state: PollState, key: IdentityKey | undefined, now: number): boolean {
+  return key !== undefined && key.destroyed_at === null && now >= Date.parse(key.kept_until) && ['closed', 'counted', 'published'].includes(state)
+}
+
 /** tone: what cannot be undone looks like it. */
 const tone: Record<Verb, 'main' | 'warn' | 'danger'> = {
-  open: 'main', pause: 'warn', resume: 'main', extend: 'main', close: 'danger', count: 'main', publish: 'danger',
+  open: 'main', pause: 'warn', resume: 'main', extend: 'main', close: 'danger', count: 'main', publish: 'danger', destroy: 'danger',
 }
 
 /** Modal is a native dialog: it keeps the focus, gives it back, and closes on Escape. */
@@ -102,7 +107,7 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
       setDone(
         verb === 'extend' ? await api.extend(m.id, d, global(end))
         : verb === 'count' ? await api.count(m.id, d, key === null ? { shares: shares.map((s) => s.text) } : { key })
-        : await api.move(m.id, verb, d),
+        : await api.move(m.id, verb === 'destroy' ? 'destroy-key' : verb, d),
       )
       setShares([])
       setKey(null)
@@ -207,6 +212,8 @@ function useSentence(verb: Verb, view: PollView, live: PollView['stats'], end: s
       return a.close.what({ total, early: left > 0 ? mark(f.span(left)) : '' })
     case 'count':
       return a.count.what({ total })
+    case 'destroy':
+      return a.destroy.what({ total, ended: mark(f.when(view.identity_key?.kept_until ?? m.closes_at)) })
     case 'publish':
       return a.publish.what({ ballots: mark(f.num(counted?.ballots ?? live.total)), invalid: counted ? mark(f.num(counted.invalid)) : '…' }) + (m.reveal_tally_key ? a.reveal : '')
   }

@@ -185,6 +185,14 @@ export const en = {
     languages: 'Languages',
     questions: 'Questions',
     tallyKey: 'Tally key',
+    identityKey: 'Identity key',
+    idKey: {
+      kept: (until: string, left: string) => `Kept until ${until} (${left} more), so that complaints can be looked into. Then it can be destroyed.`,
+      may: (ended: string) => `The audit window ended at ${ended}: it can be destroyed now.`,
+      open: 'Kept. It can be destroyed once the poll is closed.',
+      destroyed: (at: string) => `Destroyed, ${at}`,
+      certificate: 'Certificate, JSON',
+    },
     sequence: 'Version',
     reveal: 'The tally key will be published with the result',
     actions: 'What you can do now',
@@ -262,6 +270,13 @@ export const en = {
       what: (p: { ballots: string; invalid: string }) =>
         `The result of ${p.ballots} ballots (${p.invalid} invalid) becomes public at once, with the sealed ballots, so that everybody can repeat the count. This cannot be undone.`,
     },
+    destroy: {
+      button: 'Destroy the identity key…',
+      title: 'Destroy the identity key for good',
+      go: 'Destroy for good',
+      what: (p: { total: string; ended: string }) =>
+        `The keys behind the marks of ${p.total} voters and their phones are destroyed. From then on nobody, we included, can tell from them who voted, and no complaint about who voted can be looked into. The audit window ended at ${p.ended}. This cannot be undone.`,
+    },
     confirm: (id: string) => `Type ${id} to confirm`,
     reason: 'Why?',
     reasonHint: 'Kept in the audit trail, with your session and the time.',
@@ -283,7 +298,7 @@ export const en = {
     csv: 'CSV',
     filterHint: 'Who, what or why',
     refused: (what: string) => `Refused: ${what}`,
-    actions: { apply: 'Saved a draft', open: 'Opened', resume: 'Resumed', paused: 'Paused', extend: 'Extended', closed: 'Closed', counted: 'Counted', published: 'Published' } as Record<string, string>,
+    actions: { apply: 'Saved a draft', open: 'Opened', resume: 'Resumed', paused: 'Paused', extend: 'Extended', closed: 'Closed', counted: 'Counted', published: 'Published', 'destroy-key': 'Destruction of the identity key', 'key-destroyed': 'Destroyed the identity key' } as Record<string, string>,
   },
   result: {
     title: 'Result',
@@ -312,6 +327,7 @@ export const en = {
     manifest: 'Manifest, SHA-256',
     json: 'Signed result, JSON',
     csv: 'CSV',
+    nist: 'NIST format, JSON',
     bundle: 'Public bundle, ZIP',
     print: 'Print',
     verify: 'Anybody can check this: popvote verify and the bundle.',
@@ -425,6 +441,7 @@ export const en = {
       'key-wrong': 'This key is not the one the ballots are sealed to.',
       counting: 'This poll is being counted already.',
       'not-counted': 'The poll has not been counted yet.',
+      'key-kept': 'The identity key has not been destroyed.',
       'body-too-large': 'That is too large.',
       overloaded: 'The ballot server is too busy just now. Try again in a moment.',
       unavailable: 'The ballot server is not available just now.',
