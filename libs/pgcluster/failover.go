@@ -5,6 +5,7 @@ package pgcluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -12,7 +13,6 @@ import (
 // standby that has more: see Failover.
 func (n *Node) Promote() error {
 	_, err := n.tool("pg_ctl", "promote", "--wait", "--pgdata="+n.data)
-	n.promoted = n.promoted || err == nil
 	return err
 }
 
@@ -36,11 +36,7 @@ func (n *Node) Follow(other *Node) error {
 func (c *Cluster) Failover() (*Node, error) {
 	var leader *Node
 	var most int64
-	var others []*Node
 	for _, n := range c.standbys {
-		if n.promoted {
-			continue
-		}
 		if err := n.Follow(nil); err != nil {
 			return nil, err
 		}
@@ -51,7 +47,6 @@ func (c *Cluster) Failover() (*Node, error) {
 		if leader == nil || has > most {
 			leader, most = n, has
 		}
-		others = append(others, n)
 	}
 	if leader == nil {
 		return nil, errors.New("couldn't fail over: there is no standby")
@@ -65,18 +60,18 @@ func (c *Cluster) Failover() (*Node, error) {
 	if err := leader.Promote(); err != nil {
 		return nil, err
 	}
+	others := slices.DeleteFunc(slices.Clone(c.standbys), func(n *Node) bool { return n == leader })
+	c.primary, c.standbys = leader, others
 	for _, n := range others {
-		if n != leader {
-			if err := n.Follow(leader); err != nil {
-				return nil, err
-			}
+		if err := n.Follow(leader); err != nil {
+			return nil, err
 		}
 	}
 	state := `SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`
 	if c.sync {
 		state = quorum
 	}
-	return leader, leader.until(strconv.Itoa(len(others)-1), state)
+	return leader, leader.until(strconv.Itoa(len(others)), state)
 }
 
 // received is how far a standby's copy of the log of writes goes, bytes.

@@ -28,8 +28,6 @@ type Node struct {
 	port int
 	as   *account
 
-	promoted bool
-
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when cmd has
 	paused []int         // processes that were stopped
@@ -97,7 +95,9 @@ func (c *Cluster) node(name string) (*Node, error) {
 		return nil, fmt.Errorf("couldn't find a free port: %w", err)
 	}
 	port := l.Addr().(*net.TCPAddr).Port
-	return &Node{name: name, data: filepath.Join(c.dir, name), port: port, as: c.as}, l.Close()
+	n := &Node{name: name, data: filepath.Join(c.dir, name), port: port, as: c.as}
+	c.nodes = append(c.nodes, n)
+	return n, l.Close()
 }
 
 // Name is primary, standby1, standby2 …

@@ -54,6 +54,7 @@ type Cluster struct {
 	dir      string
 	as       *account
 	sync     bool
+	nodes    []*Node // all that were started
 	primary  *Node
 	standbys []*Node
 }
@@ -113,17 +114,17 @@ func New(o Options) (c *Cluster, err error) {
 	return c, c.attach(o)
 }
 
-// Primary is the server that was started as the primary, whatever was promoted since.
+// Primary is the server that was started as the primary; after Failover the one that replaced it.
 func (c *Cluster) Primary() *Node { return c.primary }
 
-// Standbys are the servers that were started as standbys.
+// Standbys are the servers that were started as standbys; after Failover those that are left.
 func (c *Cluster) Standbys() []*Node { return c.standbys }
 
 // Close ends the servers at once and removes what they wrote.
 func (c *Cluster) Close() error {
 	var errs []error
-	for _, n := range append([]*Node{c.primary}, c.standbys...) {
-		if n != nil && n.running() {
+	for _, n := range c.nodes {
+		if n.running() {
 			errs = append(errs, n.end(quitNow))
 		}
 	}
