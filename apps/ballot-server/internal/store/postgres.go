@@ -55,7 +55,7 @@ func openPostgres(ctx context.Context, cfg Config) (*postgres, error) {
 		p.clock = cfg.Clock
 	}
 	var err error
-	p.servers, err = newServers(cfg.DSN, p.notice, func(ctx context.Context, c *pgx.Conn) (int64, error) {
+	p.servers, err = newServers(cfg.DSN, cfg.Log, p.notice, func(ctx context.Context, c *pgx.Conn) (int64, error) {
 		return check(ctx, c, cfg.Cluster)
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *postgres) try(ctx context.Context, w with, fn func(tx *gorm.DB) error) 
 	tx := p.db.Session(&gorm.Session{NewDB: true, Context: ctx})
 	tx.Statement.ConnPool = conn
 	tx = tx.Session(&gorm.Session{NewDB: true})
-	if err := p.begin(tx, w); err != nil {
+	if err := p.begin(ctx, conn, w); err != nil {
 		discard(conn)
 		return fmt.Errorf("couldn't begin a transaction: %w", err)
 	}
@@ -183,20 +183,18 @@ const (
 	takeBox  = `SELECT pg_advisory_xact_lock(1349473871)`
 )
 
-func (p *postgres) begin(tx *gorm.DB, w with) error {
-	if err := tx.Exec("BEGIN").Error; err != nil {
-		return err
+func (p *postgres) begin(ctx context.Context, conn *sql.Conn, w with) error {
+	statements := "BEGIN; " + shareBox
+	if w == alone {
+		statements = "BEGIN; " + takeBox
 	}
 	if p.clock != nil {
-		now := fmt.Sprint(p.clock().UnixMilli())
-		if err := tx.Exec(`SELECT set_config('popvote.clock', ?, true)`, now).Error; err != nil {
-			return err
-		}
+		statements += fmt.Sprintf("; SELECT set_config('popvote.clock', '%d', true)", p.clock().UnixMilli())
 	}
-	if w == alone {
-		return tx.Exec(takeBox).Error
-	}
-	return tx.Exec(shareBox).Error
+	// Together, as the simple protocol has it: each would cost a round trip while everybody waits.
+	return conn.Raw(func(c any) error {
+		return c.(*stdlib.Conn).Conn().PgConn().Exec(ctx, statements).Close()
+	})
 }
 
 // notice hears what the server says beside its answers. When somebody cancels a commit's wait for the

@@ -147,7 +147,7 @@ const migrating = 1349473872
 // Migrate brings the schema of a PostgreSQL database up to date, as the role that owns it (OwnerRole). It
 // is safe while votes are recorded, and for several to run at once.
 func Migrate(ctx context.Context, ownerDSN string) error {
-	servers, err := newServers(ownerDSN, nil, func(ctx context.Context, c *pgx.Conn) (int64, error) { return check(ctx, c, false) })
+	servers, err := newServers(ownerDSN, nil, nil, func(ctx context.Context, c *pgx.Conn) (int64, error) { return check(ctx, c, false) })
 	if err != nil {
 		return err
 	}

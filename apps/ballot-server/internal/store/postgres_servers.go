@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strconv"
@@ -38,6 +39,7 @@ const (
 type servers struct {
 	hosts []driver.Connector // one each
 	names string
+	log   *slog.Logger // may be nil
 
 	mu       sync.Mutex // guards what follows
 	timeline int64      // the newest that was seen
@@ -45,13 +47,13 @@ type servers struct {
 }
 
 // newServers reads a DSN. Whatever connects to a server must pass check, which returns its timeline.
-func newServers(dsn string, notice pgconn.NoticeHandler, check func(context.Context, *pgx.Conn) (int64, error)) (*servers, error) {
+func newServers(dsn string, log *slog.Logger, notice pgconn.NoticeHandler, check func(context.Context, *pgx.Conn) (int64, error)) (*servers, error) {
 	config, err := parseDSN(dsn)
 	if err != nil {
 		return nil, err
 	}
 	config.OnNotice = notice
-	s := &servers{open: map[*pgconn.PgConn]int64{}}
+	s := &servers{log: log, open: map[*pgconn.PgConn]int64{}}
 	var names []string
 	for _, host := range perHost(config) {
 		names = append(names, net.JoinHostPort(host.Host, strconv.Itoa(int(host.Port))))
@@ -175,6 +177,10 @@ func (s *servers) take(c *pgconn.PgConn) error {
 	defer s.mu.Unlock()
 	if timeline < s.timeline {
 		return fmt.Errorf("the database's timeline is %d, after %d: this server was the primary before another replaced it", timeline, s.timeline)
+	}
+	if s.timeline != 0 && timeline > s.timeline && s.log != nil {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "another database server is the primary now",
+			slog.String("address", c.Conn().RemoteAddr().String()), slog.Int64("timeline", timeline))
 	}
 	s.timeline = timeline
 	for other, its := range s.open {
