@@ -14,8 +14,20 @@ import (
 	"time"
 )
 
-// run starts the postmaster as our child, and waits until it takes connections.
+// run starts the postmaster as our child, and waits until it takes connections. Processes of one that was
+// killed may still be about to end: until they have, no other starts on their data.
 func (n *Node) run() error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := n.launch()
+		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// launch is run, once.
+func (n *Node) launch() error {
+	begun := n.logged()
 	log, err := os.OpenFile(n.data+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("couldn't start %s: %w", n.name, err)
@@ -41,20 +53,29 @@ func (n *Node) run() error {
 		}
 		select {
 		case <-ended:
-			return fmt.Errorf("couldn't start %s: %w: %s", n.name, err, n.lastWords())
+			return fmt.Errorf("couldn't start %s: %w: %s", n.name, err, n.lastWords(begun))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	return errors.Join(fmt.Errorf("couldn't start %s in %v: %w: %s", n.name, patience, err, n.lastWords()), n.end(quitNow))
+	return errors.Join(fmt.Errorf("couldn't start %s in %v: %w: %s", n.name, patience, err, n.lastWords(begun)), n.end(quitNow))
 }
 
-// lastWords is the end of the server's log.
-func (n *Node) lastWords() string {
+// logged is how long the server's log is.
+func (n *Node) logged() int64 {
+	info, err := os.Stat(n.data + ".log")
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// lastWords is the end of the server's log, of what it has said since.
+func (n *Node) lastWords(since int64) string {
 	log, err := os.ReadFile(n.data + ".log")
 	if err != nil {
 		return err.Error()
 	}
-	return string(log[max(0, len(log)-2000):])
+	return string(log[max(0, min(since, int64(len(log))), int64(len(log))-2000):])
 }
 
 func (n *Node) running() bool {
