@@ -138,6 +138,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	go keys.Follow(ctx, keyring.FollowEvery)
 	board, err := c.Redis.Open(verification.RedisDeps{Clock: time.Now, Log: log})
 	if err != nil {
 		return wrong(err)

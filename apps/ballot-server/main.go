@@ -100,6 +100,7 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	go keys.Follow(ctx, keyring.FollowEvery)
 	box := server.Config{Dir: c.Data}
 	if c.Database != "" {
 		dsn, err := readDSN(c.Database)

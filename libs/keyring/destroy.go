@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -55,8 +54,8 @@ func nameOf(purpose Purpose, scope string) string {
 var _ Destroyer = (*File)(nil)
 
 // Destroy implements Destroyer. The file that held the secret is replaced first, and then overwritten
-// where it lay: a copy that a file system, a disk or a backup made meanwhile is beyond its reach, and so
-// is the memory of other processes.
+// where it lay: a copy that a file system, a disk or a backup made meanwhile is beyond its reach. Other
+// processes forget the secret when they next look at the file (Follow).
 func (f *File) Destroy(_ context.Context, purpose Purpose, scope string) (Tombstone, error) {
 	name := nameOf(purpose, scope)
 	f.mu.Lock()
@@ -166,7 +165,13 @@ func Inspect(path string) (*Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't use the key file %s: %w", path, err)
 	}
-	i := &Inventory{Destroyed: v.destroyed, each: maps.Values(v.secrets)}
+	i := &Inventory{Destroyed: v.destroyed, each: func(yield func([32]byte) bool) {
+		for _, s := range v.secrets {
+			if !yield(*s) {
+				return
+			}
+		}
+	}}
 	for name := range v.secrets {
 		i.Held = append(i.Held, name)
 	}

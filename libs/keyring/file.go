@@ -41,14 +41,19 @@ type File struct {
 	path  string
 	clock func() time.Time
 
-	// now is what readers see; it is replaced whole, never changed.
+	// now is what readers see; it is replaced whole, by show, and only its secrets change: they are wiped
+	// once another view is in its place.
 	now atomic.Pointer[view]
+	// giving is held for reading while a secret is copied, and for writing while they are wiped.
+	giving sync.RWMutex
 
 	// mu is held by the one that changes the file.
 	mu         sync.Mutex
-	rotateNext time.Time // under mu: no rotation is tried before
-	rotateErr  error     // under mu: how the last one went
-	missTried  time.Time // under mu: when an unknown version last made us read the file again
+	rotateNext time.Time   // under mu: no rotation is tried before
+	rotateErr  error       // under mu: how the last one went
+	missTried  time.Time   // under mu: when an unknown version last made us read the file again
+	seen       os.FileInfo // under mu: the file that Follow read last
+	followErr  error       // under mu: why the file could not be read again
 }
 
 var (
@@ -78,7 +83,7 @@ const format = 1
 // view is the file, ready to use.
 type view struct {
 	versions  []version // oldest first
-	secrets   map[string][32]byte
+	secrets   map[string]*[32]byte
 	destroyed map[string]Tombstone
 }
 
@@ -149,11 +154,7 @@ func (f *File) lookAgain() {
 		return
 	}
 	f.missTried = now
-	if c, err := f.read(); err == nil {
-		if v, err := newView(c); err == nil {
-			f.now.Store(v)
-		}
-	}
+	_ = f.reread() // whoever asks is told that there is no such version
 }
 
 func (v *view) find(number int) (cipher.AEAD, bool) {
@@ -168,7 +169,7 @@ func (v *view) find(number int) (cipher.AEAD, bool) {
 // Secret implements Secrets.
 func (f *File) Secret(_ context.Context, purpose Purpose, scope string) ([32]byte, error) {
 	name := nameOf(purpose, scope)
-	if s, ok := f.now.Load().secrets[name]; ok {
+	if s, ok := f.held(name); ok {
 		return s, nil
 	}
 	f.mu.Lock()
@@ -184,18 +185,19 @@ func (f *File) Secret(_ context.Context, purpose Purpose, scope string) ([32]byt
 	if err != nil {
 		return [32]byte{}, err
 	}
-	s, ok := f.now.Load().secrets[name]
+	s, ok := f.held(name)
 	if !ok {
 		return [32]byte{}, fmt.Errorf("couldn't get secret %s: %w", name, ErrDestroyed)
 	}
 	return s, nil
 }
 
-// Err says why the last rotation of the token keys failed; nil while all is well.
+// Err says why the last rotation of the token keys failed, or why Follow could not read the file; nil
+// while all is well.
 func (f *File) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.rotateErr
+	return errors.Join(f.rotateErr, f.followErr)
 }
 
 // newSecret draws a secret; one for signing documents is a P-256 scalar, which not quite every 32
@@ -264,7 +266,7 @@ func (f *File) change(apply func(*content) bool, then ...func() error) error {
 	if err != nil {
 		return fmt.Errorf("couldn't use the key file %s: %w", f.path, err)
 	}
-	f.now.Store(v)
+	f.show(v)
 	for _, do := range then {
 		if err := do(); err != nil {
 			return err
@@ -341,7 +343,7 @@ func newView(c *content) (*view, error) {
 	if len(c.Tokens) == 0 {
 		return nil, errors.New("it holds no token key")
 	}
-	v := &view{secrets: make(map[string][32]byte, len(c.Named)), destroyed: c.Destroyed}
+	v := &view{secrets: make(map[string]*[32]byte, len(c.Named)), destroyed: c.Destroyed}
 	for name, t := range c.Destroyed {
 		if _, held := c.Named[name]; held || len(t.Fingerprint) != 32 {
 			return nil, fmt.Errorf("secret %q is destroyed and there, or its tombstone is damaged", name)
@@ -368,7 +370,8 @@ func newView(c *content) (*view, error) {
 		if len(s) != 32 {
 			return nil, fmt.Errorf("secret %q has %d bytes, want 32", name, len(s))
 		}
-		v.secrets[name] = [32]byte(s)
+		own := [32]byte(s)
+		v.secrets[name] = &own
 	}
 	return v, nil
 }

@@ -36,6 +36,6 @@ const (
 // Secrets gives 32-byte secrets. Safe for concurrent use.
 type Secrets interface {
 	// Secret returns the secret of a purpose and scope, made durably at its first use; ErrDestroyed if it
-	// was destroyed.
+	// was destroyed. It is in memory from then on: ask each time instead of keeping it.
 	Secret(ctx context.Context, purpose Purpose, scope string) ([32]byte, error)
 }

@@ -49,7 +49,7 @@ type pollSet struct {
 	list answer
 }
 
-// publicPoll is one poll as read; only keys is filled in later.
+// publicPoll is one poll as read.
 type publicPoll struct {
 	summary  poll.Summary
 	manifest poll.Manifest
@@ -57,15 +57,6 @@ type publicPoll struct {
 	document answer
 	// sealedSize is the exact size of a sealed ballot, bytes.
 	sealedSize int
-	keys       *pollKeys
-}
-
-// pollKeys are the poll's tag keys, asked for when the poll is first seen open: asking makes them, and
-// the keys of a poll that is over may have been destroyed for good.
-type pollKeys struct {
-	mu           sync.Mutex
-	have         atomic.Bool
-	voter, phone [32]byte
 }
 
 func newPolls(reader ballotapi.Reader, secrets keyring.Secrets, clock func() time.Time, log *slog.Logger) *polls {
@@ -147,7 +138,6 @@ func (p *polls) read(ctx context.Context, now time.Time) (*pollSet, error) {
 			return nil, err
 		}
 		if before != nil {
-			read.keys = before.keys
 			read.document = before.document.orNew(read.document)
 		}
 		if read.manifest.State == poll.Open {
@@ -173,7 +163,7 @@ func (p *polls) readOne(ctx context.Context, summary poll.Summary, now time.Time
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read the manifest of poll %s: %w", summary.ID, err)
 	}
-	read := &publicPoll{summary: summary, read: now, keys: &pollKeys{}}
+	read := &publicPoll{summary: summary, read: now}
 	if err := json.Unmarshal(document.Plain, &read.manifest); err != nil {
 		return nil, fmt.Errorf("couldn't understand the manifest of poll %s: %w", summary.ID, err)
 	}
@@ -239,25 +229,17 @@ func (p *publicPoll) refusal(now time.Time) error {
 	return nil
 }
 
-// tagKeys returns the poll's keys for voter and phone tags.
+// tagKeys returns the poll's keys for voter and phone tags. They are asked for only of a poll that is
+// open: asking makes them, and those of a poll that is over may have been destroyed for good. The ring
+// alone keeps them, so that once destroyed they are in nobody's memory.
 func (p *polls) tagKeys(ctx context.Context, of *publicPoll) (voter, phone [32]byte, err error) {
-	k := of.keys
-	if k.have.Load() {
-		return k.voter, k.phone, nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.have.Load() {
-		return k.voter, k.phone, nil
-	}
-	if k.voter, err = p.secrets.Secret(ctx, keyring.VoterTags, of.manifest.ID); err == nil {
-		k.phone, err = p.secrets.Secret(ctx, keyring.PhoneTags, of.manifest.ID)
+	if voter, err = p.secrets.Secret(ctx, keyring.VoterTags, of.manifest.ID); err == nil {
+		phone, err = p.secrets.Secret(ctx, keyring.PhoneTags, of.manifest.ID)
 	}
 	if err != nil {
-		return voter, phone, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't get the tag keys of poll %s: %w", of.manifest.ID, err)).After(soon(time.Second))
+		return [32]byte{}, [32]byte{}, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't get the tag keys of poll %s: %w", of.manifest.ID, err)).After(soon(time.Second))
 	}
-	k.have.Store(true)
-	return k.voter, k.phone, nil
+	return voter, phone, nil
 }
 
 // pollID reports whether an id has the form of one (the schema PollId).

@@ -7,11 +7,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/popvote/popvote/libs/channelsapi"
+	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/signed"
@@ -274,9 +276,42 @@ func TestProblemPages(t *testing.T) {
 // cannot be made, on a full disk for instance.
 func TestAnOpenPollHasItsKeysBeforeTheFirstVoter(t *testing.T) {
 	w := newWorld(t)
+	ring, err := keyring.Inspect(w.keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, one := range w.server.polls.snapshot().byID {
-		if open := one.manifest.State == poll.Open; one.keys.have.Load() != open {
-			t.Errorf("poll %s is %s, and keys are there: %t", one.manifest.ID, one.manifest.State, !open)
+		for _, purpose := range []keyring.Purpose{keyring.VoterTags, keyring.PhoneTags} {
+			there := slices.Contains(ring.Held, string(purpose)+"/"+one.manifest.ID)
+			if open := one.manifest.State == poll.Open; there != open {
+				t.Errorf("poll %s is %s, and its %s are there: %t", one.manifest.ID, one.manifest.State, purpose, there)
+			}
 		}
+	}
+}
+
+// TestADestroyedKeyIsUsedNoMore: once another process has destroyed it, an API server that goes on running has
+// no copy of its own.
+func TestADestroyedKeyIsUsedNoMore(t *testing.T) {
+	w := newWorld(t)
+	p := w.someone()
+	w.open(sends, p)
+	elsewhere, err := keyring.OpenFile(w.keyFile, w.clock.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elsewhere.Destroy(t.Context(), keyring.VoterTags, sends); err != nil {
+		t.Fatal(err)
+	}
+	go w.keys.Follow(t.Context(), 10*time.Millisecond)
+	for tries := 0; ; tries++ {
+		got := w.call("POST", "/v1/polls/"+sends+"/sessions", w.sessionBody(p))
+		if got.status == http.StatusServiceUnavailable {
+			break
+		}
+		if tries == 500 {
+			t.Fatalf("it makes tags still: %d %s", got.status, got.body)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }

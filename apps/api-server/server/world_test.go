@@ -53,6 +53,7 @@ type world struct {
 	box     *box
 	board   *verification.Memory
 	keys    *keyring.File
+	keyFile string
 	phones  *phones
 	limits  ratelimit.Config
 	config  Config
@@ -85,7 +86,8 @@ func (c *clock) advance(d time.Duration) {
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, clock: &clock{}, phones: &phones{}, checker: newChecker(t)}
-	keys, err := keyring.OpenFile(filepath.Join(t.TempDir(), "keys.json"), w.clock.now)
+	w.keyFile = filepath.Join(t.TempDir(), "keys.json")
+	keys, err := keyring.OpenFile(w.keyFile, w.clock.now)
 	if err != nil {
 		t.Fatal(err)
 	}
