@@ -62,6 +62,21 @@ type Caster interface {
 	Cast(ctx context.Context, ballots []Ballot) ([]Outcome, error)
 }
 
+// Known is what became of one ballot of several.
+type Known struct {
+	// At is the ballot's place among those that were cast.
+	At int
+	Outcome
+}
+
+// EachCaster is a Caster that need not keep a goroutine waiting for each ballot.
+type EachCaster interface {
+	Caster
+	// CastEach casts like Cast and returns at once. tell is given the outcomes as they become known, those of
+	// one commit together, each ballot once; it may be called from several goroutines and must not wait.
+	CastEach(ballots []Ballot, tell func([]Known))
+}
+
 // Reader reads what is public. Safe for concurrent use. An unknown poll is problem.PollNotFound.
 type Reader interface {
 	// Polls lists every poll but drafts, newest first.

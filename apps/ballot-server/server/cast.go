@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"regexp"
 	"time"
 
 	"github.com/popvote/popvote/apps/ballot-server/internal/store"
@@ -13,8 +12,6 @@ import (
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/receipt"
 )
-
-var keyForm = regexp.MustCompile(`^[A-Za-z0-9_-]{16,64}$`)
 
 // channels a ballot may come in by.
 var channels = []ballotapi.Channel{ballotapi.Web, ballotapi.App, ballotapi.Station}
@@ -27,17 +24,8 @@ func (s *Server) Cast(ctx context.Context, ballots []ballotapi.Ballot) ([]ballot
 	if len(ballots) == 0 {
 		return nil, nil
 	}
-	c := &call{done: make(chan struct{}), outcomes: make([]ballotapi.Outcome, len(ballots)), left: len(ballots)}
-	for i := range ballots {
-		it, err := s.item(c, i, &ballots[i])
-		if err == nil {
-			err = s.committer.offer(it)
-		}
-		if err != nil {
-			s.refuse(ballots[i].Poll, err, s.committer.metrics)
-			c.answer(i, ballotapi.Outcome{Err: err})
-		}
-	}
+	c := &waiting{done: make(chan struct{}), outcomes: make([]ballotapi.Outcome, len(ballots)), left: len(ballots)}
+	s.offer(c, ballots)
 	select {
 	case <-c.done:
 		return c.outcomes, nil
@@ -55,9 +43,43 @@ func (s *Server) Cast(ctx context.Context, ballots []ballotapi.Ballot) ([]ballot
 	return outcomes, nil
 }
 
+// CastEach implements ballotapi.EachCaster.
+func (s *Server) CastEach(ballots []ballotapi.Ballot, tell func([]ballotapi.Known)) {
+	c := &telling{tell: tell}
+	s.offer(c, ballots)
+	c.told() // of those that were refused
+}
+
+// offer queues ballots, and answers at once those that cannot be.
+func (s *Server) offer(c call, ballots []ballotapi.Ballot) {
+	for i := range ballots {
+		it, err := s.item(c, i, &ballots[i])
+		if err == nil {
+			err = s.committer.offer(it)
+		}
+		if err != nil {
+			s.refuse(ballots[i].Poll, err, s.committer.metrics)
+			c.answer(i, ballotapi.Outcome{Err: err})
+		}
+	}
+}
+
+// wellFormed checks an Idempotency-Key: 16 to 64 of A-Z a-z 0-9 - _.
+func wellFormed(key string) bool {
+	if len(key) < 16 || len(key) > 64 {
+		return false
+	}
+	for i := range len(key) {
+		if b := key[i]; b != '-' && b != '_' && (b < '0' || b > '9') && (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
 // item checks a ballot's form. Everything that depends on the poll is left to the insert.
-func (s *Server) item(c *call, at int, b *ballotapi.Ballot) (*item, error) {
-	if !keyForm.MatchString(b.Key) {
+func (s *Server) item(c call, at int, b *ballotapi.Ballot) (*item, error) {
+	if !wellFormed(b.Key) {
 		return nil, problem.New(problem.IdempotencyKeyInvalid)
 	}
 	known := false
@@ -115,9 +137,15 @@ func (s *Server) seal(b *batch) {
 
 // answer tells every caller its outcome, and returns the items that have to be recorded again.
 func (s *Server) answer(b *batch, err error, m *metrics) (again []*item) {
+	var last call
 	for g, items := range b.items {
 		fresh := 0
 		for i, it := range items {
+			// Those of one call mostly come one after the other.
+			if last != nil && last != it.call {
+				last.told()
+			}
+			last = it.call
 			if err != nil {
 				s.tell(it, ballotapi.Outcome{Err: failed(err)}, m)
 				continue
@@ -135,6 +163,9 @@ func (s *Server) answer(b *batch, err error, m *metrics) (again []*item) {
 		if fresh > 0 {
 			s.live.recorded(b.groups[g].Poll, fresh)
 		}
+	}
+	if last != nil {
+		last.told()
 	}
 	return again
 }

@@ -36,14 +36,22 @@ type committer struct {
 
 // item is one ballot on its way.
 type item struct {
-	call   *call
+	call   call
 	at     int // place in the call
 	poll   string
 	ballot store.Ballot
 }
 
-// call is one Cast: it waits until each of its ballots has an outcome.
-type call struct {
+// call is what is told of its ballots' outcomes.
+type call interface {
+	// answer gives the outcome of one.
+	answer(at int, o ballotapi.Outcome)
+	// told says that those of one commit have been given.
+	told()
+}
+
+// waiting is a Cast: it waits until each of its ballots has an outcome.
+type waiting struct {
 	done chan struct{} // closed with the last outcome
 
 	mu       sync.Mutex // guards what follows
@@ -51,12 +59,38 @@ type call struct {
 	left     int
 }
 
-func (c *call) answer(at int, o ballotapi.Outcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.outcomes[at] = o
-	if c.left--; c.left == 0 {
-		close(c.done)
+func (w *waiting) answer(at int, o ballotapi.Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.outcomes[at] = o
+	if w.left--; w.left == 0 {
+		close(w.done)
+	}
+}
+
+func (*waiting) told() {}
+
+// telling is a CastEach.
+type telling struct {
+	tell func([]ballotapi.Known)
+
+	mu    sync.Mutex // guards known
+	known []ballotapi.Known
+}
+
+func (t *telling) answer(at int, o ballotapi.Outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known = append(t.known, ballotapi.Known{At: at, Outcome: o})
+}
+
+func (t *telling) told() {
+	t.mu.Lock()
+	known := t.known
+	t.known = nil
+	t.mu.Unlock()
+	if len(known) > 0 {
+		t.tell(known)
 	}
 }
 

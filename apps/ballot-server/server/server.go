@@ -101,8 +101,8 @@ type Server struct {
 }
 
 var (
-	_ ballotapi.Caster = (*Server)(nil)
-	_ ballotapi.Admin  = (*Server)(nil)
+	_ ballotapi.EachCaster = (*Server)(nil)
+	_ ballotapi.Admin      = (*Server)(nil)
 )
 
 // Migrate brings the schema of a PostgreSQL database up to date, as the role that owns it. It is safe while

@@ -34,8 +34,8 @@ type ClientConfig struct {
 	Queue int
 	// Batch is the most ballots in one request (1,024, which is also the most a handler takes).
 	Batch int
-	// InFlight is how many batches one instance may have at a time (3): one that it records, one that
-	// waits for it, one on its way. More would only make the batches smaller.
+	// InFlight is how many batches one instance may have at a time (2): one that it records, and one that
+	// waits for it or is on its way. More would only make the batches smaller.
 	InFlight int
 	// Deadline is how long a batch, and the beginning of the answer to a read, may take (8 s). It must
 	// be less than what the API server lets a cast take, or voters are told "unknown" too early.
@@ -55,7 +55,7 @@ func (c ClientConfig) withDefaults() ClientConfig {
 		c.Batch = maxBallots
 	}
 	if c.InFlight == 0 {
-		c.InFlight = 3
+		c.InFlight = 2
 	}
 	if c.Deadline == 0 {
 		c.Deadline = 8 * time.Second

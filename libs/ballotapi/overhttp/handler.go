@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -126,63 +125,54 @@ func (h *handler) cast(w http.ResponseWriter, r *http.Request) {
 	h.stream(r.Context(), w, answer.Flush, ballots)
 }
 
-// known is one ballot's outcome.
-type known struct {
-	place   int
-	outcome ballotapi.Outcome
+// each casts ballots so that each is told as soon as it is known: one that is refused at once, because
+// the queue is full, must not wait for the commit of those before it.
+func (h *handler) each(ctx context.Context, ballots []ballotapi.Ballot, tell func([]ballotapi.Known)) {
+	if box, ok := h.box.(ballotapi.EachCaster); ok {
+		box.CastEach(ballots, tell)
+		return
+	}
+	for i := range ballots {
+		go func() {
+			got, err := h.box.Cast(ctx, ballots[i:i+1:i+1])
+			if err != nil || len(got) != 1 {
+				got = []ballotapi.Outcome{{Err: problem.Wrap(problem.OutcomeUnknown, err).After(jitter())}}
+			}
+			tell([]ballotapi.Known{{At: i, Outcome: got[0]}})
+		}()
+	}
 }
 
-// stream casts each ballot by itself and writes the outcomes as they become known: one that is refused
-// at once, because the queue is full, must not wait for the commit of those before it. In the box they
-// become one batch again.
+// stream casts ballots and writes the outcomes as they become known.
 func (h *handler) stream(ctx context.Context, w io.Writer, flush func() error, ballots []ballotapi.Ballot) {
-	outcomes := make(chan known, len(ballots))
-	one := func(i int) {
-		got, err := h.box.Cast(ctx, ballots[i:i+1:i+1])
-		if err != nil || len(got) != 1 {
-			got = []ballotapi.Outcome{{Err: problem.Wrap(problem.OutcomeUnknown, err).After(jitter())}}
-		}
-		outcomes <- known{i, got[0]}
-	}
-	if len(ballots) == 1 {
-		one(0)
-	} else {
-		for i := range ballots {
-			go one(i)
-		}
-	}
+	told := make(chan []ballotapi.Known, len(ballots))
+	h.each(ctx, ballots, func(some []ballotapi.Known) { told <- some })
 	var out outcomeWriter
 	logged := false
-	add := func(k known) {
-		if k.outcome.Receipt != nil {
-			out.receipt(k.place, k.outcome.Receipt)
+	add := func(k ballotapi.Known) {
+		if k.Receipt != nil {
+			out.receipt(k.At, k.Receipt)
 			return
 		}
-		p := problem.From(k.outcome.Err)
+		p := problem.From(k.Err)
 		if cause := p.Unwrap(); cause != nil && !logged && ctx.Err() == nil {
 			logged = true // they mostly fail together
 			h.log.ErrorContext(ctx, "a ballot was not recorded", slog.String("code", string(p.Code)), slog.String("error", cause.Error()))
 		}
-		out.problem(k.place, p)
+		out.problem(k.At, p)
 	}
 	gone := false
 	for left := len(ballots); left > 0; {
-		add(<-outcomes)
-		left--
-		// Those of one commit come together: what is as good as there goes along.
-		for yielded := false; left > 0; {
-			select {
-			case k := <-outcomes:
+		for some, more := <-told, true; more; {
+			for _, k := range some {
 				add(k)
-				left--
-				continue
+			}
+			left -= len(some)
+			select { // what is there as well goes along
+			case some = <-told:
 			default:
+				more = false
 			}
-			if yielded {
-				break
-			}
-			yielded = true
-			runtime.Gosched()
 		}
 		if gone {
 			continue

@@ -82,8 +82,8 @@ func parseDSN(dsn string) (*pgx.ConnConfig, error) {
 		"application_name": "popvote",
 		"timezone":         "UTC",
 		// Nothing of ours waits for anything between two statements: a server that does is frozen, and must
-		// not hold up the others.
-		"idle_in_transaction_session_timeout": "30s",
+		// not hold up the others for longer than an API server waits for a batch (8 s).
+		"idle_in_transaction_session_timeout": "5s",
 		// Every row is found by its key. A plan that was made while the tables were small reads them whole,
 		// and a prepared statement keeps its plan for as long as the connection lives.
 		"enable_seqscan":   "off",

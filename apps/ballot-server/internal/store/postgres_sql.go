@@ -8,6 +8,10 @@ import (
 )
 
 // postgresDialect takes rows as an array of byte strings, for unnest.
+//
+// A prepared statement is planned while the tables are all but empty, when reading a whole index is as
+// cheap as looking up a key. So look-ups are written as what is run for each row (an aggregate, a LIMIT),
+// which the planner cannot turn into a join.
 var postgresDialect = dialect{
 	version: `SELECT 'PostgreSQL ' || current_setting('server_version')`,
 	rows:    func(r *rows) any { return byteArray(r) },
@@ -18,15 +22,17 @@ SELECT p.no, substr(r.bytes, 1, 32), substr(r.bytes, 33, 16), substr(r.bytes, 49
   FROM polls p, now, unnest(?::bytea[]) AS r (bytes)
  WHERE p.id = ? AND p.state = 'open' AND p.opens_at <= now.ms AND now.ms < p.closes_at
    AND substr(r.bytes, 97) = convert_to(p.sealed_size::text, 'UTF8')
-   AND NOT EXISTS (SELECT 1 FROM leaves l WHERE l.poll = p.no AND l.leaf = substr(r.bytes, 65, 32))
+   AND (SELECT count(*) FROM leaves l WHERE l.poll = p.no AND l.leaf = substr(r.bytes, 65, 32)) = 0
     ON CONFLICT DO NOTHING
 RETURNING voter`,
 	findRest: `
 SELECT convert_from(substr(r.bytes, 65), 'UTF8')::bigint AS place,
        v.key_hash, v.req_hash, b.batch, COALESCE(b.place, 0) AS batch_place
   FROM polls p CROSS JOIN unnest(?::bytea[]) AS r (bytes)
-  LEFT JOIN participation v ON v.poll = p.no AND v.voter = substr(r.bytes, 1, 32)
-  LEFT JOIN leaves b ON b.poll = p.no AND b.leaf = substr(r.bytes, 33, 32)
+  LEFT JOIN LATERAL (SELECT key_hash, req_hash FROM participation v
+                      WHERE v.poll = p.no AND v.voter = substr(r.bytes, 1, 32) LIMIT 1) v ON true
+  LEFT JOIN LATERAL (SELECT batch, place FROM leaves b
+                      WHERE b.poll = p.no AND b.leaf = substr(r.bytes, 33, 32) LIMIT 1) b ON true
  WHERE p.id = ?`,
 	findLeaves: `
 SELECT r.n - 1 AS key, l.place, l.batch
