@@ -207,13 +207,13 @@ export function QR({ text, label }: { text: string; label: string }) {
   )
 }
 
-/** A receipt's code, large. */
-export function Ticket(props: { w: Words; m: Manifest; code: string; doubtful?: boolean; children?: ComponentChildren }) {
-  const { w, m, code } = props
+/** A receipt's code, large: one that holds, one that nobody can tell yet, or one to doubt. */
+export function Ticket(props: { w: Words; m: Manifest; name: string; code: string; as: 'good' | 'open' | 'doubtful'; children?: ComponentChildren }) {
+  const { w, m, name, code, as } = props
   return (
-    <section class={props.doubtful ? 'ticket doubtful' : 'ticket'} aria-labelledby="code-name">
+    <section class={as === 'good' ? 'ticket' : `ticket ${as}`} aria-labelledby="code-name">
       <div>
-        <h2 id="code-name">{w.receipt.code}</h2>
+        <h2 id="code-name">{name}</h2>
         <p class="code">{code.split(' ').map((group, i) => <span key={i}>{group} </span>)}</p>
         <p class="hint"><T of={m.title} w={w} /></p>
       </div>

@@ -39,6 +39,7 @@ export interface CheckWords {
   about: string
   again: string
   another: string
+  correct: string
 }
 
 const en: CheckWords = {
@@ -112,6 +113,7 @@ const en: CheckWords = {
   about: 'What the voting service answered about a receipt, and why that is not as it should be.',
   again: 'Look again',
   another: 'Check another receipt',
+  correct: 'Correct the code',
 }
 
 const zhHantHK: CheckWords = {
@@ -180,6 +182,7 @@ const zhHantHK: CheckWords = {
   about: '投票服務就一張收據所作的回應，以及不妥之處。',
   again: '再次查看',
   another: '核對另一張收據',
+  correct: '更正編號',
 }
 
 const zhHans: CheckWords = {
@@ -248,6 +251,7 @@ const zhHans: CheckWords = {
   about: '投票服务就一份回执作出的回应，以及不妥之处。',
   again: '再次查看',
   another: '核对其他回执',
+  correct: '更正编号',
 }
 
 export const checkWords: Record<Lang, CheckWords> = { 'zh-Hant-HK': zhHantHK, 'zh-Hans': zhHans, en }

@@ -39,18 +39,21 @@ export function Check({ w, j }: Screen) {
   }
 
   if (checked) {
+    const { found, want } = checked
+    // A code that was not found is most likely mistyped: it is there to be corrected.
+    const correct = !want.saved && (found.at === 'notYet' || found.at === 'missing')
     const another = () => {
-      type('')
+      if (!correct) type('')
       setTrouble(undefined)
       setChecked(undefined)
     }
     return (
-      <Verdict key={checked.found.at} {...{ w, c, checked }}>
+      <Verdict key={found.at} {...{ w, c, checked }}>
         {trouble && <TroubleBox w={w} trouble={trouble} since={trouble.since} counted="" />}
         <Live>{busy && c.busy}</Live>
         <div class="row">
-          {checked.found.at !== 'in' && <button type="button" onClick={() => void find(checked.want, 'form')}>{c.again}</button>}
-          <button type="button" onClick={another}>{c.another}</button>
+          {found.at !== 'in' && found.at !== 'forged' && <button type="button" onClick={() => void find(want, 'form')}>{c.again}</button>}
+          <button type="button" onClick={another}>{correct ? c.correct : c.another}</button>
         </div>
       </Verdict>
     )
@@ -97,7 +100,8 @@ function Verdict({ w, c, checked, children }: { w: Words; c: CheckWords; checked
   const [saved, setSaved] = useState(false)
   const by = want.saved ? 'file' : 'code'
   const number = (n: number) => new Intl.NumberFormat(w.locale).format(n)
-  const ticket = <Ticket w={w} m={m} code={want.code} doubtful={found.at !== 'in'} />
+  const open = found.at === 'notYet' || (found.at === 'missing' && by === 'code')
+  const ticket = <Ticket w={w} m={m} name={c.label} code={want.code} as={found.at === 'in' ? 'good' : open ? 'open' : 'doubtful'} />
   if (found.at === 'in') {
     const { place, counted } = found
     return (
@@ -148,8 +152,8 @@ function Verdict({ w, c, checked, children }: { w: Words; c: CheckWords; checked
     <>
       <Heading w={w} poll={m.title} wrong>{said.title}</Heading>
       {ticket}
-      <p class="box danger" role="alert">{said.text}</p>
-      {found.at !== 'forged' && <p><button type="button" class="main" onClick={save}>{c.save}</button></p>}
+      <p class={`box ${open ? 'warn' : 'danger'}`} role="alert">{said.text}</p>
+      {found.at !== 'forged' && <p><button type="button" class={open ? '' : 'main'} onClick={save}>{c.save}</button></p>}
       <Live>{saved && c.saved}</Live>
       {children}
     </>

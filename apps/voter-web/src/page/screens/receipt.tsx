@@ -25,7 +25,7 @@ export function Receipt({ w, j, go, clear }: Screen & { clear: () => void }) {
     <>
       <Heading w={w} poll={m.title}>{genuine ? w.receipt.title : w.receipt.wrongTitle}</Heading>
       {!genuine && <p class="box danger" role="alert">{w.receipt.wrong}</p>}
-      <Ticket w={w} m={m} code={receipt.code} doubtful={!genuine}>
+      <Ticket w={w} m={m} name={w.receipt.code} code={receipt.code} as={genuine ? 'good' : 'doubtful'}>
         <QR text={`PopVote ${m.id} ${receipt.code}`} label={w.receipt.qr} />
       </Ticket>
       {genuine && <p>{m.reveal_tally_key ? w.receipt.revealed : w.receipt.keep}</p>}
