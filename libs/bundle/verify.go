@@ -4,18 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/popvote/popvote/libs/ballot"
+	"github.com/popvote/popvote/libs/ballotlog"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/signed"
 	"github.com/popvote/popvote/libs/tally"
@@ -222,38 +220,13 @@ func (v *verifier) checkpointChecks() {
 		v.report.failed(CheckCheckpointSignature, "the manifest's log_key is not a verifier key")
 		return
 	}
-	signedNote, err := note.Open(data, note.VerifierList(key))
-	if err != nil {
-		v.report.failed(CheckCheckpointSignature, "the signature does not hold: %v", err)
-		return
-	}
-	head, err := parseCheckpoint(signedNote.Text, key.Name())
+	checkpoint, err := ballotlog.Open(data, key)
 	if err != nil {
 		v.report.failed(CheckCheckpointSignature, "%v", err)
 		return
 	}
-	v.head = head
-	v.report.ok(CheckCheckpointSignature, "%d ballots, root %s", head.Size, base64.StdEncoding.EncodeToString(head.Root))
-}
-
-// parseCheckpoint reads a checkpoint's text (C2SP tlog-checkpoint): origin, size, root, extensions.
-func parseCheckpoint(text, origin string) (*tally.LogHead, error) {
-	lines := strings.Split(text, "\n")
-	if len(lines) < 4 {
-		return nil, errors.New("it is not a checkpoint: lines are missing")
-	}
-	if lines[0] != origin {
-		return nil, fmt.Errorf("it is the checkpoint of another log, %q", lines[0])
-	}
-	size, err := strconv.ParseInt(lines[1], 10, 64)
-	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
-		return nil, errors.New("it is not a checkpoint: its size is not a number")
-	}
-	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
-	if err != nil || len(root) != tlog.HashSize {
-		return nil, errors.New("it is not a checkpoint: its root is not a hash")
-	}
-	return &tally.LogHead{Size: size, Root: root}, nil
+	v.head = &tally.LogHead{Size: checkpoint.Tree.N, Root: checkpoint.Tree.Hash[:]}
+	v.report.ok(CheckCheckpointSignature, "%d ballots, root %s", v.head.Size, checkpoint.Tree.Hash)
 }
 
 func (v *verifier) resultLogCheck() {
