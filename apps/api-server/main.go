@@ -126,7 +126,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return wrong(err)
 	}
-	finder, err := find(c)
+	finder, err := discovery.At(map[string][]string{ballotServer: c.Ballots, smsoverhttp.Service: c.Gateways})
 	if err != nil {
 		return wrong(err)
 	}
@@ -185,16 +185,4 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	return service.Serve(ctx, service.Options{Log: log, Health: health, Drain: c.Drain},
 		service.Listener{Name: "voters", Address: c.Listen, Handler: s.Handler()},
 		service.Listener{Name: "admin", Address: c.Admin, Handler: admin})
-}
-
-// find is where the other services are, as the configuration says.
-func find(c config) (*discovery.Static, error) {
-	services := map[string][]discovery.Instance{}
-	for _, address := range c.Ballots {
-		services[ballotServer] = append(services[ballotServer], discovery.Instance{Address: address})
-	}
-	for _, address := range c.Gateways {
-		services[smsoverhttp.Service] = append(services[smsoverhttp.Service], discovery.Instance{Address: address})
-	}
-	return discovery.NewStatic(services)
 }

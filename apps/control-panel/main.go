@@ -80,11 +80,7 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	if err != nil {
 		return wrong(err)
 	}
-	instances := make([]discovery.Instance, len(c.Ballots))
-	for i, address := range c.Ballots {
-		instances[i].Address = address
-	}
-	finder, err := discovery.NewStatic(map[string][]discovery.Instance{ballotServer: instances})
+	finder, err := discovery.At(map[string][]string{ballotServer: c.Ballots})
 	if err != nil {
 		return wrong(err)
 	}

@@ -55,5 +55,16 @@ func NewStatic(services map[string][]Instance) (*Static, error) {
 	return s, nil
 }
 
+// At returns a Finder over the addresses of services, as a program's configuration has them.
+func At(addresses map[string][]string) (*Static, error) {
+	services := make(map[string][]Instance, len(addresses))
+	for name, all := range addresses {
+		for _, address := range all {
+			services[name] = append(services[name], Instance{Address: address})
+		}
+	}
+	return NewStatic(services)
+}
+
 // Find implements Finder.
 func (s *Static) Find(service string) []Instance { return slices.Clone(s.services[service]) }
