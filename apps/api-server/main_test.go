@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"net"
@@ -14,32 +13,14 @@ import (
 	"time"
 
 	"github.com/popvote/popvote/libs/ballotapi"
-	"github.com/popvote/popvote/libs/ballotapi/overhttp"
+	"github.com/popvote/popvote/libs/ballotapi/overhttp/overhttptest"
 	"github.com/popvote/popvote/libs/keyring"
-	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/mtls/devca"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/redistest"
 	"github.com/popvote/popvote/libs/service"
 	"github.com/popvote/popvote/libs/service/servicetest"
 )
-
-// serveBox answers as a ballot server does, over mutual TLS, and returns the address.
-func serveBox(t *testing.T, dir string, b overhttp.Box) string {
-	t.Helper()
-	certificates, err := mtls.Load(filepath.Join(dir, "tls", ballotServer), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &http.Server{Handler: overhttp.NewHandler(b, overhttp.Production()), ReadHeaderTimeout: time.Minute}
-	go s.Serve(tls.NewListener(l, certificates.Server()))
-	t.Cleanup(func() { s.Close() })
-	return l.Addr().String()
-}
 
 // emptyBox is a ballot server without polls.
 type emptyBox struct {
@@ -72,7 +53,7 @@ func arguments(dir, ballots, redis string, more ...string) []string {
 func TestItServesWhatABallotServerHas(t *testing.T) {
 	dir, redis := site(t), redistest.Start(t)
 	var errs servicetest.Output
-	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, serveBox(t, dir, emptyBox{}), redis.Addr())...)
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), emptyBox{}), redis.Addr())...)
 	servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
 	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/v1/polls"); status != http.StatusOK || !strings.Contains(body, "[]") {
 		t.Errorf("the polls: %d %s", status, body)

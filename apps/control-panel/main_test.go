@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"net"
@@ -15,29 +14,11 @@ import (
 	"time"
 
 	"github.com/popvote/popvote/libs/ballotapi"
-	"github.com/popvote/popvote/libs/ballotapi/overhttp"
-	"github.com/popvote/popvote/libs/mtls"
+	"github.com/popvote/popvote/libs/ballotapi/overhttp/overhttptest"
 	"github.com/popvote/popvote/libs/mtls/devca"
 	"github.com/popvote/popvote/libs/service"
 	"github.com/popvote/popvote/libs/service/servicetest"
 )
-
-// serveBox answers as a ballot server does, over mutual TLS, and returns the address.
-func serveBox(t *testing.T, dir string, b overhttp.Box) string {
-	t.Helper()
-	certificates, err := mtls.Load(filepath.Join(dir, "tls", ballotServer), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &http.Server{Handler: overhttp.NewHandler(b, overhttp.Production()), ReadHeaderTimeout: time.Minute}
-	go s.Serve(tls.NewListener(l, certificates.Server()))
-	t.Cleanup(func() { s.Close() })
-	return l.Addr().String()
-}
 
 // wellBox is a ballot server that is well.
 type wellBox struct {
@@ -66,7 +47,7 @@ var link = regexp.MustCompile(`http://\S+/#login=\S+`)
 
 func TestItServesItsPageAndHandsOverALink(t *testing.T) {
 	dir := site(t)
-	ballots := serveBox(t, dir, wellBox{})
+	ballots := overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), wellBox{})
 	file := filepath.Join(dir, "link")
 	if err := os.WriteFile(file, []byte("old"), 0o644); err != nil { //nolint:gosec // everybody can read it: that is the point
 		t.Fatal(err)

@@ -49,18 +49,8 @@ func arguments(dir, redis string, more ...string) []string {
 // Redis, and sends a code as an API server does, which arrives on the phone.
 func TestItCarriesMessagesBothWays(t *testing.T) {
 	dir, redis := site(t), redistest.Start(t)
-	ctx, stop := context.WithCancel(t.Context())
 	var errs servicetest.Output
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, arguments(dir, redis.Addr()), &errs, &errs) }()
-	for len(errs.Listening()) < 3 {
-		select {
-		case err := <-ended:
-			t.Fatalf("it ended: %v\n%s", err, errs.String())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	at := errs.Listening()
+	at, stop := servicetest.Start(t, run, 3, &errs, &errs, arguments(dir, redis.Addr())...)
 
 	keys, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now)
 	if err != nil {
@@ -72,14 +62,14 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 	}
 	defer board.Close()
 	// Made by the one program or the other: it is the same in both.
-	secret, err := keys.Secret(ctx, keyring.Verification, "")
+	secret, err := keys.Secret(t.Context(), keyring.Verification, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := post(t, "http://"+at["phone"]+"/sms", `{"from":"+85291234567","to":"+85264500000","text":"VOTE AB0D1234"}`); got/100 != 2 {
 		t.Fatalf("texting: %d", got)
 	}
-	waiting, cancel := context.WithTimeout(ctx, 20*time.Second)
+	waiting, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if _, err := board.Await(waiting, verification.KeyOf(secret, "+85291234567", "VOTE AB0D1234")); err != nil {
 		t.Error(err)
@@ -95,7 +85,7 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 	}
 	sender := smsoverhttp.NewClient(finder, certificates.Client(smsoverhttp.Service))
 	defer sender.Close()
-	if err := sender.Send(ctx, sms.Message{ID: "m1", To: "+85291234567", Text: "123456"}); err != nil {
+	if err := sender.Send(t.Context(), sms.Message{ID: "m1", To: "+85291234567", Text: "123456"}); err != nil {
 		t.Error(err)
 	}
 	if _, body := servicetest.Get(t, "http://"+at["phone"]+"/sms?to=%2B85291234567"); !strings.Contains(body, "123456") {
@@ -111,8 +101,7 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 	if _, body := servicetest.Get(t, "http://"+at["admin"]+"/readyz"); !strings.Contains(body, `"state":"degraded"`) {
 		t.Errorf("without Redis: %s", body)
 	}
-	stop()
-	if err := <-ended; err != nil {
+	if err := stop(); err != nil {
 		t.Error(err)
 	}
 	if said := errs.String(); strings.Contains(said, "9123") || strings.Contains(said, "123456") {
