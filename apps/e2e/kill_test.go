@@ -19,21 +19,28 @@ import (
 // kills makes fifty, with the twelve of TestCrashPoints.
 const kills = 38
 
-// load is voters who keep coming, and do not give up on a server that is away.
+// load is voters who keep coming, and do not give up on a server that is away: they try another address.
 type load struct {
-	w    *voter.World
-	h    *history
-	run  int
-	next atomic.Int64
-	all  sync.WaitGroup
-	stop context.CancelFunc
+	worlds []*voter.World
+	h      *history
+	run    int
+	next   atomic.Int64
+	voted  atomic.Int64 // acknowledged voters
+	all    sync.WaitGroup
+	stop   context.CancelFunc
 }
 
 // startLoad has clients voters at it at any moment.
 func startLoad(t *testing.T, w *voter.World, h *history, run, clients int) *load {
 	t.Helper()
+	return startLoads(t, []*voter.World{w}, h, run, clients)
+}
+
+// startLoads is startLoad at several addresses.
+func startLoads(t *testing.T, worlds []*voter.World, h *history, run, clients int) *load {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	l := &load{w: w, h: h, run: run, stop: stop}
+	l := &load{worlds: worlds, h: h, run: run, stop: stop}
 	for range clients {
 		l.all.Go(func() {
 			for ctx.Err() == nil {
@@ -41,9 +48,25 @@ func startLoad(t *testing.T, w *voter.World, h *history, run, clients int) *load
 			}
 		})
 	}
-	l.all.Go(func() { l.watchLog(ctx) })
+	for n := range worlds {
+		l.all.Go(func() { l.watchLog(ctx, n) })
+	}
 	t.Cleanup(l.end)
 	return l
+}
+
+// anywhere is one of the addresses.
+func (l *load) anywhere() *voter.World { return l.worlds[rand.IntN(len(l.worlds))] }
+
+// until waits until so many more voters were acknowledged.
+func (l *load) until(t *testing.T, more int) {
+	t.Helper()
+	want := l.voted.Load() + int64(more)
+	for deadline := time.Now().Add(2 * time.Minute); l.voted.Load() < want; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("voting does not go on: %d more voters were acknowledged, of %d", l.voted.Load()+int64(more)-want, more)
+		}
+	}
 }
 
 // end lets nobody new in and waits for those who are at it. Their casts under way become unknown.
@@ -52,12 +75,13 @@ func (l *load) end() {
 	l.all.Wait()
 }
 
-// watchLog reads a checkpoint now and then, as a witness would.
-func (l *load) watchLog(ctx context.Context) {
-	public := votecheck.Public{Client: l.w.HTTP, Origin: l.w.Origin, Poll: l.w.Manifest.ID}
+// watchLog reads the checkpoint at the n-th address now and then, as a witness would.
+func (l *load) watchLog(ctx context.Context, n int) {
+	w := l.worlds[n]
+	public := votecheck.Public{Client: w.HTTP, Origin: w.Origin, Poll: w.Manifest.ID}
 	for ctx.Err() == nil {
 		if checkpoint, err := public.Checkpoint(ctx); err == nil {
-			_ = l.h.Snapshot(checkpoint) // one fewer
+			_ = l.h.Snapshot(w.Origin, checkpoint) // one fewer
 		}
 		select {
 		case <-ctx.Done():
@@ -67,11 +91,11 @@ func (l *load) watchLog(ctx context.Context) {
 }
 
 func (l *load) vote(ctx context.Context, p voter.Person) {
-	token, err := voter.Patiently(ctx, func() (string, error) { return verified(ctx, l.w, p) })
+	token, err := voter.Patiently(ctx, func() (string, error) { return verified(ctx, l.anywhere(), p) })
 	if err != nil {
 		return
 	}
-	e, err := seal(l.w)
+	e, err := seal(l.anywhere())
 	if err != nil {
 		return
 	}
@@ -85,12 +109,15 @@ func (l *load) vote(ctx context.Context, p voter.Person) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(rand.N(2 * time.Second)):
-				_, _ = l.h.cast(ctx, l.w, p, token, &late)
+				_, _ = l.h.cast(ctx, l.anywhere(), p, token, &late)
 			}
 		})
 	}
 	_, err = voter.Patiently(ctx, func() (struct{}, error) {
-		_, err := l.h.cast(ctx, l.w, p, token, e)
+		_, err := l.h.cast(ctx, l.anywhere(), p, token, e)
+		if err == nil {
+			l.voted.Add(1)
+		}
 		if impatient {
 			return struct{}{}, nil
 		}
@@ -98,7 +125,7 @@ func (l *load) vote(ctx context.Context, p voter.Person) {
 	})
 	// One in ten did not see the answer, and asks again.
 	if err == nil && rand.IntN(10) == 0 {
-		_, _ = l.h.cast(ctx, l.w, p, token, e)
+		_, _ = l.h.cast(ctx, l.anywhere(), p, token, e)
 	}
 }
 

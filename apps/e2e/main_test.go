@@ -119,21 +119,34 @@ func (h *history) finish(t *testing.T, i *instance.Instance, w *voter.World) *vo
 	return h.judge(t, f)
 }
 
-// readings are the end of the poll as everybody else sees it. Pages may be a few seconds old: what is
-// behind is read again.
-func readings(t *testing.T, i *instance.Instance, w *voter.World, want int64) (all []votecheck.Reading) {
+// closeApart closes a site's poll, whose voters have gone, and is finishApart.
+func (h *history) closeApart(t *testing.T, s *apart.Site, worlds []*voter.World) *votecheck.Report {
 	t.Helper()
-	public := votecheck.Public{Client: w.HTTP, Origin: w.Origin, Poll: w.Manifest.ID}
-	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(250 * time.Millisecond) {
-		all, err = public.Readings(t.Context())
-		if err == nil && !slices.ContainsFunc(all, func(r votecheck.Reading) bool { return r.Ballots != want }) {
-			break
-		}
-	}
-	if err != nil {
+	s.Operator.Move(worlds[0].Manifest.ID, "close")
+	if err := h.Closed(); err != nil {
 		t.Fatal(err)
 	}
+	return h.finishApart(t, s, worlds)
+}
+
+// finishApart is finish for a poll of a site, whose end every API server tells.
+func (h *history) finishApart(t *testing.T, s *apart.Site, worlds []*voter.World) *votecheck.Report {
+	t.Helper()
+	id := worlds[0].Manifest.ID
+	f := final(t, s.Publish(id))
+	for _, w := range worlds {
+		f.Readings = append(f.Readings, public(t, w, int64(len(f.Sealed)))...)
+	}
+	f.Readings = append(f.Readings,
+		votecheck.Reading{Source: "the operator's figures", Ballots: s.Operator.Total(id)},
+		votecheck.Reading{Source: "the participation table", Ballots: s.Participants(id)})
+	return h.judge(t, f)
+}
+
+// readings are the end of the poll as everybody else sees it.
+func readings(t *testing.T, i *instance.Instance, w *voter.World, want int64) []votecheck.Reading {
+	t.Helper()
+	all := public(t, w, want)
 	var shown struct {
 		Stats struct {
 			Total int64 `json:"total"`
@@ -143,6 +156,24 @@ func readings(t *testing.T, i *instance.Instance, w *voter.World, want int64) (a
 		t.Fatal(err)
 	}
 	return append(all, votecheck.Reading{Source: "the operator's figures", Ballots: shown.Stats.Total})
+}
+
+// public is what the API tells of the end of the poll. Pages may be a few seconds old: what is behind is
+// read again.
+func public(t *testing.T, w *voter.World, want int64) (all []votecheck.Reading) {
+	t.Helper()
+	pages := votecheck.Public{Client: w.HTTP, Origin: w.Origin, Poll: w.Manifest.ID}
+	var err error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(250 * time.Millisecond) {
+		all, err = pages.Readings(t.Context())
+		if err == nil && !slices.ContainsFunc(all, func(r votecheck.Reading) bool { return r.Ballots != want }) {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func (h *history) judge(t *testing.T, f votecheck.Final) *votecheck.Report {

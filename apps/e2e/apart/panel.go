@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/problem"
 )
 
 // Operator is somebody logged in to the control panel, who gives orders as its page does.
@@ -90,23 +91,51 @@ func (o *Operator) Bundle(poll string) string {
 	return path
 }
 
+// Total is how many ballots the panel shows.
+func (o *Operator) Total(poll string) int64 {
+	o.t.Helper()
+	var stats struct {
+		Total int64 `json:"total"`
+	}
+	if err := json.Unmarshal(o.ask(http.MethodGet, "/api/polls/"+poll+"/stats", nil), &stats); err != nil {
+		o.t.Fatal(err)
+	}
+	return stats.Total
+}
+
 func (o *Operator) post(path string, body any) {
 	o.t.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(o.t.Context(), http.MethodPost, o.origin+path, bytes.NewReader(text))
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := o.client.Do(request)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	if answer, err := io.ReadAll(response.Body); err != nil || response.StatusCode/100 != 2 {
-		o.t.Fatalf("POST %s: %d %s %v", path, response.StatusCode, answer, err)
+	o.ask(http.MethodPost, path, text)
+}
+
+// ask asks until the panel reaches a ballot server, which it avoids for a while when it was away.
+func (o *Operator) ask(method, path string, body []byte) []byte {
+	o.t.Helper()
+	for deadline := time.Now().Add(Patience); ; time.Sleep(100 * time.Millisecond) {
+		request, err := http.NewRequestWithContext(o.t.Context(), method, o.origin+path, bytes.NewReader(body))
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		response, err := o.client.Do(request)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		answer, err := io.ReadAll(response.Body)
+		_ = response.Body.Close() // only read
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		if response.StatusCode/100 == 2 {
+			return answer
+		}
+		var why struct{ Code string }
+		if json.Unmarshal(answer, &why) != nil || why.Code != string(problem.Unavailable) || time.Now().After(deadline) {
+			o.t.Fatalf("%s %s: %d %s", method, path, response.StatusCode, answer)
+		}
 	}
 }

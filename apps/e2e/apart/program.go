@@ -89,18 +89,18 @@ func Start(t *testing.T, binary string, listeners Listeners, args ...string) *Pr
 }
 
 // tail is the last lines of a log, which after many starts is long.
-func tail(log string) string { return log[max(0, len(log)-20_000):] }
+func tail(log string) string { return log[max(0, len(log)-4000):] }
 
 // start starts a process and waits until it listens.
 func (p *Program) start(env ...string) {
 	p.t.Helper()
-	if !p.try(env...) {
+	p.launch(env...)
+	if !p.listens() {
 		p.t.Fatalf("%s ended with %d", p.name, p.cmd.ProcessState.ExitCode())
 	}
 }
 
-// try is start for a process that may end before it listens: it then returns false.
-func (p *Program) try(env ...string) bool {
+func (p *Program) launch(env ...string) {
 	p.t.Helper()
 	stdout, stderr := &servicetest.Output{}, &servicetest.Output{}
 	cmd, ended := exec.Command(p.binary, p.args...), make(chan struct{})
@@ -116,12 +116,18 @@ func (p *Program) try(env ...string) bool {
 		_ = cmd.Wait() // the exit code says it all
 		close(ended)
 	}()
+}
+
+// listens waits until the process listens; false if it ends before.
+func (p *Program) listens() bool {
+	p.t.Helper()
+	newest := p.stderr[len(p.stderr)-1]
 	for range Patience / (10 * time.Millisecond) {
-		if maps.Equal(stderr.Listening(), p.At) {
+		if maps.Equal(newest.Listening(), p.At) {
 			return true
 		}
 		select {
-		case <-ended:
+		case <-p.ended:
 			return false
 		case <-time.After(10 * time.Millisecond):
 		}
@@ -141,7 +147,7 @@ func (p *Program) Restart(env ...string) {
 // before it listens, and waits until it has.
 func (p *Program) RestartToDie(at string) {
 	p.t.Helper()
-	p.try("CRASHPOINT_AT=" + at)
+	p.launch("CRASHPOINT_AT=" + at)
 	select {
 	case <-p.ended:
 	case <-time.After(Patience):
@@ -150,6 +156,24 @@ func (p *Program) RestartToDie(at string) {
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 		p.t.Fatalf("%s did not die at %s: it ended with %d", p.name, at, p.cmd.ProcessState.ExitCode())
 	}
+}
+
+// RestartToFreeze is RestartToDie for a process that is to stop at that point, until it is thawed.
+func (p *Program) RestartToFreeze(at string) {
+	p.t.Helper()
+	p.launch("CRASHPOINT_AT=" + at + ":stop")
+	stat := fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		// pid (name) state …
+		content, err := os.ReadFile(stat)
+		if err != nil {
+			p.t.Fatalf("%s ended: %v", p.name, err)
+		}
+		if _, state, _ := strings.Cut(string(content), ") "); strings.HasPrefix(state, "T") {
+			return
+		}
+	}
+	p.t.Fatalf("%s did not stop at %s", p.name, at)
 }
 
 // Kill ends the process as a power cut would, as far as a process can tell.
@@ -166,6 +190,17 @@ func (p *Program) Freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) } // it m
 
 // Thaw ends a Freeze.
 func (p *Program) Thaw() { _ = p.cmd.Process.Signal(syscall.SIGCONT) } // it may have ended
+
+// Await waits until the process that runs has logged something.
+func (p *Program) Await(text string) {
+	p.t.Helper()
+	newest := p.stderr[len(p.stderr)-1]
+	for deadline := time.Now().Add(Patience); !strings.Contains(newest.String(), text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s does not log %s", p.name, text)
+		}
+	}
+}
 
 // Printed is what its processes have said on standard output.
 func (p *Program) Printed() string { return p.said(&p.stdout) }

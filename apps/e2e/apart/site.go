@@ -27,8 +27,6 @@ type Options struct {
 	Postgres *pgcluster.Options
 	// Ballots and APIs are how many there are: one ballot server and two API servers where they are 0.
 	Ballots, APIs int
-	// Served is how many of the ballot servers the API servers know; 0 for all. The others only keep the log.
-	Served int
 	// Polls are the sample polls that are opened; nil for none.
 	Polls []string
 	// Via says where programs and voters reach what is at an address, host:port: the address of a proxy
@@ -38,8 +36,9 @@ type Options struct {
 
 // What lies behind an Options.Via.
 const (
-	ViaDatabase = "postgresql" // on the way from the ballot servers
-	ViaBallots  = "ballot-server"
+	ViaDatabase = "postgresql"    // on the way from the ballot servers
+	ViaBallots  = "ballot-server" // on the way from the API servers
+	ViaAPIs     = "api-server"
 )
 
 // Site is the programs of one site, on a data directory. Its methods, and those of its programs, are for
@@ -67,9 +66,6 @@ func NewSite(t *testing.T, o Options) *Site {
 	o.Ballots = max(1, o.Ballots)
 	if o.APIs == 0 {
 		o.APIs = 2
-	}
-	if o.Served == 0 {
-		o.Served = o.Ballots
 	}
 	if o.Via == nil {
 		o.Via = func(_, address string) string { return address }
@@ -103,13 +99,11 @@ func (s *Site) startAll() {
 		box = append(box, "-database", s.DSN, fmt.Sprintf("-cluster=%t", s.o.Postgres.Sync))
 	}
 	var all, served []string
-	for n := range s.o.Ballots {
+	for range s.o.Ballots {
 		p := s.start("ballot-server", Listeners{"services": {"-listen", freeAddress(s.t)}}, box...)
 		s.Ballots = append(s.Ballots, p)
 		all = append(all, p.At["services"])
-		if n < s.o.Served {
-			served = append(served, s.o.Via(ViaBallots, p.At["services"]))
-		}
+		served = append(served, s.o.Via(ViaBallots, p.At["services"]))
 	}
 	keys := filepath.Join(s.Data, "keys.json")
 	s.Gateway = s.start("sms-gateway", Listeners{"sending": {"-listen", freeAddress(s.t)}, "phone": {"-phone-listen", freeAddress(s.t)}},
@@ -195,7 +189,7 @@ func (s *Site) Voters(ctx context.Context, api *Program, poll string) *voter.Wor
 	var w *voter.World
 	var err error
 	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if w, err = voter.NewWorld(ctx, "http://"+api.At["voters"], "http://"+s.Gateway.At["phone"], poll, client); err == nil && w.Manifest.State == "open" {
+		if w, err = voter.NewWorld(ctx, "http://"+s.o.Via(ViaAPIs, api.At["voters"]), "http://"+s.Gateway.At["phone"], poll, client); err == nil && w.Manifest.State == "open" {
 			return w
 		}
 	}

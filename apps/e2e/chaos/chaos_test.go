@@ -13,7 +13,7 @@ import (
 )
 
 func first(seed uint64, n int) (faults []chaos.Fault) {
-	for f := range chaos.Plan(seed) {
+	for f := range chaos.Plan(seed, chaos.Apart) {
 		if faults = append(faults, f); len(faults) == n {
 			break
 		}
@@ -30,8 +30,8 @@ func TestASeedReproduces(t *testing.T) {
 	if slices.Equal(once, first(8, 60)) {
 		t.Error("another seed gave the same faults")
 	}
-	for round := range slices.Chunk(once, len(chaos.Kinds)) {
-		for _, k := range chaos.Kinds {
+	for round := range slices.Chunk(once, len(chaos.Apart)) {
+		for _, k := range chaos.Apart {
 			if !slices.ContainsFunc(round, func(f chaos.Fault) bool { return f.Kind == k }) {
 				t.Errorf("a round without %s: %v", k, round)
 			}
@@ -48,7 +48,7 @@ func TestResetAfterTheAnswer(t *testing.T) {
 		_, _ = io.WriteString(w, "recorded")
 	}))
 	defer server.Close()
-	p, err := chaos.Listen(strings.TrimPrefix(server.URL, "http://"))
+	p, err := chaos.Listen(strings.TrimPrefix(server.URL, "http://"), chaos.HTTP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestResetAfterTheAnswer(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	cast := func(path string) bool {
-		res, err := client.Post(p.Origin()+path, "text/plain", strings.NewReader("a ballot"))
+		res, err := client.Post("http://"+p.Address()+path, "text/plain", strings.NewReader("a ballot"))
 		if err != nil {
 			return false
 		}

@@ -11,7 +11,7 @@ import (
 // Kind is what goes wrong.
 type Kind string
 
-// The faults of every round, each once, in an order drawn anew.
+// What may happen to one instance, or to a ballot server apart.
 const (
 	// Kill ends the process with SIGKILL at a random moment.
 	Kill Kind = "kill"
@@ -26,8 +26,25 @@ const (
 	Reset Kind = "reset"
 )
 
-// Kinds are all of them.
-var Kinds = []Kind{Kill, BeforeBegin, AfterInsert, AfterCommit, Pause, Reset}
+// What may happen besides to programs apart.
+const (
+	KillAPI       Kind = "kill-api"
+	KillDatabase  Kind = "kill-database"
+	PauseAPI      Kind = "pause-api"
+	PauseDatabase Kind = "pause-database"
+	// ResetBallots and ResetDatabase are Reset between API server and ballot server, and between ballot
+	// server and database.
+	ResetBallots  Kind = "reset-ballots"
+	ResetDatabase Kind = "reset-database"
+)
+
+// The faults of every round, each once, in an order drawn anew.
+var (
+	// Together are those of everything in one process.
+	Together = []Kind{Kill, BeforeBegin, AfterInsert, AfterCommit, Pause, Reset}
+	// Apart are those of the programs by themselves.
+	Apart = append(Together[:len(Together):len(Together)], KillAPI, KillDatabase, PauseAPI, PauseDatabase, ResetBallots, ResetDatabase)
+)
 
 // Fault is one thing that goes wrong.
 type Fault struct {
@@ -37,33 +54,36 @@ type Fault struct {
 	// N is of which commit, or how many casts; Length how long a pause is.
 	N      int
 	Length time.Duration
+	// Which of two programs it happens to, where there are two: 0 or 1.
+	Which int
 }
 
 func (f Fault) String() string {
 	switch f.Kind {
-	case Kill:
-		return "kill"
-	case Pause:
-		return fmt.Sprintf("pause for %s", f.Length)
-	case Reset:
-		return fmt.Sprintf("reset %d connections after COMMIT", f.N)
+	case Kill, KillAPI, KillDatabase:
+		return fmt.Sprintf("%s (%d)", f.Kind, f.Which)
+	case Pause, PauseAPI, PauseDatabase:
+		return fmt.Sprintf("%s (%d) for %s", f.Kind, f.Which, f.Length)
+	case Reset, ResetBallots, ResetDatabase:
+		return fmt.Sprintf("%s (%d): %d connections after COMMIT", f.Kind, f.Which, f.N)
 	default:
-		return fmt.Sprintf("die at %s of commit %d", f.Kind, f.N)
+		return fmt.Sprintf("die (%d) at %s of commit %d", f.Which, f.Kind, f.N)
 	}
 }
 
-// Plan is the endless sequence of faults that a seed stands for: the same for the same seed, whatever
-// happens meanwhile.
-func Plan(seed uint64) iter.Seq[Fault] {
+// Plan is the endless sequence of faults of these kinds that a seed stands for: the same for the same
+// seed, whatever happens meanwhile.
+func Plan(seed uint64, kinds []Kind) iter.Seq[Fault] {
 	return func(yield func(Fault) bool) {
 		chance := rand.New(rand.NewPCG(seed, seed))
 		for {
-			for _, n := range chance.Perm(len(Kinds)) {
+			for _, n := range chance.Perm(len(kinds)) {
 				f := Fault{
-					Kind:   Kinds[n],
+					Kind:   kinds[n],
 					Wait:   time.Duration(50+chance.IntN(450)) * time.Millisecond,
 					N:      1 + chance.IntN(40),
 					Length: time.Duration(50+chance.IntN(1450)) * time.Millisecond,
+					Which:  chance.IntN(2),
 				}
 				if !yield(f) {
 					return

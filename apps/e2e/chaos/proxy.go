@@ -10,9 +10,30 @@ import (
 	"sync/atomic"
 )
 
-// Proxy stands between voters and an API server, on loopback, and resets connections when told to. It
-// passes bytes on and knows of HTTP only how a cast begins.
+// Wire says what a proxy can tell of the bytes that it passes on.
+type Wire struct {
+	// Asks tells what begins a cast, of the flights of one client, the n-th from 0; nil for everything.
+	Asks func(n int, flight []byte) bool
+	// Answers tells an answer to a cast; nil for everything.
+	Answers func(flight []byte) bool
+}
+
+var (
+	// HTTP is between voters and an API server.
+	HTTP = Wire{Asks: func(_ int, flight []byte) bool { return bytes.HasPrefix(flight, []byte("POST /v1/ballots")) }}
+	// Sealed is between an API server and a ballot server. Inside of TLS nothing can be told apart but what is
+	// no handshake any more, and too long to be an acknowledgement of HTTP/2's own.
+	Sealed = Wire{
+		Asks:    func(n int, _ []byte) bool { return n > 3 },
+		Answers: func(flight []byte) bool { return len(flight) > 128 },
+	}
+	// Postgres is between a ballot server and its database: a cast is there what ends with COMMIT.
+	Postgres = Wire{Answers: func(flight []byte) bool { return bytes.Contains(flight, []byte("COMMIT\x00")) }}
+)
+
+// Proxy stands between clients and a server, on loopback, and resets connections when told to.
 type Proxy struct {
+	wire     Wire
 	listener net.Listener
 	target   string
 	resets   atomic.Int64
@@ -25,21 +46,24 @@ type Proxy struct {
 }
 
 // Listen starts a proxy for the target, host:port.
-func Listen(target string) (*Proxy, error) {
+func Listen(target string, wire Wire) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("couldn't listen: %w", err)
 	}
-	p := &Proxy{listener: l, target: target, open: map[net.Conn]bool{}}
+	p := &Proxy{wire: wire, listener: l, target: target, open: map[net.Conn]bool{}}
 	p.all.Go(p.accept)
 	return p, nil
 }
 
-// Origin is where voters find it.
-func (p *Proxy) Origin() string { return "http://" + p.listener.Addr().String() }
+// Address is where it is, host:port.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
 // ResetCasts has the next n casts lose their connection when their answer comes.
 func (p *Proxy) ResetCasts(n int) { p.resets.Store(int64(n)) }
+
+// Left is how many are still to be reset.
+func (p *Proxy) Left() int { return int(p.resets.Load()) }
 
 // Close ends all connections.
 func (p *Proxy) Close() error {
@@ -107,16 +131,23 @@ func (p *Proxy) serve(client net.Conn) {
 	var casting atomic.Bool
 	var both sync.WaitGroup
 	both.Go(func() {
+		n := 0
 		_ = pass(server, client, func(b []byte) bool {
-			if bytes.HasPrefix(b, []byte("POST /v1/ballots")) {
+			if p.wire.Asks == nil || p.wire.Asks(n, b) {
 				casting.Store(true)
 			}
+			n++
 			return true
 		})
 		_ = server.Close() // the client has gone
 	})
 	both.Go(func() {
-		_ = pass(client, server, func([]byte) bool { return !casting.Swap(false) || !p.reset(client) })
+		_ = pass(client, server, func(b []byte) bool {
+			if p.wire.Answers != nil && !p.wire.Answers(b) {
+				return true
+			}
+			return !casting.Swap(false) || !p.reset(client)
+		})
 		_ = client.Close() // the server has gone
 	})
 	both.Wait()

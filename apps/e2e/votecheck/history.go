@@ -61,8 +61,9 @@ type Event struct {
 	Code    string             `json:"code,omitempty"`
 	Receipt *ballotapi.Receipt `json:"receipt,omitempty"`
 
-	// Checkpoint is a Snapshot's signed note.
+	// Checkpoint is a Snapshot's signed note, and Source who told it: each may be a little behind the others.
 	Checkpoint string `json:"checkpoint,omitempty"`
+	Source     string `json:"source,omitempty"`
 }
 
 // Recorder writes a history as JSON lines, and only ever appends. Safe for concurrent use. Each line is
@@ -115,8 +116,8 @@ func (r *Recorder) Closed() error {
 }
 
 // Snapshot notes a checkpoint that was read.
-func (r *Recorder) Snapshot(checkpoint string) error {
-	_, err := r.write(Event{Type: Snapshot, Checkpoint: checkpoint})
+func (r *Recorder) Snapshot(source, checkpoint string) error {
+	_, err := r.write(Event{Type: Snapshot, Source: source, Checkpoint: checkpoint})
 	return err
 }
 

@@ -99,9 +99,10 @@ func parseCheckpoint(text, key string) (h head, err error) {
 	return h, nil
 }
 
-// checkSnapshots wants every checkpoint that was ever read to be a beginning of the published log.
+// checkSnapshots wants every checkpoint that was ever read to be a beginning of the published log, and no
+// source to tell an older one after a newer.
 func (r *Report) checkSnapshots(events []Event, f Final) {
-	var last int64
+	last := map[string]int64{}
 	roots := rootsOf(leavesOf(f))
 	for _, e := range events {
 		if e.Type != Snapshot {
@@ -113,8 +114,8 @@ func (r *Report) checkSnapshots(events []Event, f Final) {
 		case err != nil:
 			r.add(Rewritten, "", "a checkpoint is not the log's: %v", err)
 			continue
-		case h.size < last:
-			r.add(Rewritten, "", "the log had %d ballots, and then %d", last, h.size)
+		case h.size < last[e.Source]:
+			r.add(Rewritten, "", "the log had %d ballots, and then %d", last[e.Source], h.size)
 		case h.size > int64(len(f.Sealed)):
 			r.add(Rewritten, "", "the log had %d ballots, and at the end %d", h.size, len(f.Sealed))
 		default:
@@ -122,7 +123,7 @@ func (r *Report) checkSnapshots(events []Event, f Final) {
 				r.add(Rewritten, "", "the first %d ballots of the log are others than they were", h.size)
 			}
 		}
-		last = max(last, h.size)
+		last[e.Source] = max(last[e.Source], h.size)
 	}
 }
 
@@ -186,6 +187,11 @@ func (p Public) Checkpoint(ctx context.Context) (string, error) {
 	return string(text), err
 }
 
+// Tile reads a tile of the log, by its path as in C2SP tlog-tiles, without the leading "tile/".
+func (p Public) Tile(ctx context.Context, path string) ([]byte, error) {
+	return p.get(ctx, "log/tile/"+path)
+}
+
 // log reads all leaves.
 func (p Public) log(ctx context.Context) ([]leaf, error) {
 	text, err := p.Checkpoint(ctx)
@@ -200,7 +206,7 @@ func (p Public) log(ctx context.Context) ([]leaf, error) {
 	leaves := make([]leaf, 0, h.size)
 	for n := int64(0); n*whole < h.size; n++ {
 		tile := tlog.Tile{H: 8, N: n, W: int(min(whole, h.size-n*whole))}
-		data, err := p.get(ctx, "log/tile/"+strings.TrimPrefix(tile.Path(), "tile/8/"))
+		data, err := p.Tile(ctx, strings.TrimPrefix(tile.Path(), "tile/8/"))
 		if err != nil {
 			return nil, err
 		}
