@@ -137,6 +137,8 @@ func (s *servers) Connect(ctx context.Context) (driver.Conn, error) {
 			switch conn, _ := a.conn.(*stdlib.Conn); {
 			case a.err != nil:
 				errs = append(errs, a.err)
+			case best == nil && s.newest(timelineOf(conn.Conn().PgConn())):
+				best, late = conn, time.After(0)
 			case best == nil:
 				best, late = conn, time.After(grace)
 			case timelineOf(conn.Conn().PgConn()) > timelineOf(best.Conn().PgConn()):
@@ -196,6 +198,13 @@ func (s *servers) take(c *pgconn.PgConn) error {
 		delete(s.open, c)
 	}()
 	return nil
+}
+
+// newest tells a timeline that is newer than one that was seen.
+func (s *servers) newest(timeline int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.timeline != 0 && timeline > s.timeline
 }
 
 func (s *servers) outdated(timeline int64) bool {
