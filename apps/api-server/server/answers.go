@@ -169,7 +169,7 @@ func newAnswers(clock func() time.Time) *answers {
 	return &answers{clock: clock, kept: lru}
 }
 
-// get returns the answer of a key, asking for it where there is none or it is older than its ttl. If
+// get returns the answer of a key, asking for it where there is none or it is older than ttl. If
 // asking fails for any reason but a problem of the reader's own (such as results-not-published), the
 // last good answer stands.
 func (a *answers) get(ctx context.Context, key string, ttl time.Duration, ask func(context.Context) (answer, error)) (answer, error) {
@@ -184,7 +184,7 @@ func (a *answers) get(ctx context.Context, key string, ttl time.Duration, ask fu
 	k.asking.Lock()
 	defer k.asking.Unlock()
 	now := a.clock()
-	if !k.at.IsZero() && now.Sub(k.at) < k.ttl {
+	if !k.at.IsZero() && now.Sub(k.at) < min(k.ttl, ttl) {
 		return k.answer, k.err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)

@@ -184,7 +184,7 @@ func (a api) ProveLeaf(ctx context.Context, r channelsapi.ProveLeafRequestObject
 	if err := a.limit(c, ratelimit.Download, ratelimit.Subject{Client: client(c), Poll: r.Poll}); err != nil {
 		return nil, err
 	}
-	note, err := a.checkpoint(ctx, r.Poll)
+	note, err := a.checkpoint(ctx, r.Poll, time.Second)
 	if err != nil {
 		return nil, err
 	}

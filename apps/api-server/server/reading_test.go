@@ -139,6 +139,21 @@ func TestAFloodOfReadsCostsNothing(t *testing.T) {
 	}
 }
 
+// TestATileOfAnothersCheckpoint: a checkpoint that one API server shows is of a log that all of them serve,
+// though another's own may be older.
+func TestATileOfAnothersCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	const tile = "/v1/polls/sends/log/tile/0/001.p/45"
+	if got := w.call("GET", tile, nil); got.status != http.StatusNotFound {
+		t.Fatalf("before the log has it: %d", got.status)
+	}
+	w.box.logs[sends].Append([32]byte{31: 1})
+	w.clock.advance(refreshAtMost)
+	if got := w.call("GET", tile, nil); got.status != http.StatusOK {
+		t.Errorf("as soon as another may show that it is there: %d", got.status)
+	}
+}
+
 // TestTheLastGoodStateStays: without the ballot server, what was read goes on being served.
 func TestTheLastGoodStateStays(t *testing.T) {
 	w := newWorld(t)
