@@ -151,6 +151,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	defer func() { err = errors.Join(err, box.Close()) }()
 
 	metrics := service.NewMetrics(name)
+	metrics.MustRegister(box.Metrics())
 	deps := server.Deps{
 		Caster: box, Reader: box, Tokens: keys, Secrets: keys, Board: board, Limiter: limiter,
 		Clock: time.Now, Log: log, Metrics: metrics, Page: page.Handler(),

@@ -61,6 +61,9 @@ func TestItServesWhatABallotServerHas(t *testing.T) {
 	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
 		t.Errorf("the voter's page: %d %.200s", status, body)
 	}
+	if _, body := servicetest.Get(t, "http://"+at["admin"]+"/metrics"); !strings.Contains(body, "popvote_hop_queue_ballots 0") {
+		t.Error("the hop to the ballot servers is not counted")
+	}
 	for path, want := range map[string]string{"/livez": "ok", "/metrics": "popvote_build_info", "/version": "go1."} {
 		if _, body := servicetest.Get(t, "http://"+at["admin"]+path); !strings.Contains(body, want) {
 			t.Errorf("%s: %.200s", path, body)

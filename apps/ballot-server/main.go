@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/popvote/popvote/apps/ballot-server/server"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
 	"github.com/popvote/popvote/libs/keyring"
@@ -122,7 +124,7 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 	}
 	listeners := []service.Listener{{Name: "admin", Address: c.Admin, Handler: admin}}
 	if c.Listen != "" {
-		l, err := services(ctx, c, s, log, health)
+		l, err := services(ctx, c, s, log, health, metrics)
 		if err != nil {
 			return errors.Join(err, s.Close())
 		}
@@ -133,7 +135,7 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 }
 
 // services is the listener that other services call.
-func services(ctx context.Context, c config, s *server.Server, log *slog.Logger, health *service.Health) (service.Listener, error) {
+func services(ctx context.Context, c config, s *server.Server, log *slog.Logger, health *service.Health, metrics prometheus.Registerer) (service.Listener, error) {
 	files, err := mtls.Load(c.TLS, time.Now)
 	if err != nil {
 		return service.Listener{}, fmt.Errorf("%w: -tls: %w", service.ErrConfig, err)
@@ -146,9 +148,11 @@ func services(ctx context.Context, c config, s *server.Server, log *slog.Logger,
 	if err != nil {
 		return service.Listener{}, err
 	}
+	served := overhttp.NewServed()
+	metrics.MustRegister(served)
 	return service.Listener{
 		Name:    listener,
 		Open:    tls.NewListener(open, files.Server()),
-		Handler: overhttp.NewHandler(s, overhttp.Production(), overhttp.WithLog(log)),
+		Handler: overhttp.NewHandler(s, overhttp.Production(), overhttp.WithLog(log), overhttp.WithMetrics(served)),
 	}, nil
 }

@@ -103,6 +103,7 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 		c.Origin = "http://" + open.Addr().String()
 	}
 	metrics := service.NewMetrics(name)
+	metrics.MustRegister(box.Metrics())
 	panel, err := server.New(server.Config{PublicOrigin: c.Origin}, server.Deps{Admin: box, Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return wrong(err)

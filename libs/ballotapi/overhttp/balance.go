@@ -32,7 +32,9 @@ type balancer struct {
 
 	mu    sync.Mutex // guards known and its instances
 	known map[string]*instance
-	freed chan struct{} // holds one token once a place may have become free
+	// ejections counts them; mu guards it too.
+	ejections int64
+	freed     chan struct{} // holds one token once a place may have become free
 }
 
 func newBalancer(finder discovery.Finder, service string, clock func() time.Time) *balancer {
@@ -118,6 +120,7 @@ func (b *balancer) release(in *instance, failed bool) {
 	if failed {
 		in.until = b.clock().Add(min(ejectMost, ejectFirst<<min(in.fails, 10)))
 		in.fails++
+		b.ejections++
 	} else {
 		in.fails = 0
 	}

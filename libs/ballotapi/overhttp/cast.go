@@ -149,9 +149,12 @@ func (c *Client) deliver(in *instance, items []item) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Deadline)
 	defer cancel()
 	c.budget.earn()
+	c.sent.ballots.Observe(float64(len(items)))
 	var tried []*instance
 	for again := false; ; {
+		began := c.cfg.Clock()
 		left, sent, err := c.try(ctx, in, items)
+		c.sent.tried(err, c.cfg.Clock().Sub(began).Seconds())
 		c.balancer.release(in, err != nil)
 		if len(left) == 0 {
 			return
@@ -179,6 +182,7 @@ func (c *Client) deliver(in *instance, items []item) {
 			finish(items, err)
 			return
 		}
+		c.sent.retried(sent)
 		in = next
 	}
 }

@@ -75,6 +75,7 @@ type Client struct {
 	balancer  *balancer
 	budget    *budget
 	transport *http.Transport
+	sent      sent
 
 	// gate is held for reading while something is put into the queue, for writing to close it.
 	gate    sync.RWMutex
@@ -105,6 +106,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg:      cfg,
 		balancer: newBalancer(cfg.Finder, cfg.Service, cfg.Clock),
 		budget:   newBudget(),
+		sent:     newSent(),
 		queue:    make(chan item, cfg.Queue),
 		transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,

@@ -57,6 +57,7 @@ type handler struct {
 	allow  Allow
 	log    *slog.Logger
 	places chan struct{} // holds one token for each batch under way
+	served *Served       // nil: nothing is counted
 }
 
 // NewHandler serves a ballot server to the services that may use it. It must be served over mtls.
@@ -66,7 +67,7 @@ func NewHandler(box Box, allow Allow, options ...Option) http.Handler {
 		option(h)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+castPath, h.cast)
+	mux.HandleFunc("POST "+castPath, h.served.around(h.cast))
 	mux.Handle(wire.Prefix, wire.Handler(box, wire.Guard{May: h.may, Log: h.log}))
 	return mux
 }
@@ -118,6 +119,7 @@ func (h *handler) cast(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "couldn't read the batch", http.StatusBadRequest)
 		return
 	}
+	h.served.took(len(ballots))
 	w.Header().Set("Content-Type", castType)
 	answer := http.NewResponseController(w)
 	// A server that can't set deadlines is a test's recorder.

@@ -16,7 +16,7 @@ import (
 // returns the address.
 func Serve(t testing.TB, certificates string, b overhttp.Box) string {
 	t.Helper()
-	store, err := mtls.Load(certificates, time.Now)
+	store, err := mtls.Load(certificates, time.Now) //nolint:forbidigo // for tests alone
 	if err != nil {
 		t.Fatal(err)
 	}
