@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -29,32 +26,14 @@ func TestKeepsADataDirectory(t *testing.T) {
 	if _, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
 	var errs servicetest.Output
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, []string{"-data", dir, "-admin", "127.0.0.1:0"}, &errs, &errs) }()
-	address := regexp.MustCompile(`"address":"([^"]+)"`)
-	for !address.MatchString(errs.String()) {
-		select {
-		case err := <-ended:
-			t.Fatalf("it ended: %v\n%s", err, errs.String())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	at, stop := servicetest.Start(t, run, 1, &errs, &errs, "-data", dir, "-admin", "127.0.0.1:0")
 	for path, want := range map[string]string{"/livez": "ok", "/readyz": `"ready"`, "/metrics": "popvote_queue_ballots 0", "/version": "go1."} {
-		r, err := http.Get("http://" + address.FindStringSubmatch(errs.String())[1] + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var body bytes.Buffer
-		_, err = body.ReadFrom(r.Body)
-		_ = r.Body.Close()
-		if err != nil || r.StatusCode != http.StatusOK || !strings.Contains(body.String(), want) {
-			t.Errorf("%s: %d %v %s", path, r.StatusCode, err, body.String())
+		if status, body := servicetest.Get(t, "http://"+at["admin"]+path); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	stop()
-	if err := <-ended; err != nil {
+	if err := stop(); err != nil {
 		t.Error(err)
 	}
 }
@@ -69,21 +48,10 @@ func TestServesItsServices(t *testing.T) {
 	if _, err := devca.Make(devca.Config{Dir: certs, Services: []string{name, "api-server", "control-panel", "sms-gateway"}, Clock: time.Now}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
 	var errs servicetest.Output
-	ended := make(chan error, 1)
-	go func() {
-		ended <- run(ctx, []string{"-data", dir, "-admin", "127.0.0.1:0", "-listen", "127.0.0.1:0", "-tls", filepath.Join(certs, name)}, &errs, &errs)
-	}()
-	address := regexp.MustCompile(`"name":"services","address":"([^"]+)"`)
-	for !address.MatchString(errs.String()) {
-		select {
-		case err := <-ended:
-			t.Fatalf("it ended: %v\n%s", err, errs.String())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	finder, err := discovery.NewStatic(map[string][]discovery.Instance{name: {{Address: address.FindStringSubmatch(errs.String())[1]}}})
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs,
+		"-data", dir, "-admin", "127.0.0.1:0", "-listen", "127.0.0.1:0", "-tls", filepath.Join(certs, name))
+	finder, err := discovery.At(map[string][]string{name: {at["services"]}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,9 +87,11 @@ func TestServesItsServices(t *testing.T) {
 	if _, err := gateway.Polls(t.Context()); !errors.Is(err, overhttp.ErrForbidden) {
 		t.Errorf("the gateway reads: %v", err)
 	}
+	if _, body := servicetest.Get(t, "http://"+at["admin"]+"/metrics"); !strings.Contains(body, "popvote_hop_served_in_flight 0") {
+		t.Error("the batches taken are not counted")
+	}
 	// Connections that are open do not hold up the stop.
-	stop()
-	if err := <-ended; err != nil {
+	if err := stop(); err != nil {
 		t.Error(err)
 	}
 	if strings.Contains(errs.String(), "cut off") {
