@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -54,10 +55,23 @@ func TestNoCrashPointsAreShipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	shipped, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taggedApart, err := faultyPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		binary string
 		want   bool
-	}{{popvote, false}, {tagged, true}} {
+	}{
+		{popvote, false},
+		{tagged, true},
+		{filepath.Join(shipped, "ballot-server"), false},
+		{filepath.Join(taggedApart, "ballot-server"), true},
+	} {
 		content, err := os.ReadFile(c.binary)
 		if err != nil {
 			t.Fatal(err)

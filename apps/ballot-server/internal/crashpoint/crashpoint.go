@@ -1,5 +1,5 @@
 // Package crashpoint names the moments of a commit at which a test has the ballot server die, as a power
-// cut would have it, and lets a test step its clock. Only a binary built with the tag "crashpoints" does
+// cut would have it, or stand still, and lets a test step its clock. Only a binary built with the tag "crashpoints" does
 // either; in any other, every function here is empty and nothing reads an environment variable.
 package crashpoint
 

@@ -15,7 +15,8 @@ import (
 // The environment variables that a binary with this tag reads. They lack the programs' own prefixes, below
 // which an unknown variable is an error.
 const (
-	// crashEnv is "name:n": the process dies when it passes the point for the n-th time.
+	// crashEnv is "name:n": the process dies when it passes the point for the n-th time. With "name:n:stop" it
+	// is stopped there instead, until somebody lets it go on.
 	crashEnv = "CRASHPOINT_AT"
 	// clockEnv names a file with a duration, by which the clock is wrong while the file is there.
 	clockEnv = "CRASHPOINT_CLOCK"
@@ -23,6 +24,7 @@ const (
 
 type order struct {
 	at   Point
+	stop bool
 	left atomic.Int64
 }
 
@@ -31,6 +33,7 @@ var given = sync.OnceValue(func() *order {
 	if name == "" {
 		return nil
 	}
+	times, stop := strings.CutSuffix(times, ":stop")
 	n, err := strconv.ParseInt(times, 10, 64)
 	switch Point(name) {
 	case BeforeBegin, AfterInsert, AfterCommit:
@@ -38,9 +41,9 @@ var given = sync.OnceValue(func() *order {
 		found = false
 	}
 	if !found || err != nil || n < 1 {
-		panic(crashEnv + ` must be "before-begin:n", "after-insert:n" or "after-commit:n"`)
+		panic(crashEnv + ` must be "before-begin:n", "after-insert:n" or "after-commit:n", or one of them with ":stop"`)
 	}
-	o := &order{at: Point(name)}
+	o := &order{at: Point(name), stop: stop}
 	o.left.Store(n)
 	return o
 })
@@ -49,6 +52,12 @@ var given = sync.OnceValue(func() *order {
 func Here(p Point) {
 	o := given()
 	if o == nil || o.at != p || o.left.Add(-1) != 0 {
+		return
+	}
+	if o.stop {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		// It reaches all threads, and this one maybe a moment later.
+		time.Sleep(100 * time.Millisecond)
 		return
 	}
 	// SIGKILL, so that no deferred function and no exit handler tidies up.
