@@ -43,7 +43,9 @@ tables are made, and brought up to date by each new version, with
 
 where FILE holds the DSN of the role that owns them, popvote_owner. The ballot server
 itself runs as popvote_ballot, which can neither change nor delete a vote. Make both
-roles, and the database, before.
+roles, and the database, before. A DSN may name several servers, as in
+postgres://popvote_ballot@db1:5432,db2:5432,db3:5432/popvote: the primary is found among
+them, and found again when a standby has taken its place.
 
 Flags:
 `

@@ -193,16 +193,27 @@ func TestOldPrimaryIsRefused(t *testing.T) {
 	ok(t, old.Pause())
 	leader, err := c.Failover()
 	ok(t, err)
-	var last error
-	for range 100 { // the poll isn't lost, so this ends with its being on the new primary
-		if last = s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); last == nil {
-			break
+	// Nobody votes; whoever reads finds out.
+	read := make(chan error, 1)
+	go func() {
+		var err error
+		for range 10 {
+			if _, err = s.Polls(t.Context()); err == nil {
+				break
+			}
 		}
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		ok(t, err)
+	case <-time.After(time.Minute):
+		t.Fatal("reading from a frozen server never ends")
 	}
-	ok(t, last)
 
 	ok(t, old.Resume())
 	ok(t, leader.Kill9())
+	var last error
 	for range 3 { // the first may find a connection that was open
 		last = s.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))})
 	}
@@ -213,5 +224,27 @@ func TestOldPrimaryIsRefused(t *testing.T) {
 	blind.engine.(*postgres).patience = time.Second
 	if err := blind.Record(t.Context(), []*Group{group("p", randomBallot(sealedSize))}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("the old primary alone gave %v", err)
+	}
+}
+
+// TestServersOfADSN: each has its own addresses, with and without TLS, and its own time.
+func TestServersOfADSN(t *testing.T) {
+	config, err := parseDSN("postgres://u@one:1,two:2/box?sslmode=prefer")
+	ok(t, err)
+	hosts := perHost(config)
+	if len(hosts) != 2 {
+		t.Fatalf("%d servers", len(hosts))
+	}
+	for i, want := range []string{"one:1", "two:2"} {
+		h := hosts[i]
+		if got := fmt.Sprintf("%s:%d", h.Host, h.Port); got != want || h.ConnectTimeout != connectingOne {
+			t.Errorf("server %d is %s, within %v", i, got, h.ConnectTimeout)
+		}
+		if len(h.Fallbacks) != 1 || h.Fallbacks[0].Host != h.Host || h.TLSConfig == nil || h.Fallbacks[0].TLSConfig != nil {
+			t.Errorf("%s has %+v", want, h.Fallbacks)
+		}
+	}
+	if config, err = parseDSN("postgres://u@one:1/box?sslmode=disable"); err != nil || perHost(config)[0].ConnectTimeout != connecting {
+		t.Errorf("one server by itself: %+v (%v)", config, err)
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -24,8 +25,8 @@ const (
 	connectingOne = 2 * time.Second
 	// grace is how long the others have to answer once one server would do: theirs may be newer.
 	grace = 500 * time.Millisecond
-	// doubt is how long a transaction may take before its server is compared with the others, and how long
-	// until they are compared again.
+	// doubt is how long anything may take before its server is compared with the others, and how long until
+	// they are compared again.
 	doubt = time.Second
 )
 
@@ -213,8 +214,8 @@ func (s *servers) outdated(timeline int64) bool {
 	return timeline < s.timeline
 }
 
-// watch compares the servers now and then, beginning when a transaction takes long, until what it returns
-// is called. A frozen server does not say that it was replaced.
+// watch compares the servers now and then, beginning when what is done with one takes long, until what it
+// returns is called. A frozen server does not say that it was replaced.
 func (s *servers) watch() (stop func()) {
 	if len(s.hosts) == 1 {
 		return func() {}
@@ -237,4 +238,22 @@ func (s *servers) watch() (stop func()) {
 		t.Stop()
 		cancel()
 	}
+}
+
+// reads are the pool for what is done outside of transactions.
+type reads struct {
+	*sql.DB
+	servers *servers
+}
+
+// QueryContext implements gorm.ConnPool.
+func (r reads) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	defer r.servers.watch()()
+	return r.DB.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext implements gorm.ConnPool.
+func (r reads) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	defer r.servers.watch()()
+	return r.DB.QueryRowContext(ctx, query, args...)
 }
