@@ -20,8 +20,8 @@ const (
 	// epochMin is the fewest ballots the log takes at once while the poll goes on: in it, a ballot's place
 	// says no more than that it came in with this many others.
 	epochMin = 64
-	// epochMax keeps one extension of the log from holding up the committer: the rest of what waits comes in
-	// transactions of its own, between which votes are recorded.
+	// epochMax keeps one extension of the log from holding up SQLite's only writer: the rest of what waits
+	// comes in transactions of its own, between which votes are recorded.
 	epochMax = 1024
 	// breath is how long the committer has the box to itself between two epochs: about what one takes.
 	breath = 10 * time.Millisecond
@@ -57,7 +57,7 @@ func (s *Server) extendLog(ctx context.Context, id string, over bool) error {
 		least = 1
 	}
 	for more := true; more; {
-		err := s.store.Write(ctx, func(tx store.Tx) error {
+		err := s.store.ExtendLog(ctx, func(tx store.Tx) error {
 			p, err := tx.Poll(id)
 			if err != nil {
 				return err

@@ -73,6 +73,11 @@ func (s *Store) Write(ctx context.Context, fn func(tx Tx) error) error {
 	return s.engine.transact(ctx, alone, func(db *gorm.DB) error { return fn(Tx{db, s.d}) })
 }
 
+// ExtendLog runs fn in a transaction that extends a log, while votes are recorded. ErrUnknown as in Record.
+func (s *Store) ExtendLog(ctx context.Context, fn func(tx Tx) error) error {
+	return s.engine.transact(ctx, besideVotes, func(db *gorm.DB) error { return fn(Tx{db, s.d}) })
+}
+
 // Poll reads a poll; ErrNoPoll if there is none.
 func (tx Tx) Poll(id string) (*Poll, error) { return readPollRow(tx.db, id) }
 

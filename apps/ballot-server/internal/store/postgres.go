@@ -176,18 +176,17 @@ func (p *postgres) try(ctx context.Context, w with, fn func(tx *gorm.DB) error) 
 	return fmt.Errorf("couldn't commit: %w: %w", ErrUnknown, err)
 }
 
-// The key of the lock that votes share and that whoever changes polls has alone: between two batches of
-// votes, whichever server they are of.
-const (
-	shareBox = `SELECT pg_advisory_xact_lock_shared(1349473871)`
-	takeBox  = `SELECT pg_advisory_xact_lock(1349473871)`
-)
+// locks are what a transaction takes as it begins. Votes share the first, and whoever changes polls has it
+// alone: between two batches of votes, whichever server they are of. The second is the log's: of two servers
+// that extend it, one waits and then finds it extended.
+var locks = map[with]string{
+	withVotes:   `SELECT pg_advisory_xact_lock_shared(1349473871)`,
+	alone:       `SELECT pg_advisory_xact_lock(1349473871)`,
+	besideVotes: `SELECT pg_advisory_xact_lock_shared(1349473871); SELECT pg_advisory_xact_lock(1349473872)`,
+}
 
 func (p *postgres) begin(ctx context.Context, conn *sql.Conn, w with) error {
-	statements := "BEGIN; " + shareBox
-	if w == alone {
-		statements = "BEGIN; " + takeBox
-	}
+	statements := "BEGIN; " + locks[w]
 	if p.clock != nil {
 		statements += fmt.Sprintf("; SELECT set_config('popvote.clock', '%d', true)", p.clock().UnixMilli())
 	}

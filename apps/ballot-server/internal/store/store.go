@@ -74,6 +74,8 @@ const (
 	withVotes with = iota
 	// alone: nothing is recorded, and nothing else is changed.
 	alone
+	// besideVotes: votes are recorded, but no poll is changed and no log extended.
+	besideVotes
 )
 
 // ErrUnknown is a COMMIT that failed in a way that leaves open whether the transaction is in the
