@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/popvote/popvote/apps/e2e/apart"
+	"github.com/popvote/popvote/apps/e2e/instance"
 	"github.com/popvote/popvote/apps/e2e/voter"
 	"github.com/popvote/popvote/libs/pgcluster"
 )
@@ -36,12 +37,34 @@ func siteOf(t *testing.T, programs func() (string, error), o apart.Options) *apa
 	return apart.NewSite(t, o)
 }
 
-// TestApart votes through four programs and two API servers: who begins at the one casts at the other,
-// because nothing of a session is in either. An operator closes, counts and publishes through the panel,
-// and what is published is checked as everybody can.
+// TestApart votes through the four programs, two API servers and, on PostgreSQL, two ballot servers: who
+// begins at the one casts at the other, because nothing of a session is in either. An operator closes,
+// counts and publishes through the panel, and what is published is checked as everybody can.
 func TestApart(t *testing.T) {
 	t.Parallel()
-	s := site(t, apart.Options{Postgres: &pgcluster.Options{}, Ballots: 2, Polls: []string{referendum, lunch}})
+	polls := []string{referendum, lunch}
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		voteAndCount(t, site(t, apart.Options{Postgres: &pgcluster.Options{}, Ballots: 2, Polls: polls}))
+	})
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		s := site(t, apart.Options{Polls: polls})
+		voteAndCount(t, s)
+		// The box was left in order: what runs in one process goes on with it.
+		again := instance.Start(t, popvote, instance.Options{Data: s.Data})
+		if out := again.Do("show", lunch, "-o", "json"); !strings.Contains(out, `"published"`) {
+			t.Errorf("in one process again, the poll is\n%s", out)
+		}
+		if code := again.Stop(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	})
+}
+
+// voteAndCount has people vote in a site's polls, and each poll counted.
+func voteAndCount(t *testing.T, s *apart.Site) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for run, poll := range []string{referendum, lunch} {
