@@ -194,6 +194,11 @@ it('proves it still when the result is published, and misses what is not there',
   const share = (n) => ['--share', join(instance.data, 'trustees', poll, `share-${n}.json`)]
   await instance.run('poll', 'count', poll, ...share(1), ...share(2))
   await instance.run('poll', 'publish', poll, '--yes')
+  const public_ = async () => {
+    const [m, r] = await Promise.all(['', '/results'].map((path) => fetch(`${instance.vote}/v1/polls/${poll}${path}`)))
+    return r.ok && (await m.json()).document.state === 'published'
+  }
+  for (let i = 0; !(await public_()) && i < 100; i++) await new Promise((done) => setTimeout(done, 100))
   for (const lang of langs) {
     const page = await stranger(lang)
     await byFile(page, later)
@@ -223,5 +228,21 @@ it('says so when the line is lost, and goes on when it is back', async () => {
   await page.unroute('**/log/proof')
   await page.click('button.main')
   await verdict(page, said.in.en)
+  await page.done()
+})
+
+it('can be read at 320 px and at twice the text size', async () => {
+  const page = await stranger('en', { viewport: { width: 320, height: 568 } })
+  const fits = async (name) => {
+    await look(page, `voter-check-narrow-${name}`)
+    await page.evaluate(() => (document.documentElement.style.fontSize = '36px'))
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 320, `${name} sticks out sideways`)
+    await page.screenshot({ path: new URL(`../artefacts/voter-check-large-${name}.png`, import.meta.url).pathname, fullPage: true })
+    await page.evaluate(() => (document.documentElement.style.fontSize = ''))
+  }
+  await fits('form')
+  await byFile(page, later)
+  await verdict(page, said.in.en)
+  await fits('in')
   await page.done()
 })

@@ -262,9 +262,10 @@ describe('a voter', () => {
       // Half the width at twice the size is what a browser's zoom of 200 % makes of it.
       await page.evaluate(() => (document.documentElement.style.fontSize = '36px'))
       await page.waitForTimeout(50)
-      const wide = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth])
+      // Not the window's inner width: on a phone that grows with what sticks out.
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth)
       await page.screenshot({ path: new URL(`../artefacts/voter-large-${name}.png`, import.meta.url).pathname, fullPage: true })
-      assert.ok(wide[0] <= wide[1], `${name} sticks out sideways at twice the text size: ${wide}`)
+      assert.equal(wide, 320, `${name} sticks out sideways at twice the text size: ${wide}`)
       await page.evaluate(() => (document.documentElement.style.fontSize = ''))
     }
     await arrive(page, instance.vote, 'en', 'hk-2014-06')

@@ -39,11 +39,11 @@ export function About({ w, j, go }: Screen) {
       {(open || begun) && (
         <button class="main" type="button" onClick={() => go(furthest(j))}>{begun ? w.about.continue : w.about.start}</button>
       )}
-      {m.state !== 'draft' && (
-        <p><button type="button" onClick={() => go({ name: 'check' })}>{w.about.check}</button></p>
-      )}
       {m.state === 'published' && (
         <button class="main" type="button" onClick={() => go({ name: 'result' })}>{w.about.seeResult}</button>
+      )}
+      {m.state !== 'draft' && (
+        <p><button type="button" onClick={() => go({ name: 'check' })}>{w.about.check}</button></p>
       )}
     </>
   )

@@ -153,7 +153,7 @@ function Verdict({ w, c, checked, children }: { w: Words; c: CheckWords; checked
       <Heading w={w} poll={m.title} wrong>{said.title}</Heading>
       {ticket}
       <p class={`box ${open ? 'warn' : 'danger'}`} role="alert">{said.text}</p>
-      {found.at !== 'forged' && <p class="row"><button type="button" class={open ? '' : 'main'} onClick={save}>{c.save}</button></p>}
+      {found.at !== 'forged' && <p class={open ? 'row' : ''}><button type="button" class={open ? '' : 'main'} onClick={save}>{c.save}</button></p>}
       <Live>{saved && c.saved}</Live>
       {children}
     </>
