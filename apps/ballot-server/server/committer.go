@@ -14,9 +14,9 @@ import (
 	"github.com/popvote/popvote/libs/problem"
 )
 
-// committer is the one goroutine that records votes. It takes what is queued, records it in one
-// transaction, answers, and starts again: no timer, so a batch is as large as the load makes it, and a
-// single voter waits for one commit.
+// committer records votes. It takes what is queued, records it in one transaction, answers, and starts
+// again: no timer, so a batch is as large as the load makes it, and a single voter waits for one commit.
+// Where the database can, a batch begins while others are being committed; see beside.
 //
 // Invariants:
 //   - a receipt is given only after the transaction of its ballot is durable;
@@ -26,13 +26,20 @@ type committer struct {
 	server  *Server
 	metrics *metrics
 	max     int
+	atOnce  int // batches under way
 
 	// gate is held for reading while something is put into the queue, for writing to close it.
 	gate    sync.RWMutex
 	closed  bool
 	queue   chan *item
 	closing chan struct{}
+	// enough holds a token once beside items may be queued.
+	enough chan struct{}
 }
+
+// beside is how many ballots have to have come together before a batch begins beside one that is being
+// committed. With fewer, a transaction less is worth more than the wait.
+const beside = 64
 
 // item is one ballot on its way.
 type item struct {
@@ -96,8 +103,8 @@ func (t *telling) told() {
 
 func newCommitter(cfg Config, s *Server, m *metrics) *committer {
 	return &committer{
-		server: s, metrics: m, max: cfg.Batch,
-		queue: make(chan *item, cfg.Queue), closing: make(chan struct{}),
+		server: s, metrics: m, max: cfg.Batch, atOnce: s.store.AtOnce(),
+		queue: make(chan *item, cfg.Queue), closing: make(chan struct{}), enough: make(chan struct{}, 1),
 	}
 }
 
@@ -110,6 +117,12 @@ func (c *committer) offer(it *item) error {
 	}
 	select {
 	case c.queue <- it:
+		if len(c.queue) >= beside {
+			select {
+			case c.enough <- struct{}{}:
+			default:
+			}
+		}
 		return nil
 	default:
 		return problem.New(problem.Overloaded).After(jitter())
@@ -132,31 +145,61 @@ func (c *committer) close() {
 
 // run records batches until the queue is closed and empty.
 func (c *committer) run() {
-	var waiting []*item // put off to the next batch
+	ended := make(chan []*item, c.atOnce) // with what has to be recorded again
+	var items []*item                     // of the next batch
+	underWay, open := 0, true
+	end := func(again []*item) {
+		underWay--
+		items = append(items, again...)
+	}
 	for {
-		items, open := c.draw(waiting)
-		if len(items) == 0 && !open {
+		switch {
+		case underWay == c.atOnce || !open && len(items) == 0 && underWay > 0:
+			end(<-ended)
+		case !open && len(items) == 0:
 			return
+		case len(items) == 0:
+			select {
+			case again := <-ended:
+				end(again)
+			case it, ok := <-c.queue:
+				if open = ok; ok {
+					items = append(make([]*item, 0, c.max), it)
+				}
+			}
+		case underWay > 0 && open && len(items)+len(c.queue) < beside:
+			select {
+			case again := <-ended:
+				end(again)
+			case <-c.enough:
+			}
+		default:
+			items, open = c.draw(items)
+			underWay++
+			c.begin(items, ended)
+			items = nil
 		}
-		b := arrange(items)
-		c.server.seal(b)
-		started := c.server.clock()
-		err := c.record(b)
-		c.metrics.batch(len(items), c.server.clock().Sub(started))
-		waiting = c.server.answer(b, err, c.metrics)
 	}
 }
 
-// draw returns what was put off and what is queued, at most max, and waits only if there is nothing.
-func (c *committer) draw(waiting []*item) (items []*item, open bool) {
-	items = append(make([]*item, 0, c.max), waiting...)
-	if len(items) == 0 {
-		first, ok := <-c.queue
-		if !ok {
-			return nil, false
-		}
-		items = append(items, first)
-	}
+// begin records a batch, and returns when nothing but its commit is left to do.
+func (c *committer) begin(items []*item, ended chan<- []*item) {
+	committing := make(chan struct{})
+	go func() {
+		goOn := sync.OnceFunc(func() { close(committing) })
+		defer goOn()
+		b := arrange(items)
+		c.server.seal(b)
+		started := c.server.clock()
+		err := c.record(b, goOn)
+		c.metrics.batch(len(items), c.server.clock().Sub(started))
+		ended <- c.server.answer(b, err, c.metrics)
+	}()
+	<-committing
+}
+
+// draw adds to items what is queued, up to max in all.
+func (c *committer) draw(items []*item) (all []*item, open bool) {
 	for len(items) < c.max {
 		select {
 		case it, ok := <-c.queue:
@@ -173,12 +216,12 @@ func (c *committer) draw(waiting []*item) (items []*item, open bool) {
 
 // record records a batch until its outcome is known: nil, or an error after which nothing of it is in
 // the box. store.ErrUnknown is returned only if the server is closing.
-func (c *committer) record(b *batch) error {
+func (c *committer) record(b *batch, committing func()) error {
 	ctx := context.Background()
 	unknown := false
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		crashpoint.Here(crashpoint.BeforeBegin)
-		err := c.server.store.Record(ctx, b.groups)
+		err := c.server.store.RecordTelling(ctx, b.groups, committing)
 		if err == nil || !unknown && !errors.Is(err, store.ErrUnknown) {
 			return err
 		}

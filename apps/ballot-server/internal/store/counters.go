@@ -16,7 +16,8 @@ type Minute struct {
 func (s *Store) Turnout(ctx context.Context, no int64) ([]Minute, error) {
 	var found []Minute
 	err := s.read.WithContext(ctx).Raw(
-		`SELECT minute, channel, ballots FROM turnout WHERE poll = ? ORDER BY minute, channel`, no).Scan(&found).Error
+		`SELECT minute, channel, CAST(sum(ballots) AS bigint) AS ballots FROM turnout WHERE poll = ?
+		 GROUP BY minute, channel ORDER BY minute, channel`, no).Scan(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read the turnout: %w", err)
 	}
@@ -29,7 +30,7 @@ func (s *Store) Took(ctx context.Context, no int64) (map[int]int64, error) {
 		UpTo    int
 		Ballots int64
 	}
-	if err := s.read.WithContext(ctx).Raw(`SELECT up_to, ballots FROM took WHERE poll = ?`, no).Scan(&found).Error; err != nil {
+	if err := s.read.WithContext(ctx).Raw(`SELECT up_to, CAST(sum(ballots) AS bigint) AS ballots FROM took WHERE poll = ? GROUP BY up_to`, no).Scan(&found).Error; err != nil {
 		return nil, fmt.Errorf("couldn't read the time to vote: %w", err)
 	}
 	out := make(map[int]int64, len(found))

@@ -19,8 +19,11 @@ import (
 )
 
 const (
-	// connections is how many a ballot server has at most: one records, the others read.
-	connections = 8
+	// commitsAtOnce is how many batches a ballot server has under way: one runs its statements, the others
+	// wait for their commits, some milliseconds each if the standby is in another cloud.
+	commitsAtOnce = 4
+	// connections is how many a ballot server has at most: some record, the others read.
+	connections = 12
 	// turnover is how long a connection lives: what is checked as it opens is checked again that often, and
 	// credentials that were taken back end with it.
 	turnover = 5 * time.Minute
@@ -116,6 +119,7 @@ func (p *postgres) close() error {
 	return nil
 }
 
+func (p *postgres) atOnce() int       { return commitsAtOnce }
 func (p *postgres) reader() *gorm.DB  { return p.db }
 func (p *postgres) dialect() *dialect { return &postgresDialect }
 func (p *postgres) schema() int       { return p.applied }

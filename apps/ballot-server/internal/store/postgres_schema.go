@@ -28,7 +28,8 @@ var postgresMigrations = []*gormigrate.Migration{
 }
 
 // postgres0001 is schema0001 in PostgreSQL's words; see there for what the columns are. Ciphertexts and
-// hashes are stored as they are: trying to compress them would be in vain.
+// hashes are stored as they are: trying to compress them would be in vain. Counters are in parts, of which
+// each batch takes one by chance: batches that counted in one row would commit one after the other.
 const postgres0001 = `
 CREATE FUNCTION poll_clock() RETURNS bigint LANGUAGE sql VOLATILE AS
 	'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
@@ -114,15 +115,17 @@ CREATE TABLE turnout (
 	poll    bigint NOT NULL REFERENCES polls (no),
 	minute  bigint NOT NULL,
 	channel text   NOT NULL,
+	part    bigint NOT NULL,
 	ballots bigint NOT NULL,
-	PRIMARY KEY (poll, minute, channel)
+	PRIMARY KEY (poll, minute, channel, part)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE took (
 	poll    bigint NOT NULL REFERENCES polls (no),
 	up_to   bigint NOT NULL,
+	part    bigint NOT NULL,
 	ballots bigint NOT NULL,
-	PRIMARY KEY (poll, up_to)
+	PRIMARY KEY (poll, up_to, part)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE results (

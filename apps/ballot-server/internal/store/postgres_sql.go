@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql/driver"
 	"fmt"
+	"math/rand/v2"
 
 	"gorm.io/gorm"
 )
@@ -51,19 +52,22 @@ WITH p AS MATERIALIZED (SELECT no FROM polls WHERE id = ?),
      u AS (INSERT INTO unlogged (poll, batch) SELECT p.no, ?::bytea FROM p),
      l AS (INSERT INTO leaves (poll, leaf, batch, place)
            SELECT p.no, r.leaf, ?::bytea, r.n - 1 FROM p, unnest(?::bytea[]) WITH ORDINALITY AS r (leaf, n)),
-     t AS (INSERT INTO turnout (poll, minute, channel, ballots)
-           SELECT p.no, poll_clock() / 60000, r.channel, r.ballots FROM p, unnest(?::text[], ?::bigint[]) AS r (channel, ballots)
-               ON CONFLICT (poll, minute, channel) DO UPDATE SET ballots = turnout.ballots + excluded.ballots),
-     k AS (INSERT INTO took (poll, up_to, ballots)
-           SELECT p.no, r.up_to, r.ballots FROM p, unnest(?::bigint[], ?::bigint[]) AS r (up_to, ballots)
-               ON CONFLICT (poll, up_to) DO UPDATE SET ballots = took.ballots + excluded.ballots)
+     t AS (INSERT INTO turnout (poll, minute, channel, part, ballots)
+           SELECT p.no, poll_clock() / 60000, r.channel, ?::bigint, r.ballots FROM p, unnest(?::text[], ?::bigint[]) AS r (channel, ballots)
+               ON CONFLICT (poll, minute, channel, part) DO UPDATE SET ballots = turnout.ballots + excluded.ballots),
+     k AS (INSERT INTO took (poll, up_to, part, ballots)
+           SELECT p.no, r.up_to, ?::bigint, r.ballots FROM p, unnest(?::bigint[], ?::bigint[]) AS r (up_to, ballots)
+               ON CONFLICT (poll, up_to, part) DO UPDATE SET ballots = took.ballots + excluded.ballots)
 SELECT 1`
 
+// parts is how many rows a counter has: enough that two batches under way seldom meet.
+const parts = 64
+
 func fillPostgres(tx *gorm.DB, f *filling) error {
-	id := f.batch.ID[:]
+	id, part := f.batch.ID[:], rand.N(parts)
 	err := tx.Exec(fillPostgreSQL, f.poll,
 		id, f.batch.JWS, f.leaves.flat, f.sealed, id, id, byteArray(f.leaves),
-		array[string](f.channels.keys), array[int64](f.channels.n), array[int](f.took.keys), array[int64](f.took.n)).Error
+		part, array[string](f.channels.keys), array[int64](f.channels.n), part, array[int](f.took.keys), array[int64](f.took.n)).Error
 	if err != nil {
 		return fmt.Errorf("couldn't insert the batch: %w", err)
 	}

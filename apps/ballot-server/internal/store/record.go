@@ -92,6 +92,13 @@ type Group struct {
 // nil, every verdict holds whatever happens next. After ErrUnknown the same groups must be recorded
 // again until the answer is another; after any other error nothing has happened.
 func (s *Store) Record(ctx context.Context, groups []*Group) error {
+	return s.RecordTelling(ctx, groups, func() {})
+}
+
+// RecordTelling is Record that says when the last statement is done and the commit, which mostly waits, is
+// all that is left: the next batch's statements need not wait for it. committing may be called again, if
+// the transaction has to be run again, and is not called if it fails before.
+func (s *Store) RecordTelling(ctx context.Context, groups []*Group, committing func()) error {
 	// Two servers that record ballots of the same polls do so in the same order.
 	groups = slices.Clone(groups)
 	slices.SortFunc(groups, func(a, b *Group) int { return strings.Compare(a.Poll, b.Poll) })
@@ -102,9 +109,13 @@ func (s *Store) Record(ctx context.Context, groups []*Group) error {
 				return err
 			}
 		}
+		committing()
 		return nil
 	})
 }
+
+// AtOnce is how many batches it can record at a time, all but one of which are being committed.
+func (s *Store) AtOnce() int { return s.engine.atOnce() }
 
 func (s *Store) record(tx *gorm.DB, g *Group) error {
 	fresh, err := s.participate(tx, g)

@@ -73,6 +73,9 @@ func openSQLite(ctx context.Context, cfg Config) (*sqlite, error) {
 
 func (s *sqlite) reader() *gorm.DB { return s.read }
 
+// atOnce implements engine: SQLite has one writer.
+func (s *sqlite) atOnce() int { return 1 }
+
 func (s *sqlite) dialect() *dialect { return &sqliteDialect }
 
 func (s *sqlite) schema() int { return len(migrations) }

@@ -54,6 +54,8 @@ type engine interface {
 	// wait for too is not one caller's to cancel. fn may be run again, if the database undid it because of
 	// another transaction.
 	transact(ctx context.Context, w with, fn func(tx *gorm.DB) error) error
+	// atOnce is how many transactions may be under way.
+	atOnce() int
 	// reader is for queries outside of transactions.
 	reader() *gorm.DB
 	dialect() *dialect
