@@ -28,7 +28,7 @@ CHAOS_TIME ?= 10m
 CHAOS_SEED ?=
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 # --- for people -------------------------------------------------------------------------------
 
@@ -73,6 +73,9 @@ bench: pages ## measure casts and journeys on this machine, beside a bare echo
 	@$(MAKE) --no-print-directory bin/popvote
 	bin/popvote bench
 
+cluster-smoke: bootstrap cluster-tools ## start Consul, Nomad and Vault by themselves, and ask each for what it is for (as root)
+	cd tools/smoke && GOWORK=off go vet . && GOWORK=off go test -count=1 -v .
+
 # --- checks -----------------------------------------------------------------------------------
 
 check: bootstrap format vet lint fences generated web shell ## every check that needs no running program
@@ -111,8 +114,15 @@ shell: ## shellcheck over every script
 
 # --- what the above needs ---------------------------------------------------------------------
 
-bootstrap: ## install what is missing and comes from Debian: chromium, CJK fonts, shellcheck
+bootstrap: ## install what is missing and comes from Debian: chromium, PostgreSQL, Redis, Patroni, HAProxy, Packer …
 	@tools/bootstrap
+
+cluster-tools: bin/tools/consul bin/tools/nomad bin/tools/vault ## Consul, Nomad and Vault from PATH, or built at their pins, once
+
+# Phony: what is on PATH may be another program than last time. The script knows when nothing is to do.
+.PHONY: bin/tools/consul bin/tools/nomad bin/tools/vault
+bin/tools/consul bin/tools/nomad bin/tools/vault: bin/tools/%:
+	@tools/pinned $*
 
 # npm ci only when the lock file is newer than what it installed.
 npm: apps/node_modules/.package-lock.json ## install the pages' dependencies, as locked
@@ -126,4 +136,4 @@ $(LINTER): tools/golangci-lint/go.mod
 	cd tools/golangci-lint && GOWORK=off go build -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@touch $@
 
-.PHONY: help run build pages clean test fuzz chaos bench check format formatted vet lint fences generate generated web shell bootstrap npm
+.PHONY: help run build pages clean test fuzz chaos bench check format formatted vet lint fences generate generated web shell bootstrap npm cluster-tools cluster-smoke

@@ -1,0 +1,3 @@
+module github.com/popvote/popvote/tools/smoke
+
+go 1.26.0
