@@ -5,8 +5,8 @@ package ratelimit
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/popvote/popvote/libs/identity"
@@ -79,7 +79,7 @@ func (d Decision) Policy() string {
 	if d.Limit.Name == "" {
 		return ""
 	}
-	return fmt.Sprintf("%q;q=%d;w=%d", d.Limit.Name, d.Limit.Count, seconds(d.Limit.Window))
+	return item(d.Limit.Name, ";q=", int64(d.Limit.Count), ";w=", seconds(d.Limit.Window))
 }
 
 // Header is the RateLimit header of the same draft, or empty.
@@ -87,7 +87,17 @@ func (d Decision) Header() string {
 	if d.Limit.Name == "" {
 		return ""
 	}
-	return fmt.Sprintf("%q;r=%d;t=%d", d.Limit.Name, d.Remaining, seconds(d.Reset))
+	return item(d.Limit.Name, ";r=", int64(d.Remaining), ";t=", seconds(d.Reset))
+}
+
+// item is a name with two parameters (RFC 9651). Names are of the table, and need no escaping; every cast
+// has two of these.
+func item(name, first string, a int64, second string, b int64) string {
+	text := make([]byte, 0, 64)
+	text = append(append(append(text, '"'), name...), '"')
+	text = strconv.AppendInt(append(text, first...), a, 10)
+	text = strconv.AppendInt(append(text, second...), b, 10)
+	return string(text)
 }
 
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

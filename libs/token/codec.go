@@ -12,9 +12,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
-	"github.com/popvote/popvote/libs/identity"
 	"github.com/popvote/popvote/libs/keyring"
-	"github.com/popvote/popvote/libs/verification"
 )
 
 // What can be wrong with a token.
@@ -40,14 +38,26 @@ type claims struct {
 	ID          string
 	Poll        string
 	Step        Step
-	Voter       identity.VoterTag
-	Phone       identity.PhoneTag
+	Voter       []byte
+	Phone       []byte
 	Channel     string
 	Lang        string
 	Started     int64
 	Expires     int64
-	Await       verification.Key
+	Await       []byte
 	SealedPhone string
+}
+
+// session is what the claims say.
+func (c *claims) session() (Session, error) {
+	s := Session{
+		ID: c.ID, Poll: c.Poll, Step: c.Step, Channel: c.Channel, Lang: c.Lang,
+		Started: time.Unix(0, c.Started).UTC(), Expires: time.Unix(0, c.Expires).UTC(), SealedPhone: c.SealedPhone,
+	}
+	if copy(s.Voter[:], c.Voter) < len(s.Voter) || copy(s.Phone[:], c.Phone) < len(s.Phone) || copy(s.Await[:], c.Await) < len(s.Await) {
+		return Session{}, fmt.Errorf("%w: it holds a short tag", ErrInvalid)
+	}
+	return s, nil
 }
 
 var (
@@ -79,8 +89,8 @@ func NewCodec(keys keyring.Tokens) *Codec { return &Codec{keys: keys} }
 // Seal makes the token of a session.
 func (c *Codec) Seal(s Session) (string, error) {
 	plain, err := encoding.Marshal(claims{
-		ID: s.ID, Poll: s.Poll, Step: s.Step, Voter: s.Voter, Phone: s.Phone, Channel: s.Channel, Lang: s.Lang,
-		Started: s.Started.UnixNano(), Expires: s.Expires.UnixNano(), Await: s.Await, SealedPhone: s.SealedPhone,
+		ID: s.ID, Poll: s.Poll, Step: s.Step, Voter: s.Voter[:], Phone: s.Phone[:], Channel: s.Channel, Lang: s.Lang,
+		Started: s.Started.UnixNano(), Expires: s.Expires.UnixNano(), Await: s.Await[:], SealedPhone: s.SealedPhone,
 	})
 	if err != nil {
 		return "", fmt.Errorf("couldn't encode a session: %w", err)
@@ -114,9 +124,9 @@ func (c *Codec) Open(token string, now time.Time) (Session, error) {
 	if said.Poll != poll {
 		return Session{}, fmt.Errorf("%w: it names two polls", ErrInvalid)
 	}
-	s := Session{
-		ID: said.ID, Poll: said.Poll, Step: said.Step, Voter: said.Voter, Phone: said.Phone, Channel: said.Channel, Lang: said.Lang,
-		Started: time.Unix(0, said.Started).UTC(), Expires: time.Unix(0, said.Expires).UTC(), Await: said.Await, SealedPhone: said.SealedPhone,
+	s, err := said.session()
+	if err != nil {
+		return Session{}, err
 	}
 	if !now.Before(s.Expires) {
 		return Session{}, ErrExpired

@@ -219,7 +219,8 @@ func TestOnlyTokensAreTokens(t *testing.T) {
 	}
 	for name, plain := range map[string]string{
 		"no CBOR": "x", "of another poll": written("lunch"), "with something behind it": plain + "\x60", "with too little": "\x81\x60",
-		"as a map": "\xa1\x64poll\x6ahk-2014-06", "of indefinite length": "\x9f" + plain[1:] + "\xff",
+		"with a short tag": strings.Replace(plain, "\x58\x20"+strings.Repeat("t", 32), "\x58\x1f"+strings.Repeat("t", 31), 1),
+		"as a map":         "\xa1\x64poll\x6ahk-2014-06", "of indefinite length": "\x9f" + plain[1:] + "\xff",
 	} {
 		text, err := c.SealBytes([]byte(plain), []byte("popvote access token\x00v2\x00hk-2014-06"))
 		if err != nil {
