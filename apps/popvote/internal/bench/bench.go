@@ -77,6 +77,7 @@ type bench struct {
 
 // Run measures. Bars go to stderr.
 func Run(ctx context.Context, o Options, stderr io.Writer) (report *Report, err error) {
+	service.Tune() // and what is started here inherits it, yardsticks and database included
 	b := &bench{Options: o, bar: progress.New(stderr, "measuring"), expect: map[string]float64{}}
 	if o.Profile != "" {
 		if err := os.MkdirAll(o.Profile, 0o755); err != nil {
