@@ -58,7 +58,7 @@ clean: ## remove what was built (not data/)
 test: bootstrap pages ## every test: Go, npm, and a real browser
 	@tools/closing "go test" go test -timeout 20m $$(go list work | grep -v /apps/e2e)
 	@# -count=1: the test cache does not see the programs that these build and run.
-	@tools/closing "go test, end to end" go test -count=1 -timeout 20m ./apps/e2e/...
+	@tools/closing "go test, end to end" go test -count=1 -timeout 40m ./apps/e2e/...
 	@tools/closing "npm test" npm run --silent --prefix apps test
 	@$(MAKE) --no-print-directory bin/popvote
 	@tools/closing "browser tests" npm run --silent --prefix apps browser
