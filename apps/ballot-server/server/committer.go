@@ -117,7 +117,7 @@ func (c *committer) offer(it *item) error {
 	}
 	select {
 	case c.queue <- it:
-		if len(c.queue) >= beside {
+		if len(c.queue) >= beside-1 { // the next batch's first may have been taken out
 			select {
 			case c.enough <- struct{}{}:
 			default:
