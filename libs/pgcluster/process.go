@@ -16,13 +16,14 @@ import (
 
 // run starts the postmaster as our child, and waits until it takes connections. Processes of one that was
 // killed may still be about to end: until they have, no other starts on their data.
-func (n *Node) run() error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		err := n.launch()
-		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
+func (n *Node) run() (err error) {
+	for range patience / (50 * time.Millisecond) {
+		if err = n.launch(); err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") {
 			return err
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
+	return err
 }
 
 // launch is run, once.
