@@ -69,9 +69,10 @@ fuzz: ## fuzz everything that parses, a minute in all (FUZZ_TIME=60s)
 chaos: pages ## everything goes wrong for CHAOS_TIME=10m; prints its CHAOS_SEED, which repeats the faults
 	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -timeout 0 -v -run '^TestChaos$$' ./apps/e2e
 
-bench: pages ## measure casts and journeys on this machine, beside a bare echo
-	@$(MAKE) --no-print-directory bin/popvote
+bench: pages ## measure casts and journeys on this machine, beside yardsticks: in one process, then the programs apart
+	@for program in popvote api-server ballot-server; do $(MAKE) --no-print-directory "bin/$$program"; done
 	bin/popvote bench
+	bin/popvote bench --programs bin
 
 cluster-smoke: bootstrap cluster-tools ## start Consul, Nomad and Vault by themselves, and ask each for what it is for (as root)
 	cd tools/smoke && GOWORK=off go vet . && GOWORK=off go test -count=1 -v .
