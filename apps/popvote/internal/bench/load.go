@@ -25,7 +25,8 @@ type worker func() (do work, closing func())
 
 // sample is what one phase of load came to.
 type sample struct {
-	// took are the latencies of the units that succeeded, refused of those that were turned away at once.
+	// took are the latencies of the units that succeeded; refused is how long those waited for their answer
+	// that were turned away, from when they were sent: whoever is due late is the load's fault.
 	took     latencies
 	refused  latencies
 	outcomes map[string]int64
@@ -51,14 +52,16 @@ func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int
 	ctx, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	var next atomic.Int64
-	return run(clients, newClient, func(_ int, do work, note func(string, time.Duration)) {
+	return run(clients, newClient, func(_ int, do work, note func(outcome string, fromDue, fromSent time.Duration)) {
 		for ctx.Err() == nil {
 			n := next.Add(1) - 1
 			if n >= limit {
 				return
 			}
 			begin := time.Now()
-			note(do(n), time.Since(begin))
+			outcome := do(n)
+			took := time.Since(begin)
+			note(outcome, took, took)
 		}
 	})
 }
@@ -67,16 +70,18 @@ func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int
 // clients-th arrival. Latency counts from when a unit was due, so a stall is seen by all it delayed.
 func openLoop(ctx context.Context, clients int, rate float64, total int64, newClient worker) *sample {
 	start := time.Now().Add(50 * time.Millisecond)
-	return run(clients, newClient, func(i int, do work, note func(string, time.Duration)) {
+	return run(clients, newClient, func(i int, do work, note func(outcome string, fromDue, fromSent time.Duration)) {
 		for n := int64(i); n < total && ctx.Err() == nil; n += int64(clients) {
 			due := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
 			time.Sleep(time.Until(due))
-			note(do(n), time.Since(due))
+			begin := time.Now()
+			outcome := do(n)
+			note(outcome, time.Since(due), time.Since(begin))
 		}
 	})
 }
 
-func run(clients int, newClient worker, loop func(i int, do work, note func(string, time.Duration))) *sample {
+func run(clients int, newClient worker, loop func(i int, do work, note func(outcome string, fromDue, fromSent time.Duration))) *sample {
 	out := &sample{outcomes: map[string]int64{}}
 	var mu sync.Mutex // guards out while the clients end
 	var all sync.WaitGroup
@@ -87,13 +92,13 @@ func run(clients int, newClient worker, loop func(i int, do work, note func(stri
 			defer closing()
 			var took, turned latencies
 			outcomes := map[string]int64{}
-			loop(i, do, func(outcome string, d time.Duration) {
+			loop(i, do, func(outcome string, fromDue, fromSent time.Duration) {
 				outcomes[outcome]++
 				switch outcome {
 				case ok:
-					took = append(took, d)
+					took = append(took, fromDue)
 				case refused:
-					turned = append(turned, d)
+					turned = append(turned, fromSent)
 				}
 			})
 			mu.Lock()

@@ -53,7 +53,7 @@ type Phase struct {
 	CPU     map[string]float64 `json:"cpu_us"`
 	LoadCPU float64            `json:"load_cpu_us"`
 	// TurnedAway is how many an overloaded server refused at once, as it should, and RefusedP99 how long
-	// that took, milliseconds.
+	// that took from when they were sent, milliseconds.
 	TurnedAway int64   `json:"turned_away,omitempty"`
 	RefusedP99 float64 `json:"refused_p99_ms,omitempty"`
 	// Failed counts what else did not succeed, by reason.
