@@ -140,20 +140,38 @@ func TestFailover(t *testing.T) {
 	for _, how := range []string{"killed", "frozen"} {
 		t.Run(how, func(t *testing.T) {
 			c := newTrio(t)
-			old, behind := c.Primary(), c.Standbys()[0]
-			s := openTest(t, Config{DSN: c.all, Cluster: true})
+			old, behind, next := c.Primary(), c.Standbys()[0], c.Standbys()[1]
+			var committing atomic.Int64
+			s := openTest(t, Config{DSN: c.all, Cluster: true, Commit: func(commit func() error) error {
+				committing.Add(1)
+				defer committing.Add(-1)
+				return commit()
+			}})
 			addPoll(t, s, "p")
 			w := startWriters(t, s, 4)
 			w.more(t, 100)
 			ok(t, behind.Follow(nil)) // so that it must not be this one
 			w.more(t, 20)
 
+			// A commit that waits for the standby is sure to be cut off.
+			ok(t, next.Pause())
+			still := func() bool {
+				before := w.recorded.Load()
+				time.Sleep(200 * time.Millisecond)
+				return committing.Load() > 0 && w.recorded.Load() == before
+			}
+			for deadline := time.Now().Add(time.Minute); !still(); {
+				if time.Now().After(deadline) {
+					t.Fatal("nobody waits for the standby")
+				}
+			}
 			began := time.Now()
 			if how == "killed" {
 				ok(t, old.Kill9())
 			} else {
 				ok(t, old.Pause())
 			}
+			ok(t, next.Resume())
 			leader, err := c.Failover()
 			ok(t, err)
 			replaced := time.Now()
