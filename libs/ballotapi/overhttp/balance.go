@@ -56,11 +56,19 @@ func (b *balancer) again(in *instance) *instance {
 	return in
 }
 
+// wake has wait look again.
+func (b *balancer) wake() {
+	select {
+	case b.freed <- struct{}{}:
+	default:
+	}
+}
+
 // wait takes an instance with fewer than places requests under way, and waits until there is one; nil if
 // none is up.
-func (b *balancer) wait(places int) *instance {
+func (b *balancer) wait(places func() int) *instance {
 	for {
-		in, up := b.choose(places, nil)
+		in, up := b.choose(places(), nil)
 		if in != nil || !up {
 			return in
 		}
@@ -125,8 +133,5 @@ func (b *balancer) release(in *instance, failed bool) {
 		in.fails = 0
 	}
 	b.mu.Unlock()
-	select {
-	case b.freed <- struct{}{}:
-	default:
-	}
+	b.wake()
 }

@@ -95,17 +95,32 @@ func (c *Client) offer(it item) error {
 	}
 	select {
 	case c.queue <- it:
+		if len(c.queue) >= beside-1 { // the first of the next batch may have been taken out
+			c.balancer.wake()
+		}
 		return nil
 	default:
 		return problem.New(problem.Overloaded).After(jitter())
 	}
 }
 
+// beside is how many ballots have to wait before an instance is given more batches than InFlight.
+const beside = 64
+
+// places is how many batches one instance may have at this moment: twice as many where enough ballots
+// wait, because a commit may wait long for a standby in another cloud.
+func (c *Client) places() int {
+	if len(c.queue) >= beside-1 {
+		return 2 * c.cfg.InFlight
+	}
+	return c.cfg.InFlight
+}
+
 // dispatch sends what is queued until the queue is closed and empty. It draws a batch only when an
 // instance has a place for it: what comes in until then still goes along.
 func (c *Client) dispatch() {
 	for first := range c.queue {
-		in := c.balancer.wait(c.cfg.InFlight)
+		in := c.balancer.wait(c.places)
 		items := c.draw(first)
 		switch {
 		case in == nil:

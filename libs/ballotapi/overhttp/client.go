@@ -35,7 +35,8 @@ type ClientConfig struct {
 	// Batch is the most ballots in one request (1,024, which is also the most a handler takes).
 	Batch int
 	// InFlight is how many batches one instance may have at a time (2): one that it records, and one that
-	// waits for it or is on its way. More would only make the batches smaller.
+	// waits for it or is on its way. More would only make the batches smaller; only where many ballots wait
+	// may it have twice as many.
 	InFlight int
 	// Deadline is how long a batch, and the beginning of the answer to a read, may take (8 s). It must
 	// be less than what the API server lets a cast take, or voters are told "unknown" too early.
