@@ -1,49 +1,100 @@
-# The Public Channels API: one copy in each cloud at least, and any of them will do for any request.
-# See README.md for what of this works today.
+# The Public Channels API: any copy will do for any request, in any cloud.
 
-variable "datacenters" {
-  type        = list(string)
-  default     = ["*"]
-  description = "The clouds to run in: a Nomad datacenter is one provider's site."
+variable "site" {
+  description = "What is true of this cluster: one file of vars/. An attribute that is missing there is an error."
+  type = object({
+    datacenters    = list(string)
+    driver         = string
+    node_pools     = map(string)
+    programs       = string
+    counts         = map(number)
+    distinct_hosts = bool
+    resources      = map(object({ cpu = number, memory = number }))
+    consul         = string
+    vault          = object({ address = string, ca = string })
+    public_origin  = string
+    mirrors        = list(string)
+    inbound_number = string
+    challenge_cost = number
+    edges          = list(string)
+  })
 }
 
-variable "artifact" {
+variable "release" {
+  type        = object({ url = string, sha256 = map(string) })
+  default     = { url = "", sha256 = {} }
+  description = "Where the programs are fetched from, and each one's checksum. Default: they are on the machines."
+}
+
+variable "rebalance" {
   type        = string
-  description = "Where bin/api-server of a release is fetched from, with its checksum: URL?checksum=sha256:…"
+  default     = ""
+  description = "Another word than last time places every copy anew, one at a time: after a cloud has come back."
 }
 
-variable "count" {
-  type        = number
-  default     = 3
-  description = "How many run in all: two of three clouds carry everything."
+locals {
+  name    = "api-server"
+  clouds  = length(var.site.datacenters)
+  count   = var.site.counts[local.name]
+  program = var.release.url == "" ? "${var.site.programs}/${local.name}" : "local/${local.name}"
 }
 
 job "api-server" {
-  datacenters = var.datacenters
+  region      = "popvote"
   namespace   = "popvote"
+  datacenters = var.site.datacenters
+  node_pool   = var.site.node_pools["app"]
   type        = "service"
 
-  # Evenly over the clouds: losing one loses its share and no more.
+  meta {
+    rebalance = var.rebalance
+  }
+
+  # Evenly over the clouds: losing one loses its share and no more. Each is named, because a cloud that isn't is
+  # scored as if it had no share.
   spread {
     attribute = "${node.datacenter}"
     weight    = 100
+    dynamic "target" {
+      for_each = var.site.datacenters
+      labels   = [target.value]
+      content {
+        percent = target.key == 0 ? 100 - floor(100 / local.clouds) * (local.clouds - 1) : floor(100 / local.clouds)
+      }
+    }
   }
 
   # One new copy first, promoted by hand: nothing promotes itself while people vote.
   update {
     canary            = 1
+    max_parallel      = 1
     auto_promote      = false
     auto_revert       = true
+    health_check      = "checks"
     min_healthy_time  = "15s"
+    healthy_deadline  = "5m"
     progress_deadline = "10m"
   }
 
+  migrate {
+    max_parallel     = 1
+    health_check     = "checks"
+    min_healthy_time = "15s"
+    healthy_deadline = "5m"
+  }
+
   group "api-server" {
-    count = var.count
+    count = local.count
+
+    # All of them fit on the clouds that are left when one is lost, and no cloud ever gets more.
+    constraint {
+      distinct_property = "${node.datacenter}"
+      value             = ceil(local.count / max(1, local.clouds - 1))
+    }
 
     constraint {
       operator = "distinct_hosts"
-      value    = "true"
+      value    = var.site.distinct_hosts
     }
 
     # A cloud that can't be reached may be working all the same: replace its copies, don't stop them.
@@ -54,10 +105,11 @@ job "api-server" {
     }
 
     restart {
-      attempts = 5
-      interval = "5m"
-      delay    = "10s"
-      mode     = "fail"
+      attempts         = 5
+      interval         = "5m"
+      delay            = "10s"
+      mode             = "fail"
+      render_templates = true
     }
 
     # Elsewhere then, for as long as it takes.
@@ -68,8 +120,30 @@ job "api-server" {
       max_delay      = "5m"
     }
 
+    # Upward only, and never below what carries the peak with one cloud less: before a poll opens, people scale.
+    scaling {
+      enabled = true
+      min     = local.count
+      max     = local.count * 3
+
+      policy {
+        cooldown            = "2m"
+        evaluation_interval = "30s"
+
+        check "cpu" {
+          source = "nomad-apm"
+          query  = "avg_cpu"
+
+          strategy "threshold" {
+            lower_bound = 60
+            delta       = 1
+          }
+        }
+      }
+    }
+
     network {
-      # For requests from load balancers.
+      # For requests from HAProxy.
       port "service" {}
       # Probes and metrics: never the public listener.
       port "admin" {}
@@ -79,11 +153,17 @@ job "api-server" {
     shutdown_delay = "10s"
 
     service {
-      name     = "api-server"
+      name     = local.name
       provider = "consul"
       port     = "service"
-      # Not behind the load balancer until it is promoted.
+      # No traffic before it is promoted.
       canary_tags = ["canary"]
+
+      meta {
+        cloud = "${node.datacenter}"
+        # Whoever balances over these asks for readiness there.
+        admin = "${NOMAD_PORT_admin}"
+      }
 
       check {
         name                     = "ready"
@@ -113,30 +193,58 @@ job "api-server" {
     }
 
     task "api-server" {
-      driver = "exec"
+      driver = var.site.driver
 
       # A voter may wait 25 s for an SMS on a long poll, and the process drains before that.
       kill_timeout = "45s"
 
-      artifact {
-        source      = var.artifact
-        destination = "local/api-server"
-        mode        = "file"
+      dynamic "artifact" {
+        for_each = var.release.url == "" ? [] : [var.release]
+        content {
+          source      = "${artifact.value.url}/${local.name}?checksum=sha256:${artifact.value.sha256[local.name]}"
+          destination = "local/${local.name}"
+          mode        = "file"
+        }
       }
 
       config {
-        command = "local/api-server"
+        command = local.program
       }
 
-      # A renewed token must never restart the fleet, which is what Nomad does by default.
-      vault {
-        role        = "api-server"
+      # The program logs in to Vault by itself, with this, as often as it has to. A new one must never restart the
+      # fleet, which is what Nomad does by default.
+      identity {
+        name        = "vault_default"
+        aud         = ["vault.io"]
+        file        = true
+        ttl         = "1h"
         change_mode = "noop"
       }
 
+      # Only where Vault is known. The token that Nomad fetches stays with Nomad.
+      vault {
+        role         = local.name
+        change_mode  = "noop"
+        env          = false
+        disable_file = true
+      }
+
+      # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
+      consul {}
+
+      env {
+        API_SERVER_LISTEN          = "${NOMAD_ADDR_service}"
+        API_SERVER_ADMIN           = "${NOMAD_ADDR_admin}"
+        API_SERVER_PUBLIC_ORIGIN   = var.site.public_origin
+        API_SERVER_ALLOW_ORIGIN    = join(",", var.site.mirrors)
+        API_SERVER_INBOUND_NUMBER  = var.site.inbound_number
+        API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
+        API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)
+      }
+
       resources {
-        cpu    = 500
-        memory = 256
+        cpu    = var.site.resources[local.name].cpu
+        memory = var.site.resources[local.name].memory
       }
     }
   }

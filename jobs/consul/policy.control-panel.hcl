@@ -1,0 +1,33 @@
+# The control panel finds the ballot servers, and shows what runs where.
+service "api-server" {
+  policy = "read"
+}
+
+service "ballot-server" {
+  policy = "read"
+}
+
+service "sms-gateway" {
+  policy = "read"
+}
+
+service "control-panel" {
+  policy = "read"
+}
+
+service "haproxy" {
+  policy = "read"
+}
+
+service "redis" {
+  policy = "read"
+}
+
+service "popvote-db" {
+  policy = "read"
+}
+
+# Where they are: the health of a service includes that of its machine.
+node_prefix "" {
+  policy = "read"
+}

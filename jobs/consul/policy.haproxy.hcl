@@ -1,0 +1,9 @@
+# HAProxy's configuration is rendered from who serves voters.
+service "api-server" {
+  policy = "read"
+}
+
+# Where they are: the health of a service includes that of its machine.
+node_prefix "" {
+  policy = "read"
+}

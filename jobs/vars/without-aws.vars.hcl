@@ -1,0 +1,62 @@
+# production.vars.hcl without aws: for a drain that was planned, or a loss that lasts. Differs in datacenters alone.
+site = {
+  # A Nomad datacenter per cloud.
+  datacenters = ["gcp", "hetzner"]
+  driver      = "exec"
+  node_pools  = { app = "app", edge = "edge" }
+  # Where the programs are on the machines, if no release is given.
+  programs = "/usr/local/bin"
+  # In all. What two of three clouds must carry is 1.5 times the peak's share.
+  counts         = { api-server = 6, ballot-server = 3, sms-gateway = 3, control-panel = 1 }
+  distinct_hosts = true
+  # MHz and MB.
+  resources = {
+    api-server    = { cpu = 2000, memory = 1024 }
+    ballot-server = { cpu = 2000, memory = 1024 }
+    sms-gateway   = { cpu = 500, memory = 256 }
+    control-panel = { cpu = 500, memory = 256 }
+    haproxy       = { cpu = 2000, memory = 1024 }
+    redis         = { cpu = 500, memory = 768 }
+    migrate       = { cpu = 200, memory = 128 }
+    verify        = { cpu = 500, memory = 512 }
+    prober        = { cpu = 100, memory = 128 }
+  }
+
+  # The agent on each machine, and the active Vault.
+  consul = "127.0.0.1:8500"
+  vault  = { address = "https://active.vault.service.consul:8200", ca = "/etc/popvote/ca.pem" }
+  # After the ? of a connection string. The servers' names come from Consul.
+  database = { name = "popvote", options = "sslmode=verify-full&sslrootcert=/etc/popvote/ca.pem" }
+
+  # What browsers see, and which other origins' pages may call the API.
+  public_origin = "https://vote.example.org"
+  panel_origin  = "https://panel.internal.example.org"
+  mirrors       = []
+  # The number that voters text.
+  inbound_number = "+85264500000"
+  # PBKDF2 iterations of one try at the proof of work.
+  challenge_cost = 2000
+  simulate_sms   = false
+
+  # The edges' own addresses in the network between the clouds: their X-Forwarded-For is believed. Never a whole
+  # private range, which would let everybody in it choose an address.
+  edges = ["10.77.1.10", "10.77.2.10", "10.77.3.10"]
+  edge = {
+    program = "/usr/sbin/haproxy"
+    # Where voters connect: "*" is every address of the machine.
+    address = "*"
+    https   = 443
+    http    = 80
+    # A PEM file on the edge's machines, chain and key. Empty: it is in Vault, secret/popvote/haproxy.
+    certificate = ""
+    # Networks of balancers in front, which say whose connection it is by PROXY protocol. Nobody else may.
+    balancers = []
+    # From one IPv4 address or one IPv6 /64, which may be a whole campus or phone network: requests in ten seconds,
+    # and connections at a time.
+    requests    = 2000
+    connections = 2000
+  }
+  redis = { program = "/usr/bin/redis-server", client = "/usr/bin/redis-cli", port = 6379, memory = "512mb" }
+  # The polls whose public log is read and checked every hour.
+  polls = ["hk-2014-06"]
+}
