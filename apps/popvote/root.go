@@ -54,6 +54,7 @@ and open the address it prints.
 		newBenchCommand(),
 		newBenchEchoCommand(),
 		newBenchNaiveCommand(),
+		newClusterCommand(),
 		newCertsCommand(),
 		newVersionCommand(),
 	)
