@@ -1,4 +1,5 @@
-# The API server seals and opens access tokens by itself, with keys that Vault makes and rotates.
+# The API server seals and opens access tokens by itself, with keys that Vault makes and rotates. Nothing
+# here leads to the database.
 
 # All versions of the token key: what opens a token in one cloud must open it in every other.
 path "transit/export/encryption-key/popvote-token" {
@@ -16,12 +17,29 @@ path "secret/data/popvote/polls/*" {
   capabilities = ["create", "read"]
 }
 
-# What the verification board's keys, one-time codes and proof-of-work challenges are made with.
-path "secret/data/popvote/verification" {
-  capabilities = ["read"]
+# The fingerprints of those keys, by which their destruction is certified. No update: what is certified
+# is the key that was.
+path "secret/data/popvote/fingerprints/*" {
+  capabilities = ["create", "read"]
 }
 
-# Its certificate for mutual TLS with the ballot server, renewed at two thirds of its life.
-path "pki_int/issue/api-server" {
+# What the verification board's keys are made with. Gateways compute them alike, and only read it.
+path "secret/data/popvote/verification" {
+  capabilities = ["create", "read"]
+}
+
+# What one-time codes are authenticated with.
+path "secret/data/popvote/codes" {
+  capabilities = ["create", "read"]
+}
+
+# What proof-of-work challenges are signed with.
+path "secret/data/popvote/challenges" {
+  capabilities = ["create", "read"]
+}
+
+# Its certificate for mutual TLS with the ballot server. The private key is made in the program, and
+# Vault never has it.
+path "pki_int/sign/api-server" {
   capabilities = ["update"]
 }

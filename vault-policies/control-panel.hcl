@@ -6,6 +6,6 @@ path "transit/keys/popvote-token" {
 }
 
 # Its certificate for mutual TLS with the ballot server, whose Admin interface takes no other's.
-path "pki_int/issue/control-panel" {
+path "pki_int/sign/control-panel" {
   capabilities = ["update"]
 }

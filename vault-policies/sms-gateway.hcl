@@ -1,6 +1,7 @@
 # The SMS gateway sees phone numbers and texts, and neither tokens nor identities nor ballots.
 
-# What the verification board's keys are made with: gateway and API server must compute them alike.
+# What the verification board's keys are made with: gateway and API server must compute them alike. The
+# API server makes it.
 path "secret/data/popvote/verification" {
   capabilities = ["read"]
 }
@@ -11,6 +12,6 @@ path "secret/data/popvote/sms-providers" {
 }
 
 # Its certificate for mutual TLS.
-path "pki_int/issue/sms-gateway" {
+path "pki_int/sign/sms-gateway" {
   capabilities = ["update"]
 }

@@ -51,7 +51,7 @@ func (w *Workloads) File(namespace, job string) string {
 	text, err := jwt.Signed(w.signer).Claims(jwt.Claims{
 		Subject: "global:" + namespace + ":" + job + ":" + job + ":" + job + ":vault_default", Audience: jwt.Audience{"vault.io"},
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now.Add(-time.Minute)), Expiry: jwt.NewNumericDate(now.Add(time.Hour)),
-	}).Claims(map[string]string{
+	}).Claims(map[string]any{
 		"nomad_namespace": namespace, "nomad_job_id": job, "nomad_task": job, "nomad_allocation_id": "1",
 	}).Serialize()
 	if err == nil {
