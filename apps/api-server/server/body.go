@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -23,8 +22,8 @@ var (
 	errMalformed    = problem.New(problem.MalformedJSON)
 )
 
-// readBody reads the body, checks it strictly, and leaves it on the request to be read again.
-// encoding/json alone is too kind: it takes the last of two members of one name, matches names
+// readBody reads the body strictly, and leaves what it says on the request.
+// encoding/json is too kind: it takes the last of two members of one name, matches names
 // without regard to case, and skips what it does not know. Two parsers that differ in such things
 // are how a proxy and a server come to disagree about one request.
 func readBody(w http.ResponseWriter, r *http.Request, want *shape) error {
@@ -50,12 +49,23 @@ func readBody(w http.ResponseWriter, r *http.Request, want *shape) error {
 		}
 		return problem.Wrap(problem.MalformedJSON, err).Because("The body ended early.")
 	}
-	if err := checkJSON(data, want); err != nil {
+	value, err := readJSON(data, want)
+	if err != nil {
 		return err
 	}
-	r.Body = io.NopCloser(bytes.NewReader(data))
+	r.Body = bodyRead{http.NoBody, value}
 	return nil
 }
+
+// bodyRead is a body that has been read. The generated stub takes the value instead of reading JSON a
+// second time, by other rules.
+type bodyRead struct {
+	io.ReadCloser
+	value any
+}
+
+// ValidatedValue is what the generated stub asks for.
+func (b bodyRead) ValidatedValue() any { return b.value }
 
 // slurp reads all, at once where the length is known.
 func slurp(r io.Reader, length int64) ([]byte, error) {
@@ -69,18 +79,19 @@ func slurp(r io.Reader, length int64) ([]byte, error) {
 	return data, nil
 }
 
-// checkJSON checks that data is one JSON value of the shape, with nothing after it. Depth is bounded
-// by the shape: a value of another type ends the reading where it begins.
-func checkJSON(data []byte, want *shape) error {
+// readJSON reads one JSON value of the shape, with nothing after it: strings, and maps of them. Depth is
+// bounded by the shape: a value of another type ends the reading where it begins.
+func readJSON(data []byte, want *shape) (any, error) {
 	r := strictReader{data: data}
-	if err := r.value(want, ""); err != nil {
-		return err
+	value, err := r.value(want, "")
+	if err != nil {
+		return nil, err
 	}
 	r.space()
 	if r.at < len(data) {
-		return errMalformed.Because("There is something after the JSON value.")
+		return nil, errMalformed.Because("There is something after the JSON value.")
 	}
-	return nil
+	return value, nil
 }
 
 // strictReader reads the JSON of RFC 8259, and of it only what RFC 7493 (I-JSON) calls
@@ -105,31 +116,31 @@ func (r *strictReader) next() byte {
 	return r.data[r.at]
 }
 
-func (r *strictReader) value(want *shape, pointer string) error {
+func (r *strictReader) value(want *shape, pointer string) (any, error) {
 	first := r.next()
-	if first == 0 || !strings.ContainsRune(`{["-0123456789tfn`, rune(first)) {
-		return errMalformed
+	if first == 0 || strings.IndexByte(`{["-0123456789tfn`, first) < 0 {
+		return nil, errMalformed
 	}
 	if want.members != nil {
 		if first != '{' {
-			return invalid(pointer, "Want an object.")
+			return nil, invalid(pointer, "Want an object.")
 		}
 		return r.object(want, pointer)
 	}
 	if first != '"' {
-		return invalid(pointer, "Want a string.")
+		return nil, invalid(pointer, "Want a string.")
 	}
 	text, err := r.text()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if want.maxLength > 0 && len(text) > want.maxLength && utf8.RuneCount(text) > want.maxLength {
-		return invalid(pointer, "It is too long.")
+		return nil, invalid(pointer, "It is too long.")
 	}
 	if want.enum != nil && !slices.Contains(want.enum, string(text)) {
-		return invalid(pointer, "Want one of: "+strings.Join(want.enum, ", ")+".")
+		return nil, invalid(pointer, "Want one of: "+strings.Join(want.enum, ", ")+".")
 	}
-	return nil
+	return string(text), nil
 }
 
 func invalid(pointer, detail string) error {
@@ -138,53 +149,52 @@ func invalid(pointer, detail string) error {
 	return e
 }
 
-func (r *strictReader) object(want *shape, pointer string) error {
+func (r *strictReader) object(want *shape, pointer string) (map[string]any, error) {
 	r.at++ // {
-	seen := make([]string, 0, len(want.members))
+	members := make(map[string]any, len(want.members))
 	if r.next() == '}' {
 		r.at++
-		return want.complete(seen, pointer)
+		return members, want.complete(members, pointer)
 	}
 	for {
 		if r.next() != '"' {
-			return errMalformed
+			return nil, errMalformed
 		}
 		raw, err := r.text()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		name := string(raw)
 		member := pointer + "/" + escapePointer(name)
 		if r.next() != ':' {
-			return errMalformed
+			return nil, errMalformed
 		}
 		r.at++
-		if slices.Contains(seen, name) {
-			return problem.New(problem.DuplicateField).At(member)
+		if _, twice := members[name]; twice {
+			return nil, problem.New(problem.DuplicateField).At(member)
 		}
 		form, known := want.members[name]
 		if !known {
-			return problem.New(problem.UnknownField).At(member)
+			return nil, problem.New(problem.UnknownField).At(member)
 		}
-		seen = append(seen, name)
-		if err := r.value(form, member); err != nil {
-			return err
+		if members[name], err = r.value(form, member); err != nil {
+			return nil, err
 		}
 		switch r.next() {
 		case ',':
 			r.at++
 		case '}':
 			r.at++
-			return want.complete(seen, pointer)
+			return members, want.complete(members, pointer)
 		default:
-			return errMalformed
+			return nil, errMalformed
 		}
 	}
 }
 
-func (s *shape) complete(seen []string, pointer string) error {
+func (s *shape) complete(members map[string]any, pointer string) error {
 	for _, name := range s.required {
-		if !slices.Contains(seen, name) {
+		if _, there := members[name]; !there {
 			return invalid(pointer+"/"+name, "It is missing.")
 		}
 	}

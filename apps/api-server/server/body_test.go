@@ -3,8 +3,11 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/oapi-codegen/runtime"
 
 	"github.com/popvote/popvote/libs/channelsapi"
 	"github.com/popvote/popvote/libs/problem"
@@ -26,7 +29,7 @@ func FuzzBody(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		err := checkJSON(data, want)
+		value, err := readJSON(data, want)
 		if err != nil {
 			p := problem.From(err)
 			switch p.Code {
@@ -48,9 +51,9 @@ func FuzzBody(f *testing.F) {
 		if decoder.More() || !json.Valid(data) {
 			t.Fatal("there is something after the value")
 		}
-		var plain map[string]any
-		if err := json.Unmarshal(data, &plain); err != nil || plain["phone"] != body.Phone || plain["challenge"] != body.Challenge {
-			t.Fatalf("two readings differ: %v, %+v", plain, body)
+		var bound channelsapi.SessionRequest
+		if err := runtime.BindJSONValue(value, &bound); err != nil || !reflect.DeepEqual(bound, body) {
+			t.Fatalf("two readings differ: %+v, %+v, %v", bound, body, err)
 		}
 	})
 }

@@ -121,6 +121,9 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 			t.Errorf("%s: %v", path, h)
 		}
 	}
+	if opener := w.call("GET", "/problems/internal", nil).header.Get("Cross-Origin-Opener-Policy"); opener != "same-origin" {
+		t.Errorf("a page for people: Cross-Origin-Opener-Policy is %q", opener)
+	}
 	if allow := w.call("DELETE", "/v1/ballots", nil).header.Get("Allow"); allow != "POST" {
 		t.Errorf("Allow is %q, want POST", allow)
 	}

@@ -16,7 +16,6 @@ func newHeaders(secure bool) *headers {
 	h := &headers{fixed: []header{
 		{"Cache-Control", []string{"no-store"}},
 		{"Content-Security-Policy", []string{"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"}},
-		{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
 		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
 		{"Referrer-Policy", []string{"no-referrer"}},
 		{"X-Content-Type-Options", []string{"nosniff"}},

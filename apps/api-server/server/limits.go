@@ -24,8 +24,8 @@ func (s *Server) limit(c *gin.Context, action ratelimit.Action, who ratelimit.Su
 		return nil
 	}
 	h := c.Writer.Header()
-	h.Set("RateLimit-Policy", d.Policy())
-	h.Set("RateLimit", d.Header())
+	h["Ratelimit-Policy"] = []string{d.Policy()} // as Set would write the name, after some work
+	h["Ratelimit"] = []string{d.Header()}
 	if d.Allowed {
 		return nil
 	}

@@ -193,6 +193,7 @@ func pageHead(b *strings.Builder, title string) {
 
 func writePage(c *gin.Context, page string) {
 	c.Header("Cache-Control", "public, max-age=3600")
+	c.Header("Cross-Origin-Opener-Policy", "same-origin")
 	c.Data(http.StatusOK, "text/html; charset=utf-8", []byte(page))
 }
 
