@@ -1,0 +1,1 @@
+digitalocean_region = "fra1"

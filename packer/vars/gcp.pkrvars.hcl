@@ -1,0 +1,2 @@
+gcp_project = "example-popvote"
+gcp_zone    = "europe-west3-b"
