@@ -61,8 +61,8 @@ type Session struct {
 	client *api.Client
 	token  *api.Secret
 	ended  chan struct{} // closed when another has taken its place
-	// denied is set once Vault has denied something to a token that it had just given: that is then not for
-	// its age.
+	// denied is set, for a while, once Vault has denied something to a token that it had just given: that is
+	// then the policy's doing, and another token would not help.
 	denied atomic.Bool
 }
 
@@ -270,6 +270,7 @@ func (c *Client) ask(ctx context.Context, what string, into any, question func(c
 		}
 		if err = answer(ctx, next, into, question); errors.Is(err, ErrDenied) {
 			next.denied.Store(true)
+			time.AfterFunc(atMost, func() { next.denied.Store(false) })
 		}
 	}
 	if err != nil {

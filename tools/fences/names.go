@@ -23,8 +23,8 @@ func oneName(root string) (wrong []string) {
 	programs := names(root, "apps/*/go.mod", func(path string) string { return filepath.Base(filepath.Dir(path)) })
 	programs = slices.DeleteFunc(programs, func(name string) bool { return slices.Contains(notServices, name) })
 	for what, found := range map[string][]string{
-		"apps":           programs,
-		"jobs":           names(root, "jobs/*.nomad.hcl", func(path string) string { return strings.TrimSuffix(filepath.Base(path), ".nomad.hcl") }),
+		"apps": programs,
+		"jobs": names(root, "jobs/*.nomad.hcl", func(path string) string { return strings.TrimSuffix(filepath.Base(path), ".nomad.hcl") }),
 		"vault-policies": slices.DeleteFunc(names(root, "vault-policies/*.hcl", func(path string) string { return strings.TrimSuffix(filepath.Base(path), ".hcl") }),
 			func(name string) bool { return slices.Contains(otherPolicies, name) }),
 	} {
