@@ -268,8 +268,9 @@ func arrange(items []*item) *batch {
 		if !ok {
 			g = len(b.groups)
 			groups[it.poll] = g
-			b.groups = append(b.groups, &store.Group{Poll: it.poll})
-			b.items = append(b.items, nil)
+			// Mostly they are all of one poll.
+			b.groups = append(b.groups, &store.Group{Poll: it.poll, Ballots: make([]store.Ballot, 0, len(items))})
+			b.items = append(b.items, make([]*item, 0, len(items)))
 		}
 		v := voter{it.poll, it.ballot.Voter}
 		it.ballot.Second = voters[v] || leaves[it.ballot.Leaf]

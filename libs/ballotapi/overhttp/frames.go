@@ -28,7 +28,9 @@ const (
 
 	hashSize = 32
 	maxText  = 64 << 10
-	maxPath  = 64
+	// recordSize is about what a receipt of a batch of a hundred takes.
+	recordSize = 320
+	maxPath    = 64
 )
 
 var errFrame = errors.New("not a frame of this version")

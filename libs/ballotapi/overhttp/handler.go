@@ -149,7 +149,7 @@ func (h *handler) each(ctx context.Context, ballots []ballotapi.Ballot, tell fun
 func (h *handler) stream(ctx context.Context, w io.Writer, flush func() error, ballots []ballotapi.Ballot) {
 	told := make(chan []ballotapi.Known, len(ballots))
 	h.each(ctx, ballots, func(some []ballotapi.Known) { told <- some })
-	var out outcomeWriter
+	out := outcomeWriter{buf: make([]byte, 0, len(ballots)*recordSize)}
 	logged := false
 	add := func(k ballotapi.Known) {
 		if k.Receipt != nil {

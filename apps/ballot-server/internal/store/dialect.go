@@ -18,6 +18,9 @@ type dialect struct {
 	// in this one statement, by the database and its clock. Rows: voter, key_hash, req_hash, leaf, length
 	// of the sealed ballot in digits. Then polls.id. It returns the voters inserted.
 	insertParticipation string
+	// insertTrusting is the same but for copies, which the index on leaves then refuses together with the
+	// whole batch; empty where looking for them costs little.
+	insertTrusting string
 	// findRest looks up what kept ballots out: their voters' rows, and who has their leaf. Rows: voter,
 	// leaf, place in digits. Then polls.id.
 	findRest string

@@ -29,7 +29,8 @@ var postgresMigrations = []*gormigrate.Migration{
 
 // postgres0001 is schema0001 in PostgreSQL's words; see there for what the columns are. Ciphertexts and
 // hashes are stored as they are: trying to compress them would be in vain. Counters are in parts, of which
-// each batch takes one by chance: batches that counted in one row would commit one after the other.
+// each batch takes one by chance: batches that counted in one row would commit one after the other. Keys begin
+// with the hash, which tells two of them apart at once.
 const postgres0001 = `
 CREATE FUNCTION poll_clock() RETURNS bigint LANGUAGE sql VOLATILE AS
 	'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
@@ -77,7 +78,7 @@ CREATE TABLE participation (
 	voter    bytea  NOT NULL,
 	key_hash bytea  NOT NULL,
 	req_hash bytea  NOT NULL,
-	PRIMARY KEY (poll, voter)
+	PRIMARY KEY (voter, poll)
 );
 
 CREATE TABLE batches (
@@ -94,7 +95,7 @@ CREATE TABLE leaves (
 	leaf  bytea  NOT NULL,
 	batch bytea  NOT NULL,
 	place bigint NOT NULL,
-	PRIMARY KEY (poll, leaf)
+	PRIMARY KEY (leaf, poll)
 );
 
 CREATE TABLE unlogged (

@@ -16,16 +16,9 @@ import (
 var postgresDialect = dialect{
 	version: `SELECT 'PostgreSQL ' || current_setting('server_version')`,
 	rows:    func(r *rows) any { return byteArray(r) },
-	insertParticipation: `
-WITH now AS MATERIALIZED (SELECT poll_clock() AS ms)
-INSERT INTO participation (poll, voter, key_hash, req_hash)
-SELECT p.no, substr(r.bytes, 1, 32), substr(r.bytes, 33, 16), substr(r.bytes, 49, 16)
-  FROM polls p, now, unnest(?::bytea[]) AS r (bytes)
- WHERE p.id = ? AND p.state = 'open' AND p.opens_at <= now.ms AND now.ms < p.closes_at
-   AND substr(r.bytes, 97) = convert_to(p.sealed_size::text, 'UTF8')
-   AND (SELECT count(*) FROM leaves l WHERE l.poll = p.no AND l.leaf = substr(r.bytes, 65, 32)) = 0
-    ON CONFLICT DO NOTHING
-RETURNING voter`,
+	insertParticipation: fmt.Sprintf(insertPostgres, `
+   AND (SELECT count(*) FROM leaves l WHERE l.poll = p.no AND l.leaf = substr(r.bytes, 65, 32)) = 0`),
+	insertTrusting: fmt.Sprintf(insertPostgres, ""),
 	findRest: `
 SELECT convert_from(substr(r.bytes, 65), 'UTF8')::bigint AS place,
        v.key_hash, v.req_hash, b.batch, COALESCE(b.place, 0) AS batch_place
@@ -43,6 +36,16 @@ SELECT r.n - 1 AS key, l.place, l.batch
 	mark: `SELECT pg_logical_emit_message(true, 'popvote', 'dup')`,
 	fill: fillPostgres,
 }
+
+const insertPostgres = `
+WITH now AS MATERIALIZED (SELECT poll_clock() AS ms)
+INSERT INTO participation (poll, voter, key_hash, req_hash)
+SELECT p.no, substr(r.bytes, 1, 32), substr(r.bytes, 33, 16), substr(r.bytes, 49, 16)
+  FROM polls p, now, unnest(?::bytea[]) AS r (bytes)
+ WHERE p.id = ? AND p.state = 'open' AND p.opens_at <= now.ms AND now.ms < p.closes_at
+   AND substr(r.bytes, 97) = convert_to(p.sealed_size::text, 'UTF8')%s
+    ON CONFLICT DO NOTHING
+RETURNING voter`
 
 // fillPostgreSQL is one statement: each would cost a round trip while everybody waits.
 const fillPostgreSQL = `

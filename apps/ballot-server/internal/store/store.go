@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
@@ -45,6 +46,8 @@ type Store struct {
 	engine engine
 	read   *gorm.DB
 	d      *dialect
+	// wary counts down the batches in which copies are still looked for, ballot by ballot.
+	wary atomic.Int32
 }
 
 // engine is one of the two databases.
