@@ -56,6 +56,7 @@ and open the address it prints.
 		newBenchNaiveCommand(),
 		newClusterCommand(),
 		newCertsCommand(),
+		newVaultCommand(),
 		newVersionCommand(),
 	)
 	asUsage(root)

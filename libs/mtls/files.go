@@ -26,6 +26,7 @@ const every = time.Second
 // Files is one service's certificate and the CA it trusts, as they lie in a directory now. Safe for
 // concurrent use.
 type Files struct {
+	end
 	dir   string
 	clock func() time.Time
 
@@ -53,6 +54,7 @@ type stamp struct {
 // template, `popvote certs`) can give it to the right user.
 func Load(dir string, clock func() time.Time) (*Files, error) {
 	f := &Files{dir: dir, clock: clock}
+	f.end = end{f.current, clock}
 	m, err := f.read()
 	if err != nil {
 		return nil, err
@@ -71,9 +73,15 @@ func (f *Files) Check(context.Context) error {
 }
 
 func (f *Files) expired(m *material) error {
-	if now := f.clock(); now.After(m.pair.Leaf.NotAfter) || now.Before(m.pair.Leaf.NotBefore) {
-		return fmt.Errorf("couldn't use %s: %w: it is for %s to %s", filepath.Join(f.dir, CertFile), ErrExpired,
-			m.pair.Leaf.NotBefore.Format(time.RFC3339), m.pair.Leaf.NotAfter.Format(time.RFC3339))
+	if err := m.expired(f.clock()); err != nil {
+		return fmt.Errorf("couldn't use %s: %w", filepath.Join(f.dir, CertFile), err)
+	}
+	return nil
+}
+
+func (m *material) expired(now time.Time) error {
+	if leaf := m.pair.Leaf; now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
+		return fmt.Errorf("%w: it is for %s to %s", ErrExpired, leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339))
 	}
 	return nil
 }

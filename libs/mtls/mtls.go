@@ -2,11 +2,13 @@
 // by one CA. A service is named by its certificate's only URI, spiffe://popvote/<service>, never by a
 // host name: instances come and go, and what an address answers says nothing about who it is.
 //
-// The files are read again when they change, so a renewed certificate needs no restart. Connections
+// A certificate comes from files, which are read again when they change, or from Vault, and is renewed
+// without a restart. Connections
 // that are up stay up: a certificate is looked at when a connection is made.
 package mtls
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -51,6 +53,29 @@ func Service(cert *x509.Certificate) (string, error) {
 	return service, nil
 }
 
+// Source is one service's certificate and the CA it trusts, as they are now. Safe for concurrent use.
+type Source interface {
+	// Server is the configuration of a listener: only a client with a certificate of our CA that names a
+	// service gets in. Which services may do what is for the handler to say (Caller).
+	Server() *tls.Config
+	// Client is the configuration of connections to a service: the peer must hold a certificate of our CA
+	// that names it. A refusal is ErrExpired, ErrWrongService or ErrUnknownCA.
+	Client(service string) *tls.Config
+	// Check says what is wrong with the certificate. It fits service.Health.
+	Check(ctx context.Context) error
+}
+
+var (
+	_ Source = (*Files)(nil)
+	_ Source = (*Vault)(nil)
+)
+
+// end is a service's end of connections.
+type end struct {
+	current func() *material
+	clock   func() time.Time
+}
+
 // Caller is the service that sent a request, or "" for a request that did not come over a connection
 // of Files.Server: nobody.
 func Caller(r *http.Request) string {
@@ -64,21 +89,20 @@ func Caller(r *http.Request) string {
 	return service
 }
 
-// Server is the configuration of a listener: only a client with a certificate of our CA that names a
-// service gets in. Which services may do what is for the handler to say (Caller).
-func (f *Files) Server() *tls.Config {
+// Server implements Source.
+func (e *end) Server() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: []string{"h2"},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			m := f.current()
+			m := e.current()
 			return &tls.Config{
 				MinVersion:   tls.VersionTLS13,
 				NextProtos:   []string{"h2"},
 				Certificates: []tls.Certificate{m.pair},
 				ClientAuth:   tls.RequireAndVerifyClientCert,
 				ClientCAs:    m.roots,
-				Time:         f.clock,
+				Time:         e.clock,
 				// Every connection proves its certificate: a resumed one would go on after its end.
 				SessionTicketsDisabled: true,
 				VerifyConnection: func(s tls.ConnectionState) error {
@@ -90,27 +114,26 @@ func (f *Files) Server() *tls.Config {
 	}
 }
 
-// Client is the configuration of connections to a service: the peer must hold a certificate of our CA
-// that names it. A refusal is ErrExpired, ErrWrongService or ErrUnknownCA.
-func (f *Files) Client(service string) *tls.Config {
+// Client implements Source.
+func (e *end) Client(service string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: []string{"h2"},
-		Time:       f.clock,
+		Time:       e.clock,
 		// What is switched off is the check of the host name, and with it the rest, which
 		// VerifyConnection does instead.
 		InsecureSkipVerify: true, //nolint:gosec // see above
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return &f.current().pair, nil
+			return &e.current().pair, nil
 		},
 		VerifyConnection: func(s tls.ConnectionState) error {
-			return f.verify(s.PeerCertificates, service)
+			return e.verify(s.PeerCertificates, service)
 		},
 	}
 }
 
 // verify checks a server's chain and name.
-func (f *Files) verify(chain []*x509.Certificate, service string) error {
+func (e *end) verify(chain []*x509.Certificate, service string) error {
 	if len(chain) == 0 {
 		return fmt.Errorf("couldn't trust %s: %w: it showed none", service, ErrUnknownCA)
 	}
@@ -119,7 +142,7 @@ func (f *Files) verify(chain []*x509.Certificate, service string) error {
 		between.AddCert(c)
 	}
 	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: f.current().roots, Intermediates: between, CurrentTime: f.clock(),
+		Roots: e.current().roots, Intermediates: between, CurrentTime: e.clock(),
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	if err != nil {

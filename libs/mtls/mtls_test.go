@@ -63,6 +63,11 @@ func load(t *testing.T, dir string, c *clock) *mtls.Files {
 // serve answers every request with the caller's name.
 func serve(t *testing.T, f *mtls.Files) (url string) {
 	t.Helper()
+	return served(t, f.Server())
+}
+
+func served(t *testing.T, c *tls.Config) (url string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +77,7 @@ func serve(t *testing.T, f *mtls.Files) (url string) {
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
-	go s.Serve(tls.NewListener(l, f.Server()))
+	go s.Serve(tls.NewListener(l, c))
 	t.Cleanup(func() { s.Close() })
 	return "https://" + l.Addr().String()
 }

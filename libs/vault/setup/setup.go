@@ -157,7 +157,8 @@ func (r *run) mounts(ctx context.Context) error {
 }
 
 // authorities makes the root, and the CA that the services' certificates are signed by, unless pki_int has
-// one already, as when its root is kept offline.
+// one already, as when its root is kept offline. They begin in the past, as what they sign does: clocks
+// differ.
 func (r *run) authorities(ctx context.Context) error {
 	if r.isAbsent("pki_int/") {
 		if r.isAbsent("pki/") {
@@ -176,7 +177,7 @@ func (r *run) authorities(ctx context.Context) error {
 	if rootless := err != nil; rootless {
 		r.note(Make, "pki/root", "")
 		if !r.Check {
-			if err := r.put(ctx, "pki/root/generate/internal", map[string]any{"common_name": "PopVote root", "key_type": "ec", "ttl": "87600h"}); err != nil {
+			if err := r.put(ctx, "pki/root/generate/internal", map[string]any{"common_name": "PopVote root", "key_type": "ec", "ttl": "87600h", "not_before_duration": "2h"}); err != nil {
 				return err
 			}
 		}
@@ -189,7 +190,7 @@ func (r *run) authorities(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	signed, err := r.ask(ctx, "pki/root/sign-intermediate", map[string]any{"csr": request["csr"], "common_name": "PopVote services", "ttl": "43800h", "max_path_length": 0})
+	signed, err := r.ask(ctx, "pki/root/sign-intermediate", map[string]any{"csr": request["csr"], "common_name": "PopVote services", "ttl": "43800h", "max_path_length": 0, "not_before_duration": "1h"})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ const (
 	NotFound Code = 15
 	Unproven Code = 16
 	Forked   Code = 17
+	Differs  Code = 18
 )
 
 // Table says what each means, for the help texts and the documentation.
@@ -48,6 +49,7 @@ var Table = []struct {
 	{NotFound, "no such poll"},
 	{Unproven, "verify: the bundle does not prove its result; poll key-proof: it is not shown; bench: votes failed or were lost"},
 	{Forked, "witness, log mirror: the ballot log contradicts itself; keep the evidence"},
+	{Differs, "vault apply --check: something is not as the files say"},
 	{Interrupted, "a second Ctrl-C cut a stop short"},
 }
 
