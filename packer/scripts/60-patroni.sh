@@ -6,6 +6,8 @@ set -euo pipefail
 systemctl disable postgresql.service
 systemctl mask postgresql.service
 
+# The package's templates are another cluster's.
+rm -f /etc/patroni/config.yml.in /etc/patroni/dcs.yml
 install -d -o root -g postgres -m 0750 /etc/patroni
 install -o root -g postgres -m 0640 "$STAGED/files/patroni/patroni.yml" /etc/patroni/patroni.yml.in
 install -d -o postgres -g postgres -m 0700 /etc/patroni/tls /var/lib/postgresql/15/popvote

@@ -4,6 +4,9 @@ set -euo pipefail
 
 # A machine makes its own at its first start.
 rm -f /etc/ssh/ssh_host_*
+# Of the package ssl-cert: one private key for all machines, which nothing uses.
+rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
+find -L /etc/ssl/certs -maxdepth 1 -type l -delete
 : >/etc/machine-id
 rm -f /var/lib/dbus/machine-id /var/lib/systemd/random-seed
 if command -v cloud-init >/dev/null; then

@@ -1,12 +1,9 @@
 #!/usr/bin/env bash
-# 99-verify.sh [LIST…]: whether this root is the image: every line of verify/all.list and verify/IMAGE.list, and no
+# 99-verify.sh: whether this root is the image: every line of verify/all.list and verify/IMAGE.list, and no
 # secret. All that is wrong is said, not only the first. In a running machine, live values count as well.
 set -euo pipefail
 
 here=$(dirname "$0")
-if (($# == 0)); then
-  set -- "$here/../verify/all.list" "$here/../verify/$IMAGE.list"
-fi
 # In /proc is this machine's; a root without an init of its own has the builder's there.
 live() { [[ -d /run/systemd/system && $(readlink /proc/1/root 2>/dev/null) == / ]]; }
 
@@ -52,7 +49,7 @@ assert() { # WORD ARGUMENTS…
     [[ $uid -lt 1000 && $shell == */nologin ]] || no "$1 has uid $uid and shell $shell"
     ;;
   locked) # NAME: no password opens it
-    [[ $(getent shadow "$1" | cut -d: -f2) == [!*]* ]] || no "$1 is not locked"
+    [[ $(getent shadow "$1" | cut -d: -f2) == [*!]* ]] || no "$1 is not locked"
     ;;
   nopassword) # nobody has one
     local name
@@ -94,7 +91,7 @@ assert() { # WORD ARGUMENTS…
   esac
 }
 
-for list in "$@"; do
+for list in "$here/../verify/all.list" "$here/../verify/$IMAGE.list"; do
   [[ -s $list ]] || { no "$list is missing or empty"; continue; }
   while IFS= read -r line; do
     [[ -z $line || $line == '#'* ]] && continue
