@@ -28,6 +28,8 @@ type Config struct {
 	// DSN is how to reach a PostgreSQL database, instead of Dir: several ballot servers may share it. Migrate
 	// must have been run on it. It may hold a password.
 	DSN string
+	// Credentials are whom it is connected to as, instead of the DSN's, where they change all the time.
+	Credentials Credentials
 	// Cluster refuses a PostgreSQL database whose commits wait for no standby.
 	Cluster bool
 	// Queue is how many ballots may wait (8,192). More are refused at once as overloaded: at any rate a
@@ -38,6 +40,9 @@ type Config struct {
 	// Tick is how often polls are closed by the clock and the log is extended (1 s).
 	Tick time.Duration
 }
+
+// Credentials of a database, which somebody keeps valid.
+type Credentials = store.Credentials
 
 func (c Config) withDefaults() Config {
 	if c.Queue == 0 {
@@ -131,7 +136,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	s.shared = cfg.DSN != ""
 	var err error
 	s.store, err = store.Open(ctx, store.Config{
-		Dir: cfg.Dir, DSN: cfg.DSN, Cluster: cfg.Cluster,
+		Dir: cfg.Dir, DSN: cfg.DSN, Credentials: cfg.Credentials, Cluster: cfg.Cluster,
 		Clock: deps.Clock, TestClock: deps.testClock, Log: deps.Log, Commit: deps.commit,
 	})
 	if err != nil {

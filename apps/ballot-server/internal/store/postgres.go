@@ -64,6 +64,7 @@ func openPostgres(ctx context.Context, cfg Config) (*postgres, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.servers.as = cfg.Credentials
 	p.pool = sql.OpenDB(p.servers)
 	p.pool.SetMaxOpenConns(connections)
 	p.pool.SetMaxIdleConns(connections)

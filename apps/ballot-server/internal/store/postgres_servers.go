@@ -41,6 +41,7 @@ type servers struct {
 	hosts []driver.Connector // one each
 	names string
 	log   *slog.Logger // may be nil
+	as    Credentials  // may be nil
 
 	mu       sync.Mutex // guards what follows
 	timeline int64      // the newest that was seen
@@ -59,6 +60,12 @@ func newServers(dsn string, log *slog.Logger, notice pgconn.NoticeHandler, check
 	for _, host := range perHost(config) {
 		names = append(names, net.JoinHostPort(host.Host, strconv.Itoa(int(host.Port))))
 		s.hosts = append(s.hosts, stdlib.GetConnector(*host,
+			stdlib.OptionBeforeConnect(func(ctx context.Context, c *pgx.ConnConfig) (err error) {
+				if s.as != nil {
+					c.User, c.Password, err = s.as.Get(ctx)
+				}
+				return err
+			}),
 			stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
 				ctx, cancel := context.WithTimeout(ctx, host.ConnectTimeout)
 				defer cancel()
@@ -126,6 +133,7 @@ func (s *servers) Connect(ctx context.Context) (driver.Conn, error) {
 	for _, host := range s.hosts {
 		go func() {
 			conn, err := host.Connect(ctx)
+			s.refused(err)
 			answers <- answer{conn, err}
 		}()
 	}
@@ -168,6 +176,17 @@ func (s *servers) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	return best, nil
+}
+
+// refused tells whoever keeps the credentials that a server does not take them (SQLSTATE class 28).
+func (s *servers) refused(err error) {
+	why, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || s.as == nil || !strings.HasPrefix(why.Code, "28") {
+		return
+	}
+	if failed, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		s.as.Refused(failed.Config.User)
+	}
 }
 
 // drop closes a connection that nobody uses, without waiting for a server that may have frozen.

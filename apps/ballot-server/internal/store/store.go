@@ -24,6 +24,9 @@ type Config struct {
 	// DSN is how to reach a PostgreSQL database that Migrate has been run on, in any form pgx takes. It
 	// may hold a password and is never logged.
 	DSN string
+	// Credentials, where set, are whom a PostgreSQL database is connected to as, instead of the DSN's: they
+	// change while votes are recorded.
+	Credentials Credentials
 	// Cluster requires of a PostgreSQL database that its commits wait for a standby: without one, what was
 	// acknowledged is lost with the server.
 	Cluster bool
@@ -39,6 +42,14 @@ type Config struct {
 	// Commit, where set, stands between a transaction and its COMMIT, so that tests can make a commit
 	// fail, or persist and yet seem to fail. It gets the real commit and returns its error, or another.
 	Commit func(commit func() error) error
+}
+
+// Credentials of a database, which somebody keeps valid. Safe for concurrent use.
+type Credentials interface {
+	// Get returns those that each new connection is made with. It never waits.
+	Get(ctx context.Context) (user, password string, err error)
+	// Refused tells that the database does not take a user.
+	Refused(user string)
 }
 
 // Store is an open database. Safe for concurrent use.
