@@ -55,6 +55,7 @@ and open the address it prints.
 		newBenchEchoCommand(),
 		newBenchNaiveCommand(),
 		newClusterCommand(),
+		newDrillCommand(),
 		newCertsCommand(),
 		newVaultCommand(),
 		newVersionCommand(),

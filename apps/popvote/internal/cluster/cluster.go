@@ -59,7 +59,7 @@ func New(o Options) (*Cluster, error) {
 	o.Dir = dir
 	return &Cluster{Options: o, began: time.Now(), Network: netns.Network{
 		Name: "popvote", Prefix: netip.MustParsePrefix("10.203.0.0/24"),
-		Clouds: []string{"cloud1", "cloud2", "cloud3"}, Owner: dir,
+		Clouds: []string{"cloud-a", "cloud-b", "cloud-c"}, Owner: dir,
 	}}, nil
 }
 
@@ -92,7 +92,7 @@ func (c *Cluster) settle(ctx context.Context) error {
 	if err := c.await(ctx, "Consul: three servers and a leader", c.consulReady); err != nil {
 		return err
 	}
-	if err := c.unseal(ctx); err != nil {
+	if err := c.unseal(ctx, c.Network.All()...); err != nil {
 		return err
 	}
 	if err := c.await(ctx, "Vault: three servers unsealed, one active", c.vaultReady); err != nil {
@@ -104,12 +104,25 @@ func (c *Cluster) settle(ctx context.Context) error {
 	return c.await(ctx, "Nomad: three servers, a client ready in each cloud", c.nomadReady)
 }
 
-// Return brings back one cloud that was killed, and waits until all is as before.
-func (c *Cluster) Return(ctx context.Context, cloud netns.Cloud) error {
+// Back brings back one cloud that was killed, and opens its Vault; it waits for no more than that.
+func (c *Cluster) Back(ctx context.Context, cloud netns.Cloud) error {
+	if err := c.loadSecrets(false); err != nil {
+		return err
+	}
 	if err := c.Start(ctx, cloud); err != nil {
 		return err
 	}
-	return c.settle(ctx)
+	return c.unseal(ctx, cloud)
+}
+
+// Others are the addresses of all other clouds.
+func (c *Cluster) Others(cloud netns.Cloud) (all []netip.Addr) {
+	for _, other := range c.Network.All() {
+		if other != cloud {
+			all = append(all, other.Addr)
+		}
+	}
+	return all
 }
 
 // Start starts the programs of a cloud that don't run.

@@ -150,6 +150,8 @@ func agreed(so, name string, each []Status, of func(Status) string) string {
 
 // one is a status as one cloud tells it.
 func (c *Cluster) one(ctx context.Context, cloud netns.Cloud) (s Status) {
+	ctx, cancel := context.WithTimeout(ctx, 1200*time.Millisecond)
+	defer cancel()
 	cs := CloudStatus{Name: cloud.Name, Address: cloud.Addr.String(), Consul: "no answer", Vault: "no answer", Patroni: "no answer", Nomad: "no answer"}
 	var leader string
 	if err := ask(ctx, "GET", cloud.Addr, consulPort, "/v1/status/leader", "", nil, &leader); err == nil {
@@ -213,17 +215,38 @@ func (c *Cluster) tagged(ctx context.Context, cloud netns.Cloud) (primary, synch
 	return primary, synchronous
 }
 
-// Primary finds the address of the database's primary as services do: by Consul's tag, in any cloud.
+// Primary finds the address of the database's primary as services do, by Consul's tag. It asks in every
+// cloud and takes what most say, if any.
 func (c *Cluster) Primary(ctx context.Context) (netip.Addr, error) {
-	for _, cloud := range c.Network.All() {
-		name, _ := c.tagged(ctx, cloud)
-		for _, other := range c.Network.All() {
-			if other.Name == name {
-				return other.Addr, nil
+	clouds := c.Network.All()
+	told := make(chan string, len(clouds))
+	for _, cloud := range clouds {
+		go func() {
+			var found []struct{ Service struct{ Address string } }
+			err := ask(ctx, "GET", cloud.Addr, consulPort, "/v1/health/service/"+Database+"?tag=primary&passing", "", nil, &found)
+			if err != nil || len(found) != 1 {
+				told <- ""
+				return
 			}
+			told <- found[0].Service.Address
+		}()
+	}
+	votes := map[string]int{}
+	best := ""
+	for range clouds {
+		name := <-told
+		votes[name]++
+		if name != "" && (best == "" || votes[name] > votes[best]) {
+			best = name
+		}
+		if best != "" && 2*votes[best] > len(clouds) {
+			break // nobody waits for a cloud that doesn't answer
 		}
 	}
-	return netip.Addr{}, errors.New("couldn't find the database's primary: no Consul knows one")
+	if best == "" {
+		return netip.Addr{}, errors.New("couldn't find the database's primary: no Consul knows one")
+	}
+	return netip.ParseAddr(best)
 }
 
 type member struct {
@@ -337,9 +360,8 @@ type vaultKeys struct {
 
 func (c *Cluster) vaultFile() string { return filepath.Join(c.Dir, "keys", "vault.json") }
 
-// unseal initialises Vault if nobody has, and opens every server that is sealed.
-func (c *Cluster) unseal(ctx context.Context) error {
-	clouds := c.Network.All()
+// unseal initialises Vault if nobody has, and opens the servers of clouds that are sealed.
+func (c *Cluster) unseal(ctx context.Context, clouds ...netns.Cloud) error {
 	var born struct{ Initialized bool }
 	if err := c.await(ctx, "Vault: all servers answer", func(ctx context.Context) error {
 		for _, cloud := range clouds {

@@ -69,7 +69,10 @@ func (n *Network) Check() error {
 
 func (n *Network) bridge() string    { return n.Name + "-br" }
 func (n *Network) veth(i int) string { return n.Name + "-v" + strconv.Itoa(i+1) }
-func (n *Network) host() netip.Addr  { return n.at(254) }
+
+// Host is this machine's address among the clouds.
+func (n *Network) Host() netip.Addr { return n.at(254) }
+
 func (n *Network) at(i int) netip.Addr {
 	a := n.Prefix.Masked().Addr().As4()
 	a[3] = byte(i)
@@ -112,7 +115,7 @@ func (n *Network) Up(ctx context.Context) error {
 		}
 		for _, args := range []string{
 			"link add " + n.bridge() + " type bridge",
-			"address add " + n.host().String() + "/24 dev " + n.bridge(),
+			"address add " + n.Host().String() + "/24 dev " + n.bridge(),
 			"link set " + n.bridge() + " up",
 		} {
 			if err := ip(ctx, strings.Fields(args)...); err != nil {
