@@ -141,6 +141,7 @@ job "haproxy" {
         destination   = "${NOMAD_TASK_DIR}/haproxy.cfg"
         change_mode   = "signal"
         change_signal = "SIGUSR2"
+        splay         = "0s"
 
         wait {
           min = "1s"

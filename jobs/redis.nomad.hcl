@@ -154,7 +154,7 @@ job "redis" {
       # A new certificate is read without a restart, long before the old one ends.
       template {
         data        = <<-PEM
-          {{- with pkiCert "pki_int/issue/redis" "common_name=redis" "uri_sans=spiffe://popvote/redis" }}
+          {{- with pkiCert "pki_int/issue/redis" "uri_sans=spiffe://popvote/redis" }}
           {{- .Cert }}
           {{ .CA }}
           {{ .Key }}

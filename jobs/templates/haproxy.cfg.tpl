@@ -31,6 +31,8 @@ defaults
   option http-buffer-request
   option redispatch 1
   option dontlognull
+  # A voter who left is waited for by nobody: what the server does for a vote it does to the end all the same.
+  option abortonclose
   retries 2
   # What has no outcome. An answer that says "overloaded" is one: it is never asked again from here.
   retry-on conn-failure empty-response
@@ -49,7 +51,7 @@ frontend voters
   tcp-request connection expect-proxy layer4 if { src {{ env "EDGE_BALANCERS" }} }
 {{- end }}
   # A /64 is one customer. In each process for itself: a reload begins anew.
-  tcp-request session track-sc1 src,ipmask(32,64) table clients
+  tcp-request session track-sc1 src,ipmask(32,64) table connections
   tcp-request session reject if { sc1_conn_cur gt {{ env "EDGE_CONNECTIONS" }} }
   http-request track-sc0 src,ipmask(32,64) table clients
   http-request return status 429 content-type application/problem+json string '{"type":"about:blank","title":"Too many requests","status":429,"code":"rate-limited","effect":"not_applied"}' hdr retry-after 10 hdr cache-control no-store if { sc0_http_req_rate gt {{ env "EDGE_REQUESTS" }} }
@@ -65,8 +67,12 @@ frontend voters
   http-request disable-l7-retry unless { req.hdr(Idempotency-Key) -m found }
   default_backend api-server
 
+# Two tables: an entry that is tracked twice counts each request twice.
 backend clients
-  stick-table type ipv6 size 200k expire 60s store http_req_rate(10s),conn_cur
+  stick-table type ipv6 size 200k expire 60s store http_req_rate(10s)
+
+backend connections
+  stick-table type ipv6 size 200k expire 60s store conn_cur
 
 backend api-server
   balance leastconn
@@ -76,8 +82,10 @@ backend api-server
   # Frozen: two checks, 4 s. Answering nothing but errors, which a server cut off from the others does: 50 in a row.
   default-server check inter 1500ms fastinter 500ms downinter 2s fall 2 rise 2 observe layer7 error-limit 50 on-error mark-down
   timeout check 1s
-{{- /* Who is ready by Consul's word. If that is nobody, all there are: the checks here know, too. */}}
-{{- range or (service "api-server") (service "api-server|any") }}
+{{- /* Who is ready by Consul's word, but for a canary. If that is nobody, all there are: the checks here know, too. */}}
+{{- $who := "api-server|any" }}
+{{- range service "api-server" }}{{ if not (.Tags | contains "canary") }}{{ $who = "api-server" }}{{ end }}{{ end }}
+{{- range service $who }}
 {{- if not (.Tags | contains "canary") }}
   server {{ .ID }} {{ .Address }}:{{ .Port }} port {{ index .ServiceMeta "admin" }} weight {{ if eq (index .ServiceMeta "cloud") (env "NOMAD_DC") }}100{{ else }}20{{ end }}
 {{- end }}

@@ -21,7 +21,7 @@ import (
 )
 
 // Patience is how long anything is waited for; a busy machine takes ten times what an idle one does.
-const Patience = 2 * time.Minute
+const Patience = 40 * time.Second
 
 // Path returns where a program of bin/tools is.
 func Path(t testing.TB, name string) string {
@@ -78,16 +78,24 @@ type Program struct {
 // Start runs a program until the test ends.
 func Start(t testing.TB, address, path string, args ...string) *Program {
 	t.Helper()
+	return start(t, address, exec.Command(path, args...))
+}
+
+func start(t testing.TB, address string, command *exec.Cmd) *Program {
+	t.Helper()
+	path := command.Path
 	log, err := os.Create(filepath.Join(t.TempDir(), filepath.Base(path)+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(path, args...)
 	command.Stdout, command.Stderr = log, log
 	// A proxy of this machine is not asked for what is on this machine, and nobody is told that it runs.
 	command.Env = append(os.Environ(), "NO_PROXY=*", "no_proxy=*", "CHECKPOINT_DISABLE=1")
 	// Whoever kills the test kills what it started.
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if command.SysProcAttr == nil {
+		command.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	command.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if err := command.Start(); err != nil {
 		t.Fatalf("couldn't start %s: %v", path, err)
 	}
@@ -104,6 +112,13 @@ func Start(t testing.TB, address, path string, args ...string) *Program {
 		}
 	})
 	return p
+}
+
+// For returns the same program for a part of the test.
+func (p *Program) For(t testing.TB) *Program {
+	other := *p
+	other.TB = t
+	return &other
 }
 
 // Stop asks the program to go, and kills it if it doesn't.
@@ -252,11 +267,12 @@ func Nomad(t testing.TB, datacenter, pool string, consul, vault *Program) *Progr
 	}
 	free := Ports(t, 3)
 	data := t.TempDir()
-	t.Cleanup(func() { unmount(t, data) })
 	if there := groups(t); len(there) == 0 {
 		t.Cleanup(func() { remove(t, groups(t)) })
 	}
-	nomad := Start(t, "127.0.0.1:"+free[0], Path(t, "nomad"), "agent", "-config="+Write(t, "nomad.hcl", fmt.Sprintf(`
+	// In namespaces of its own, in which it is the first process: when it goes, however it goes, its tasks and mounts do.
+	command := exec.Command("sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && exec "$@"`, "nomad",
+		Path(t, "nomad"), "agent", "-config="+Write(t, "nomad.hcl", fmt.Sprintf(`
 name                 = "jobs"
 region               = "popvote"
 datacenter           = %q
@@ -264,7 +280,6 @@ data_dir             = %q
 bind_addr            = "127.0.0.1"
 disable_update_check = true
 log_level            = "warn"
-leave_on_terminate   = true
 ports {
   http = %s
   rpc  = %s
@@ -285,11 +300,6 @@ client {
   node_pool         = %q
   cpu_total_compute = 100000
   memory_total_mb   = 100000
-  # Tasks end with the test.
-  drain_on_shutdown {
-    deadline = "10s"
-    force    = true
-  }
   options {
     # They would wait for a metadata service that no loopback has.
     "fingerprint.denylist" = "env_aws,env_azure,env_digitalocean,env_gce"
@@ -316,6 +326,8 @@ vault {
   }
 }
 `, datacenter, data, free[0], free[1], free[2], pool, consul.Address, vault.Address)))
+	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	nomad := start(t, "127.0.0.1:"+free[0], command)
 	nomad.leader()
 	nomad.Must("PUT", "/v1/namespace/popvote", map[string]any{"Name": "popvote"}, nil)
 	nomad.Await("client ready", func() error {
@@ -339,21 +351,6 @@ vault {
 		return nil
 	})
 	return nomad
-}
-
-// unmount takes away what Nomad mounts for tasks, which a killed agent leaves behind.
-func unmount(t testing.TB, below string) {
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Error(err)
-	}
-	for line := range bytes.Lines(mounts) {
-		if where := string(bytes.Fields(line)[1]); len(where) > len(below) && where[:len(below)] == below {
-			if err := syscall.Unmount(where, syscall.MNT_DETACH); err != nil {
-				t.Errorf("couldn't unmount %s: %v", where, err)
-			}
-		}
-	}
 }
 
 // groups returns the control groups that Nomad makes for itself, the innermost first. It doesn't remove them when it
