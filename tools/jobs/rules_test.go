@@ -19,7 +19,21 @@ import (
 )
 
 // maxKill is max_kill_timeout of our Nomad clients: what a job asks for beyond it, it doesn't get.
-const maxKill = 120 * time.Second
+var maxKill = func() time.Duration {
+	config, err := os.ReadFile("../../packer/files/nomad.d/client.hcl")
+	if err != nil {
+		panic(err)
+	}
+	found := regexp.MustCompile(`(?m)^  max_kill_timeout = "(.*)"$`).FindSubmatch(config)
+	if found == nil {
+		panic("the image's client.hcl has no max_kill_timeout: 30 s are the default, and too few")
+	}
+	limit, err := time.ParseDuration(string(found[1]))
+	if err != nil {
+		panic(err)
+	}
+	return limit
+}()
 
 // mayReadDatabase are the only jobs that get near the database's passwords.
 var mayReadDatabase = []string{"ballot-server", "migrate"}
