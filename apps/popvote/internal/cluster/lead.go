@@ -99,7 +99,9 @@ func (c *Cluster) PlaceWork(ctx context.Context) error {
 		"Spreads": []any{map[string]any{"Attribute": "${node.datacenter}", "Weight": 100}},
 		"TaskGroups": []any{map[string]any{
 			"Name": "work", "Count": len(c.Network.Clouds),
-			"Disconnect":       map[string]any{"LostAfter": 600 * second, "Replace": true, "Reconcile": "longest_running"},
+			// It is lost_after that has a copy replaced: Nomad 1.11.2 forgets replace = true where reschedule.delay
+			// is more than a second, and it must be five.
+			"Disconnect":       map[string]any{"LostAfter": 15 * second, "Replace": true, "Reconcile": "longest_running"},
 			"ReschedulePolicy": map[string]any{"Unlimited": true, "Delay": 5 * second, "DelayFunction": "constant"},
 			"Tasks": []any{map[string]any{
 				"Name": "work", "Driver": "raw_exec",
