@@ -14,12 +14,12 @@ import (
 	"github.com/popvote/popvote/apps/api-server/page"
 	"github.com/popvote/popvote/apps/api-server/server"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
+	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/discovery"
-	"github.com/popvote/popvote/libs/keyring"
-	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/service"
 	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
+	"github.com/popvote/popvote/libs/vault"
 	"github.com/popvote/popvote/libs/verification"
 )
 
@@ -46,8 +46,9 @@ type config struct {
 	Pprof     bool                       `koanf:"pprof" doc:"Also serve Go's profiles at -admin. Whoever reaches it can slow the process down."`
 	Ballots   []string                   `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas; required."`
 	Gateways  []string                   `koanf:"sms-gateways" doc:"The SMS gateways that send codes, host:port, separated by commas. Default: none; then polls in which voters receive an SMS answer that none can be sent."`
-	TLS       string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service; required. Read again when they change."`
-	Keys      string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with ballot-server and sms-gateway; required, and it must exist."`
+	TLS       string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
+	Keys      string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with ballot-server and sms-gateway; it must exist. Required, unless Vault holds the keys."`
+	Vault     vault.Settings             `koanf:"vault"`
 	Redis     verification.RedisSettings `koanf:"redis"`
 	Proxies   []string                   `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
 	Origin    string                     `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names, and no HSTS."`
@@ -78,8 +79,8 @@ func (c *config) Validate() error {
 		missing bool
 	}{
 		{"-ballot-servers", len(c.Ballots) == 0},
-		{"-tls", c.TLS == ""},
-		{"-keys", c.Keys == ""},
+		{"-tls or -vault-address", c.TLS == "" && c.Vault.Address == ""},
+		{"-keys or -vault-address", c.Keys == "" && c.Vault.Address == ""},
 		{"-redis-address", c.Redis.Address == ""},
 		{"-trusted-proxies", len(c.Proxies) == 0},
 	} {
@@ -94,7 +95,7 @@ func (c *config) Validate() error {
 		return errors.New("-drain must not be negative")
 	}
 	// Made here, it would be a key file that no other program has.
-	if _, err := os.Stat(c.Keys); err != nil {
+	if _, err := os.Stat(c.Keys); c.Keys != "" && err != nil {
 		return fmt.Errorf("-keys: there is no key file: %w", err)
 	}
 	return nil
@@ -130,15 +131,14 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return wrong(err)
 	}
-	certificates, err := mtls.Load(c.TLS, time.Now)
-	if err != nil {
-		return wrong(err)
-	}
-	keys, err := keyring.OpenFile(c.Keys, time.Now)
+	metrics := service.NewMetrics(name)
+	held, err := custody.Open(ctx, custody.Config{
+		Program: name, Vault: c.Vault, Keys: c.Keys, TLS: c.TLS, Tokens: true, Secrets: true,
+	}, custody.Deps{Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return err
 	}
-	go keys.Follow(ctx, keyring.FollowEvery)
+	keys, certificates := held.Secrets, held.Certificates
 	board, err := c.Redis.Open(verification.RedisDeps{Clock: time.Now, Log: log})
 	if err != nil {
 		return wrong(err)
@@ -150,10 +150,9 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, box.Close()) }()
 
-	metrics := service.NewMetrics(name)
 	metrics.MustRegister(box.Metrics())
 	deps := server.Deps{
-		Caster: box, Reader: box, Tokens: keys, Secrets: keys, Board: board, Limiter: limiter,
+		Caster: box, Reader: box, Tokens: held.Tokens, Secrets: keys, Board: board, Limiter: limiter,
 		Clock: time.Now, Log: log, Metrics: metrics, Page: page.Handler(),
 	}
 	if len(c.Gateways) > 0 {
@@ -176,7 +175,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	// be told that they may try again.
 	health.Want(ballotServer, func(ctx context.Context) error { _, err := box.Polls(ctx); return err })
 	health.Want("redis", board.Health)
-	health.Want("keys", func(context.Context) error { return keys.Err() })
+	health.Want("keys", held.Check)
 	health.Want("certificates", certificates.Check)
 	admin := service.AdminHandler(health, metrics)
 	if c.Pprof {

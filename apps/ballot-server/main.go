@@ -18,9 +18,10 @@ import (
 
 	"github.com/popvote/popvote/apps/ballot-server/server"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
-	"github.com/popvote/popvote/libs/keyring"
+	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/vault"
 )
 
 const name = "ballot-server"
@@ -51,11 +52,12 @@ Flags:
 `
 
 type config struct {
-	Data     string            `koanf:"data" doc:"The data directory; required. It must exist, with its keys (keys.json)."`
+	Data     string            `koanf:"data" doc:"The data directory. It must exist, with its keys (keys.json). Required, unless the database is PostgreSQL and Vault holds the keys."`
 	Database string            `koanf:"database" doc:"A file (mode 0600) that holds the DSN of a PostgreSQL database. Empty: SQLite, in the data directory."`
 	Cluster  bool              `koanf:"cluster" doc:"Refuse a PostgreSQL database whose commits wait for no standby: with its server, votes that were acknowledged would be lost."`
 	Listen   string            `koanf:"listen" doc:"Where other services call, host:port, over mutual TLS; needs -tls. Empty: nobody can. Never public."`
-	TLS      string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem (of spiffe://popvote/ballot-server) and key.pem (mode 0600). They are read again when they change."`
+	TLS      string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem (of spiffe://popvote/ballot-server) and key.pem (mode 0600). They are read again when they change. Not needed where Vault signs one."`
+	Vault    vault.Settings    `koanf:"vault"`
 	Admin    string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
 	Pprof    bool              `koanf:"pprof" doc:"Also serve Go's profiles at -admin. Whoever reaches it can slow the process down."`
 	Log      service.LogConfig `koanf:"log"`
@@ -63,11 +65,14 @@ type config struct {
 
 // Validate implements what service.LoadConfig asks.
 func (c *config) Validate() error {
+	if (c.Listen == "" && c.TLS != "") || (c.Listen != "" && c.TLS == "" && c.Vault.Address == "") {
+		return errors.New("-listen and -tls go together: there is no interface without certificates")
+	}
+	if c.Data == "" && c.Vault.Address != "" && c.Database != "" {
+		return nil
+	}
 	if c.Data == "" {
 		return errors.New("-data is missing")
-	}
-	if (c.Listen == "") != (c.TLS == "") {
-		return errors.New("-listen and -tls go together: there is no interface without certificates")
 	}
 	// A directory made here, with new keys, would be an empty box that looks like a lost one.
 	if _, err := os.Stat(filepath.Join(c.Data, "keys.json")); err != nil {
@@ -100,11 +105,17 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
-	keys, err := keyring.OpenFile(filepath.Join(c.Data, "keys.json"), time.Now)
+	metrics := service.NewMetrics(name)
+	has := custody.Config{Program: name, Vault: c.Vault, TLS: c.TLS, Secrets: true}
+	if c.Data != "" {
+		has.Keys = filepath.Join(c.Data, "keys.json")
+	}
+	held, err := custody.Open(ctx, has, custody.Deps{Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return err
 	}
-	go keys.Follow(ctx, keyring.FollowEvery)
+	health := new(service.Health)
+	health.Want("keys", held.Check)
 	box := server.Config{Dir: c.Data}
 	if c.Database != "" {
 		dsn, err := readDSN(c.Database)
@@ -112,13 +123,20 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 			return err
 		}
 		box = server.Config{DSN: dsn, Cluster: c.Cluster}
+		if held.Vault != nil {
+			credentials, err := vault.OpenCredentials(ctx, held.Vault, name, log)
+			if err != nil {
+				return err
+			}
+			go credentials.Run(ctx)
+			box.Credentials = credentials
+			health.Want("credentials", func(context.Context) error { return credentials.Err() })
+		}
 	}
-	metrics := service.NewMetrics(name)
-	s, err := server.Open(ctx, box, server.Deps{Secrets: keys, Clock: time.Now, Log: log, Metrics: metrics})
+	s, err := server.Open(ctx, box, server.Deps{Secrets: held.Secrets, Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return err
 	}
-	health := new(service.Health)
 	health.Need("database", func(ctx context.Context) error { _, err := s.Health(ctx); return err })
 	admin := service.AdminHandler(health, metrics)
 	if c.Pprof {
@@ -126,7 +144,7 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 	}
 	listeners := []service.Listener{{Name: "admin", Address: c.Admin, Handler: admin}}
 	if c.Listen != "" {
-		l, err := services(ctx, c, s, log, health, metrics)
+		l, err := services(ctx, c, held.Certificates, s, log, health, metrics)
 		if err != nil {
 			return errors.Join(err, s.Close())
 		}
@@ -137,14 +155,10 @@ func keep(ctx context.Context, c config, errs io.Writer) error {
 }
 
 // services is the listener that other services call.
-func services(ctx context.Context, c config, s *server.Server, log *slog.Logger, health *service.Health, metrics prometheus.Registerer) (service.Listener, error) {
-	files, err := mtls.Load(c.TLS, time.Now)
-	if err != nil {
-		return service.Listener{}, fmt.Errorf("%w: -tls: %w", service.ErrConfig, err)
-	}
+func services(ctx context.Context, c config, certificates mtls.Source, s *server.Server, log *slog.Logger, health *service.Health, metrics prometheus.Registerer) (service.Listener, error) {
 	// Files that cannot be read leave the old ones in use: that is for somebody to mend, not a reason to
 	// take no more votes.
-	health.Want("certificates", files.Check)
+	health.Want("certificates", certificates.Check)
 	const listener = "services"
 	open, err := service.Listen(ctx, listener, c.Listen)
 	if err != nil {
@@ -154,7 +168,7 @@ func services(ctx context.Context, c config, s *server.Server, log *slog.Logger,
 	metrics.MustRegister(served)
 	return service.Listener{
 		Name:    listener,
-		Open:    tls.NewListener(open, files.Server()),
+		Open:    tls.NewListener(open, certificates.Server()),
 		Handler: overhttp.NewHandler(s, overhttp.Production(), overhttp.WithLog(log), overhttp.WithMetrics(served)),
 	}, nil
 }

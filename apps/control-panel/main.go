@@ -13,9 +13,10 @@ import (
 
 	"github.com/popvote/popvote/apps/control-panel/server"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
+	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/discovery"
-	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/service"
+	"github.com/popvote/popvote/libs/vault"
 )
 
 const (
@@ -38,7 +39,8 @@ type config struct {
 	Listen  string            `koanf:"listen" doc:"Where operators come, host:port: plain HTTP, for a proxy that ends TLS or for this machine. Never public."`
 	Admin   string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
 	Ballots []string          `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas; required."`
-	TLS     string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service; required. Read again when they change."`
+	TLS     string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
+	Vault   vault.Settings    `koanf:"vault"`
 	Origin  string            `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
 	Link    string            `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
 	Log     service.LogConfig `koanf:"log"`
@@ -53,8 +55,8 @@ func (c *config) Validate() error {
 	if len(c.Ballots) == 0 {
 		return errors.New("-ballot-servers is missing")
 	}
-	if c.TLS == "" {
-		return errors.New("-tls is missing")
+	if c.TLS == "" && c.Vault.Address == "" {
+		return errors.New("-tls or -vault-address is missing")
 	}
 	return nil
 }
@@ -84,10 +86,12 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	if err != nil {
 		return wrong(err)
 	}
-	certificates, err := mtls.Load(c.TLS, time.Now)
+	metrics := service.NewMetrics(name)
+	held, err := custody.Open(ctx, custody.Config{Program: name, Vault: c.Vault, TLS: c.TLS}, custody.Deps{Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
-		return wrong(err)
+		return err
 	}
+	certificates := held.Certificates
 	box, err := overhttp.NewClient(overhttp.ClientConfig{Finder: finder, Service: ballotServer, TLS: certificates.Client(ballotServer), Clock: time.Now})
 	if err != nil {
 		return err
@@ -102,7 +106,6 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	if c.Origin == "" {
 		c.Origin = "http://" + open.Addr().String()
 	}
-	metrics := service.NewMetrics(name)
 	metrics.MustRegister(box.Metrics())
 	panel, err := server.New(server.Config{PublicOrigin: c.Origin}, server.Deps{Admin: box, Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {

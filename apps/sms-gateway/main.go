@@ -16,11 +16,11 @@ import (
 
 	"github.com/popvote/popvote/apps/sms-gateway/server"
 	"github.com/popvote/popvote/apps/sms-gateway/simulator"
-	"github.com/popvote/popvote/libs/keyring"
-	"github.com/popvote/popvote/libs/mtls"
+	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/service"
 	"github.com/popvote/popvote/libs/sms"
 	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
+	"github.com/popvote/popvote/libs/vault"
 	"github.com/popvote/popvote/libs/verification"
 )
 
@@ -42,8 +42,9 @@ Flags:
 
 type config struct {
 	Listen   string                     `koanf:"listen" doc:"Where api-server has codes sent, host:port. Mutual TLS: nobody else is let in."`
-	TLS      string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service; required. Read again when they change."`
-	Keys     string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; required, and it must exist."`
+	TLS      string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
+	Keys     string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; it must exist. Required, unless Vault holds the keys."`
+	Vault    vault.Settings             `koanf:"vault"`
 	Redis    verification.RedisSettings `koanf:"redis"`
 	Simulate bool                       `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses only."`
 	Phone    string                     `koanf:"phone-listen" doc:"Where the simulated phone is, host:port; with -simulate only."`
@@ -67,15 +68,15 @@ func (c *config) Validate() error {
 	switch {
 	case !c.Simulate:
 		return errNoProvider
-	case c.TLS == "":
-		return errors.New("-tls is missing")
-	case c.Keys == "":
-		return errors.New("-keys is missing")
+	case c.TLS == "" && c.Vault.Address == "":
+		return errors.New("-tls or -vault-address is missing")
+	case c.Keys == "" && c.Vault.Address == "":
+		return errors.New("-keys or -vault-address is missing")
 	case c.Redis.Address == "":
 		return errors.New("-redis-address is missing")
 	}
 	// Made here, it would be a key file that no other program has.
-	if _, err := os.Stat(c.Keys); err != nil {
+	if _, err := os.Stat(c.Keys); c.Keys != "" && err != nil {
 		return fmt.Errorf("-keys: there is no key file: %w", err)
 	}
 	return nil
@@ -101,15 +102,14 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
-	certificates, err := mtls.Load(c.TLS, time.Now)
-	if err != nil {
-		return fmt.Errorf("%w: %w", service.ErrConfig, err)
-	}
-	keys, err := keyring.OpenFile(c.Keys, time.Now)
+	metrics := service.NewMetrics(name)
+	held, err := custody.Open(ctx, custody.Config{
+		Program: name, Vault: c.Vault, Keys: c.Keys, TLS: c.TLS, Secrets: true,
+	}, custody.Deps{Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return err
 	}
-	go keys.Follow(ctx, keyring.FollowEvery)
+	certificates := held.Certificates
 	board, err := c.Redis.Open(verification.RedisDeps{Clock: time.Now, Log: log})
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
@@ -121,8 +121,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return err
 	}
 	defer open.close()
-	metrics := service.NewMetrics(name)
-	gateway := server.New(server.Config{}, server.Deps{Board: board, Secrets: keys, Clock: time.Now, Log: log, Metrics: metrics})
+	gateway := server.New(server.Config{}, server.Deps{Board: board, Secrets: held.Secrets, Clock: time.Now, Log: log, Metrics: metrics})
 	network, err := simulator.New(simulator.Config{
 		Embedded: c.Simulate, Addresses: append(open.addresses(), c.Redis.Address), InboundNumber: sms.Number(c.Inbound),
 	}, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics})
@@ -132,7 +131,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	health := new(service.Health)
 	// Without any of these it still does half of its work, or will again.
 	health.Want("redis", board.Health)
-	health.Want("keys", func(context.Context) error { return keys.Err() })
+	health.Want("keys", held.Check)
 	health.Want("certificates", certificates.Check)
 	return service.Serve(ctx, service.Options{Log: log, Health: health},
 		service.Listener{
