@@ -97,9 +97,11 @@ job "api-server" {
       value    = var.site.distinct_hosts
     }
 
-    # A cloud that can't be reached may be working all the same: replace its copies, don't stop them.
+    # A cloud that can't be reached may be working all the same: its copies go on, others are made elsewhere, and when
+    # it is back, its own end. It is lost_after that decides when: with Nomad 1.11.2, replace alone replaces nothing
+    # where reschedule.delay is over a second, and five are the least.
     disconnect {
-      lost_after = "10m"
+      lost_after = "15s"
       replace    = true
       reconcile  = "longest_running"
     }
@@ -115,7 +117,7 @@ job "api-server" {
     # Elsewhere then, for as long as it takes.
     reschedule {
       unlimited      = true
-      delay          = "10s"
+      delay          = "5s"
       delay_function = "exponential"
       max_delay      = "5m"
     }
@@ -232,7 +234,21 @@ job "api-server" {
       # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
       consul {}
 
+      # Its cloud's Redis. Without one, the address is of nobody: limits and the wait for an SMS do without it. When
+      # Redis moves to another machine, nomad job restart: a restart by itself would be one of the whole fleet.
+      template {
+        data        = <<-ENV
+          {{- $redis := "127.0.0.1:6379" }}
+          {{- range service "redis|any" }}{{ if eq (index .ServiceMeta "cloud") (env "NOMAD_DC") }}{{ $redis = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}
+          API_SERVER_REDIS_ADDRESS={{ $redis }}
+        ENV
+        destination = "${NOMAD_TASK_DIR}/redis.env"
+        env         = true
+        change_mode = "noop"
+      }
+
       env {
+        API_SERVER_REDIS_TLS       = true
         API_SERVER_LISTEN          = "${NOMAD_ADDR_service}"
         API_SERVER_ADMIN           = "${NOMAD_ADDR_admin}"
         API_SERVER_PUBLIC_ORIGIN   = var.site.public_origin
@@ -240,6 +256,11 @@ job "api-server" {
         API_SERVER_INBOUND_NUMBER  = var.site.inbound_number
         API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
         API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)
+
+        # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
+        API_SERVER_VAULT_ADDRESS = var.site.vault.address
+        API_SERVER_VAULT_CA      = var.site.vault.ca
+        API_SERVER_VAULT_JWT     = "${NOMAD_SECRETS_DIR}/nomad_vault_default.jwt"
       }
 
       resources {

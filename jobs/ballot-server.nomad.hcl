@@ -12,6 +12,7 @@ variable "site" {
     resources      = map(object({ cpu = number, memory = number }))
     consul         = string
     vault          = object({ address = string, ca = string })
+    database       = object({ name = string, options = string })
   })
 }
 
@@ -92,10 +93,12 @@ job "ballot-server" {
       value    = var.site.distinct_hosts
     }
 
-    # A cloud that can't be reached may be working all the same: replace its copies, don't stop them.
+    # A cloud that can't be reached may be working all the same: its copies go on, others are made elsewhere, and when
+    # it is back, its own end. It is lost_after that decides when: with Nomad 1.11.2, replace alone replaces nothing
+    # where reschedule.delay is over a second, and five are the least.
     # Nothing is counted twice by that: the database decides, and it has one primary.
     disconnect {
-      lost_after = "10m"
+      lost_after = "15s"
       replace    = true
       reconcile  = "longest_running"
     }
@@ -111,7 +114,7 @@ job "ballot-server" {
     # Elsewhere then, for as long as it takes.
     reschedule {
       unlimited      = true
-      delay          = "10s"
+      delay          = "5s"
       delay_function = "exponential"
       max_delay      = "5m"
     }
@@ -206,9 +209,26 @@ job "ballot-server" {
       # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
       consul {}
 
+      # All servers of the database, and nobody's password: the program has credentials from Vault, and finds the
+      # primary. It is read once, so a server that was added counts from the next start.
+      template {
+        data        = "postgres://{{ range $i, $server := service \"popvote-db|any\" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}/${var.site.database.name}?${var.site.database.options}"
+        destination = "${NOMAD_SECRETS_DIR}/dsn"
+        perms       = "0600"
+        uid         = var.site.driver == "raw_exec" ? 0 : 65534
+        gid         = var.site.driver == "raw_exec" ? 0 : 65534
+        change_mode = "noop"
+      }
+
       env {
-        BALLOT_SERVER_LISTEN = "${NOMAD_ADDR_service}"
-        BALLOT_SERVER_ADMIN  = "${NOMAD_ADDR_admin}"
+        BALLOT_SERVER_DATABASE = "${NOMAD_SECRETS_DIR}/dsn"
+        BALLOT_SERVER_LISTEN   = "${NOMAD_ADDR_service}"
+        BALLOT_SERVER_ADMIN    = "${NOMAD_ADDR_admin}"
+
+        # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
+        BALLOT_SERVER_VAULT_ADDRESS = var.site.vault.address
+        BALLOT_SERVER_VAULT_CA      = var.site.vault.ca
+        BALLOT_SERVER_VAULT_JWT     = "${NOMAD_SECRETS_DIR}/nomad_vault_default.jwt"
       }
 
       resources {

@@ -93,9 +93,11 @@ job "control-panel" {
       value    = var.site.distinct_hosts
     }
 
-    # A cloud that can't be reached may be working all the same: replace its copies, don't stop them.
+    # A cloud that can't be reached may be working all the same: its copies go on, others are made elsewhere, and when
+    # it is back, its own end. It is lost_after that decides when: with Nomad 1.11.2, replace alone replaces nothing
+    # where reschedule.delay is over a second, and five are the least.
     disconnect {
-      lost_after = "10m"
+      lost_after = "15s"
       replace    = true
       reconcile  = "longest_running"
     }
@@ -111,7 +113,7 @@ job "control-panel" {
     # Elsewhere then, for as long as it takes.
     reschedule {
       unlimited      = true
-      delay          = "10s"
+      delay          = "5s"
       delay_function = "exponential"
       max_delay      = "5m"
     }
@@ -217,6 +219,11 @@ job "control-panel" {
         CONTROL_PANEL_ADMIN           = "${NOMAD_ADDR_admin}"
         CONTROL_PANEL_PUBLIC_ORIGIN   = var.site.panel_origin
         CONTROL_PANEL_LOGIN_LINK_FILE = "${NOMAD_SECRETS_DIR}/login-link"
+
+        # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
+        CONTROL_PANEL_VAULT_ADDRESS = var.site.vault.address
+        CONTROL_PANEL_VAULT_CA      = var.site.vault.ca
+        CONTROL_PANEL_VAULT_JWT     = "${NOMAD_SECRETS_DIR}/nomad_vault_default.jwt"
       }
 
       resources {

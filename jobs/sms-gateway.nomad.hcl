@@ -94,9 +94,11 @@ job "sms-gateway" {
       value    = var.site.distinct_hosts
     }
 
-    # A cloud that can't be reached may be working all the same: replace its copies, don't stop them.
+    # A cloud that can't be reached may be working all the same: its copies go on, others are made elsewhere, and when
+    # it is back, its own end. It is lost_after that decides when: with Nomad 1.11.2, replace alone replaces nothing
+    # where reschedule.delay is over a second, and five are the least.
     disconnect {
-      lost_after = "10m"
+      lost_after = "15s"
       replace    = true
       reconcile  = "longest_running"
     }
@@ -112,7 +114,7 @@ job "sms-gateway" {
     # Elsewhere then, for as long as it takes.
     reschedule {
       unlimited      = true
-      delay          = "10s"
+      delay          = "5s"
       delay_function = "exponential"
       max_delay      = "5m"
     }
@@ -209,12 +211,28 @@ job "sms-gateway" {
       # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
       consul {}
 
+      # Every cloud's Redis: what a voter texted is wherever the voter waits.
+      template {
+        data        = <<-ENV
+          SMS_GATEWAY_REDIS_ADDRESS={{ range $i, $redis := service "redis|any" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}
+        ENV
+        destination = "${NOMAD_TASK_DIR}/redis.env"
+        env         = true
+        change_mode = "noop"
+      }
+
       env {
+        SMS_GATEWAY_REDIS_TLS      = true
         SMS_GATEWAY_LISTEN         = "${NOMAD_ADDR_service}"
         SMS_GATEWAY_ADMIN          = "${NOMAD_ADDR_admin}"
         SMS_GATEWAY_SIMULATE       = var.site.simulate_sms
         SMS_GATEWAY_PHONE_LISTEN   = "${NOMAD_ADDR_phone}"
         SMS_GATEWAY_INBOUND_NUMBER = var.site.inbound_number
+
+        # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
+        SMS_GATEWAY_VAULT_ADDRESS = var.site.vault.address
+        SMS_GATEWAY_VAULT_CA      = var.site.vault.ca
+        SMS_GATEWAY_VAULT_JWT     = "${NOMAD_SECRETS_DIR}/nomad_vault_default.jwt"
       }
 
       resources {

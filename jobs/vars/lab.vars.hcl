@@ -7,21 +7,20 @@ site = {
   node_pools = { app = "default", edge = "default" }
   # Where the programs are on the machines, if no release is given.
   programs = "/usr/local/bin"
-  # In all. What two of three clouds must carry is 1.5 times the peak's share.
-  counts = { api-server = 6, ballot-server = 3, sms-gateway = 3, control-panel = 1 }
+  # One in each cloud, and each cloud's work fits on another.
+  counts = { api-server = 3, ballot-server = 3, sms-gateway = 3, control-panel = 1 }
   # Each cloud is one machine, which must take a lost one's work.
   distinct_hosts = false
   # MHz and MB.
   resources = {
-    api-server    = { cpu = 2000, memory = 1024 }
-    ballot-server = { cpu = 2000, memory = 1024 }
-    sms-gateway   = { cpu = 500, memory = 256 }
-    control-panel = { cpu = 500, memory = 256 }
-    haproxy       = { cpu = 2000, memory = 1024 }
-    redis         = { cpu = 500, memory = 768 }
-    migrate       = { cpu = 200, memory = 128 }
-    verify        = { cpu = 500, memory = 512 }
-    prober        = { cpu = 100, memory = 128 }
+    api-server    = { cpu = 200, memory = 256 }
+    ballot-server = { cpu = 200, memory = 256 }
+    sms-gateway   = { cpu = 50, memory = 128 }
+    control-panel = { cpu = 50, memory = 128 }
+    haproxy       = { cpu = 100, memory = 128 }
+    redis         = { cpu = 50, memory = 128 }
+    migrate       = { cpu = 50, memory = 128 }
+    verify        = { cpu = 50, memory = 128 }
   }
 
   # The agent on each machine, and the active Vault.
@@ -38,11 +37,11 @@ site = {
   inbound_number = "+85264500000"
   # PBKDF2 iterations of one try at the proof of work.
   challenge_cost = 2000
-  simulate_sms   = false
+  simulate_sms   = true
 
   # The edges' own addresses in the network between the clouds: their X-Forwarded-For is believed. Never a whole
   # private range, which would let everybody in it choose an address.
-  edges = ["10.77.1.10", "10.77.2.10", "10.77.3.10"]
+  edges = ["10.203.0.1", "10.203.0.2", "10.203.0.3"]
   edge = {
     program = "/usr/sbin/haproxy"
     # Where voters connect: "*" is every address of the machine.
@@ -58,7 +57,7 @@ site = {
     requests    = 2000
     connections = 2000
   }
-  redis = { program = "/usr/bin/redis-server", client = "/usr/bin/redis-cli", port = 6379, memory = "512mb" }
+  redis = { program = "/usr/bin/redis-server", client = "/usr/bin/redis-cli", port = 6379, memory = "64mb" }
   # The polls whose public log is read and checked every hour.
   polls = ["hk-2014-06"]
 }

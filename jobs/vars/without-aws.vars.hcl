@@ -19,7 +19,6 @@ site = {
     redis         = { cpu = 500, memory = 768 }
     migrate       = { cpu = 200, memory = 128 }
     verify        = { cpu = 500, memory = 512 }
-    prober        = { cpu = 100, memory = 128 }
   }
 
   # The agent on each machine, and the active Vault.

@@ -66,10 +66,13 @@ type update struct {
 }
 
 type group struct {
-	Name          string
-	Count         *int
-	Constraints   []constraint
-	Disconnect    *struct{ Replace *bool }
+	Name        string
+	Count       *int
+	Constraints []constraint
+	Disconnect  *struct {
+		Replace   *bool
+		LostAfter time.Duration
+	}
 	Update        *update
 	ShutdownDelay time.Duration
 	Services      []struct {
@@ -150,6 +153,14 @@ var rules = []struct {
 		for _, g := range j.TaskGroups {
 			if g.Disconnect == nil {
 				wrong = append(wrong, g.Name+" doesn't say what happens when its machine can't be reached")
+			}
+		}
+		return wrong
+	}},
+	{"lost work is replaced in time", func(j job) (wrong []string) {
+		for _, g := range services(j) {
+			if d := g.Disconnect; d != nil && d.Replace != nil && *d.Replace && d.LostAfter > 30*time.Second {
+				wrong = append(wrong, fmt.Sprintf("%s is replaced after %s, and Nomad takes a minute to see that a cloud is gone", g.Name, d.LostAfter))
 			}
 		}
 		return wrong
@@ -434,6 +445,7 @@ func TestEachRuleCanFail(t *testing.T) {
 		"fits without one cloud":                                {"api-server", `ceil(local.count / max(1, local.clouds - 1))`, `ceil(local.count / local.clouds)`},
 		"no two on one machine":                                 {"api-server", `var.site.distinct_hosts`, `false`},
 		"disconnect":                                            {"haproxy", "    disconnect {\n      lost_after = \"24h\"\n      replace    = false\n    }\n", ""},
+		"lost work is replaced in time":                         {"sms-gateway", `lost_after = "15s"`, `lost_after = "10m"`},
 		"nothing that Nomad ignores in silence":                 {"redis", "shutdown_delay = \"2s\"", "shutdown_delay = \"2s\"\nmax_client_disconnect = \"1h\""},
 		"a new token restarts nothing": {"ballot-server", `role         = local.name
         change_mode  = "noop"`, `role = local.name`},

@@ -57,7 +57,7 @@ type backend struct {
 	asked map[string]int // requests by X-Test
 }
 
-// verified is closed when all streams are to say so.
+// verified is closed when the streams of voters who text (X-Texts) are to say so.
 var verified = make(chan struct{})
 
 func newBackend(t *testing.T, name string) *backend {
@@ -107,8 +107,12 @@ func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, "retry: 1000\n\n")
 		http.NewResponseController(w).Flush()
+		var texted chan struct{}
+		if r.Header.Get("X-Texts") != "" {
+			texted = verified
+		}
 		select {
-		case <-verified:
+		case <-texted:
 			io.WriteString(w, "event: verified\n\n")
 		case <-r.Context().Done():
 		}
@@ -525,13 +529,16 @@ func retries(t *testing.T, e *edge, backends ...*backend) {
 }
 
 // open begins a stream at a server and reads its first event.
-func (e *edge) open(t *testing.T, client *http.Client) (*http.Response, *bufio.Reader) {
+func (e *edge) open(t *testing.T, client *http.Client, header ...string) (*http.Response, *bufio.Reader) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+e.https+"/v1/verification", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Accept", "text/event-stream")
+	for _, name := range header {
+		request.Header.Set(name, "yes")
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -693,7 +700,7 @@ func frozen(t *testing.T, e *edge, b *backend) {
 // reload: a server that comes is served to new connections; a stream that is held goes on, on the old process, and no
 // request is lost meanwhile. A canary gets nobody. When Consul says that none is ready, all are asked.
 func reload(t *testing.T, e *edge) {
-	held, lines := e.open(t, e.voter(t))
+	held, lines := e.open(t, e.voter(t), "X-Texts")
 	if holder := held.Header.Get("X-Backend"); holder != "a" && holder != "b" {
 		t.Fatalf("the stream is at %q", holder)
 	}
