@@ -48,6 +48,11 @@ roles, and the database, before. A DSN may name several servers, as in
 postgres://popvote_ballot@db1:5432,db2:5432,db3:5432/popvote: the primary is found among
 them, and found again when a standby has taken its place.
 
+With -vault-address the certificate comes from Vault unless -tls is said, and the keys do
+unless -data is. With -database it then connects as Vault says, with credentials that
+change all the time: the DSN holds none, and the role of Vault's is a member of
+popvote_ballot.
+
 Flags:
 `
 
