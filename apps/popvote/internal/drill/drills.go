@@ -45,7 +45,7 @@ var Drills = []Drill{
 	},
 	{
 		Name: "kill-other", Limit: 8 * time.Second, Hold: 100 * time.Second, Works: true, other: true,
-		Hypothesis: "A cloud that leads nothing loses its power: writes stop for 8 s at most.",
+		Hypothesis: "A cloud without the primary and without Consul's and Nomad's leaders loses its power: writes stop for 8 s at most.",
 		fault:      func(ctx context.Context, _ *cluster.Cluster, t netns.Cloud) error { return t.Kill(ctx) },
 		undo:       back,
 	},
