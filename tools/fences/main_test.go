@@ -71,8 +71,8 @@ func TestNamesThatDifferAreFound(t *testing.T) {
 	}
 	files = append(files, "apps/popvote/go.mod", "", "apps/e2e/go.mod", "")
 	expect(t, oneName(tree(t, files...)))
-	expect(t, oneName(tree(t, append(files[2:], "jobs/redis.nomad.hcl", "", "apps/new/go.mod", "")...)),
-		"apps is without api-server", "jobs has redis", "apps has new")
+	expect(t, oneName(tree(t, append(files[2:], "jobs/other.nomad.hcl", "", "jobs/redis.nomad.hcl", "", "apps/new/go.mod", "")...)),
+		"apps is without api-server", "jobs has other", "apps has new")
 }
 
 func TestBrokenJobsAndUnexplainedPathsAreFound(t *testing.T) {

@@ -18,13 +18,17 @@ var notServices = []string{"popvote", "e2e"}
 // otherPolicies are of jobs without a program of ours, of machines, and of people.
 var otherPolicies = []string{"haproxy", "keymaster", "migrate", "ops-drill", "patroni", "redis", "verify"}
 
+// otherJobs are of other people's programs, and of ours called otherwise.
+var otherJobs = []string{"haproxy", "migrate", "prober", "redis", "verify"}
+
 // oneName: apps/api-server = its binary = jobs/api-server.nomad.hcl = vault-policies/api-server.hcl.
 func oneName(root string) (wrong []string) {
 	programs := names(root, "apps/*/go.mod", func(path string) string { return filepath.Base(filepath.Dir(path)) })
 	programs = slices.DeleteFunc(programs, func(name string) bool { return slices.Contains(notServices, name) })
 	for what, found := range map[string][]string{
 		"apps": programs,
-		"jobs": names(root, "jobs/*.nomad.hcl", func(path string) string { return strings.TrimSuffix(filepath.Base(path), ".nomad.hcl") }),
+		"jobs": slices.DeleteFunc(names(root, "jobs/*.nomad.hcl", func(path string) string { return strings.TrimSuffix(filepath.Base(path), ".nomad.hcl") }),
+			func(name string) bool { return slices.Contains(otherJobs, name) }),
 		"vault-policies": slices.DeleteFunc(names(root, "vault-policies/*.hcl", func(path string) string { return strings.TrimSuffix(filepath.Base(path), ".hcl") }),
 			func(name string) bool { return slices.Contains(otherPolicies, name) }),
 	} {
