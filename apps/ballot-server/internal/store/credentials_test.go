@@ -98,9 +98,9 @@ func TestCredentialsOfVault(t *testing.T) {
 		now, _, _ := credentials.Get(t.Context())
 		_, err = server.Client().Logical().Write("sys/leases/revoke-prefix/auth/jwt-nomad/login", nil)
 		ok(t, err)
-		if left := db.SQL(t, db.Name, "SELECT count(*) FROM pg_roles WHERE rolname = '"+now+"'"); left != "0" {
-			t.Errorf("the role %s is still there", now)
-		}
+		await("the role is gone", func() bool { // Vault has answered before
+			return db.SQL(t, db.Name, "SELECT count(*) FROM pg_roles WHERE rolname = '"+now+"'") == "0"
+		})
 		before := w.recorded.Load()
 		await("votes are recorded again", func() bool {
 			user, _, _ := credentials.Get(t.Context())
