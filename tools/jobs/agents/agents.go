@@ -21,7 +21,7 @@ import (
 )
 
 // Patience is how long anything is waited for; a busy machine takes ten times what an idle one does.
-const Patience = 40 * time.Second
+const Patience = 90 * time.Second
 
 // Path returns where a program of bin/tools is.
 func Path(t testing.TB, name string) string {

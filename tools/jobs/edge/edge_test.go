@@ -33,14 +33,19 @@ import (
 	"github.com/popvote/popvote/tools/jobs/agents"
 )
 
-const jobs = "../../../jobs"
+const (
+	jobs     = "../../../jobs"
+	policies = "../../../vault-policies"
+)
 
 // edge is a running HAProxy with its API servers.
 type edge struct {
 	*testing.T
 	consul, vault, nomad *agents.Program
-	https, http, metrics string
-	roots                *x509.CertPool
+	vars                 string // the file with the site
+	https, http, redis   string
+	metrics              string
+	roots, services      *x509.CertPool // of what voters see, and of services
 	allocation           string
 	sources              atomic.Int32
 }
@@ -148,9 +153,10 @@ func start(t *testing.T, backends ...*backend) *edge {
 		e.register(b, "cloud-"+string(rune('a'+i)))
 	}
 	e.giveCertificate()
+	e.makeAuthority()
 
-	free := agents.Ports(t, 2)
-	e.https, e.http = "127.0.0.1:"+free[0], "127.0.0.1:"+free[1]
+	free := agents.Ports(t, 3)
+	e.https, e.http, e.redis = "127.0.0.1:"+free[0], "127.0.0.1:"+free[1], "127.0.0.1:"+free[2]
 	lab, err := os.ReadFile(jobs + "/vars/lab.vars.hcl")
 	if err != nil {
 		t.Fatal(err)
@@ -165,6 +171,7 @@ func start(t *testing.T, backends ...*backend) *edge {
 		{`(?m)^    balancers *= .*$`, `    balancers = ["127.0.9.0/24"]`},
 		{`(?m)^    requests *= .*$`, `    requests = 50`},
 		{`(?m)^    connections *= .*$`, `    connections = 100`},
+		{`port *= 6379`, `port = ` + free[2]},
 	} {
 		line := regexp.MustCompile(change[0])
 		if !line.MatchString(vars) {
@@ -172,11 +179,8 @@ func start(t *testing.T, backends ...*backend) *edge {
 		}
 		vars = line.ReplaceAllString(vars, change[1])
 	}
-	parsed, err := agents.Parse(t, jobs+"/haproxy.nomad.hcl", agents.Write(t, "edge.vars.hcl", vars))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.nomad.Must("PUT", "/v1/jobs", json.RawMessage(parsed), nil)
+	e.vars = agents.Write(t, "edge.vars.hcl", vars)
+	e.run("haproxy")
 	t.Cleanup(e.stop)
 	e.nomad.Await("HAProxy ready in Consul", func() error {
 		var found []struct {
@@ -192,6 +196,16 @@ func start(t *testing.T, backends ...*backend) *edge {
 		return nil
 	})
 	return e
+}
+
+// run gives a job to Nomad.
+func (e *edge) run(name string) {
+	e.Helper()
+	parsed, err := agents.Parse(e, jobs+"/"+name+".nomad.hcl", e.vars)
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.nomad.Must("PUT", "/v1/jobs", json.RawMessage(parsed), nil)
 }
 
 // failed says what Nomad's task events say.
@@ -221,6 +235,24 @@ func (e *edge) failed() error {
 	return nil
 }
 
+// said is what Nomad says of a job's tasks.
+func (e *edge) said(job string) (said []string) {
+	var allocations []struct {
+		TaskStates map[string]struct {
+			Events []struct{ DisplayMessage string }
+		}
+	}
+	e.nomad.Must("GET", "/v1/job/"+job+"/allocations?namespace=popvote", nil, &allocations)
+	for _, a := range allocations {
+		for _, task := range a.TaskStates {
+			for _, event := range task.Events {
+				said = append(said, event.DisplayMessage)
+			}
+		}
+	}
+	return said
+}
+
 // stop takes the job away before its Nomad goes.
 func (e *edge) stop() {
 	if e.Failed() {
@@ -228,8 +260,10 @@ func (e *edge) stop() {
 			e.Logf("%s:\n%s", file, e.file(file))
 		}
 	}
-	if err := e.nomad.Ask("DELETE", "/v1/job/haproxy?namespace=popvote&no_shutdown_delay=true", nil, nil); err != nil {
-		e.Error(err)
+	for _, job := range []string{"haproxy", "redis"} {
+		if err := e.nomad.Ask("DELETE", "/v1/job/"+job+"?namespace=popvote&no_shutdown_delay=true", nil, nil); err != nil {
+			e.Error(err)
+		}
 	}
 	e.nomad.Await("HAProxy gone", func() error {
 		if connection, err := net.Dial("tcp", e.metrics); err == nil {
@@ -250,6 +284,57 @@ func (e *edge) file(path string) string {
 	defer response.Body.Close()
 	content, _ := io.ReadAll(response.Body)
 	return string(content)
+}
+
+type data = map[string]any
+
+// role gives a job its policy in Vault, and its roles of the settings named, as an operator does.
+func (e *edge) role(name string, settings ...string) {
+	e.Helper()
+	policy, err := os.ReadFile(policies + "/" + name + ".hcl")
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.vault.Must("PUT", "/v1/sys/policies/acl/"+name, data{"policy": string(policy)}, nil)
+	for _, file := range settings {
+		content, err := os.ReadFile(policies + "/settings/" + file)
+		if err != nil {
+			e.Fatal(err)
+		}
+		var all []struct {
+			Path string
+			Each []string
+			Data data
+		}
+		if err := json.Unmarshal(bytes.ReplaceAll(content, []byte("{}"), []byte(name)), &all); err != nil {
+			e.Fatal(err)
+		}
+		for _, one := range all {
+			if slices.Contains(one.Each, name) {
+				e.vault.Must("POST", "/v1/"+one.Path, one.Data, nil)
+			}
+		}
+	}
+}
+
+// makeAuthority makes the services' CA, which the root's signed.
+func (e *edge) makeAuthority() {
+	e.Helper()
+	var answer struct {
+		Data struct{ CSR, Certificate string }
+	}
+	for _, mount := range []string{"pki", "pki_int"} {
+		e.vault.Must("POST", "/v1/sys/mounts/"+mount, data{"type": "pki", "config": data{"max_lease_ttl": "87600h"}}, nil)
+	}
+	e.vault.Must("POST", "/v1/pki/root/generate/internal", data{"common_name": "root", "key_type": "ec", "ttl": "87600h", "not_before_duration": "2h"}, &answer)
+	root := answer.Data.Certificate
+	e.vault.Must("POST", "/v1/pki_int/intermediate/generate/internal", data{"common_name": "services", "key_type": "ec"}, &answer)
+	e.vault.Must("POST", "/v1/pki/root/sign-intermediate", data{"csr": answer.Data.CSR, "ttl": "43800h", "not_before_duration": "1h"}, &answer)
+	e.vault.Must("POST", "/v1/pki_int/intermediate/set-signed", data{"certificate": answer.Data.Certificate + "\n" + root}, nil)
+	e.services = x509.NewCertPool()
+	e.services.AppendCertsFromPEM([]byte(root))
+	e.role("redis", "5-jwt-nomad.json", "3-pki.json")
+	e.role("api-server", "3-pki.json")
 }
 
 // giveCertificate puts the voters' certificate into Vault, where only the job haproxy gets it.
@@ -273,17 +358,11 @@ func (e *edge) giveCertificate() {
 	}
 	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
 	e.roots.AppendCertsFromPEM(chain)
-	type data map[string]any
-	e.vault.Must("PUT", "/v1/sys/policies/acl/haproxy", data{"policy": "path \"secret/data/popvote/haproxy\" {\n  capabilities = [\"read\"]\n}\n"}, nil)
 	e.vault.Must("POST", "/v1/sys/auth/jwt-nomad", data{"type": "jwt"}, nil)
 	e.vault.Must("POST", "/v1/auth/jwt-nomad/config", data{
 		"jwks_url": "http://" + e.nomad.Address + "/.well-known/jwks.json", "jwt_supported_algs": []string{"RS256", "EdDSA"},
 	}, nil)
-	e.vault.Must("POST", "/v1/auth/jwt-nomad/role/haproxy", data{
-		"role_type": "jwt", "bound_audiences": "vault.io", "user_claim": "/nomad_job_id", "user_claim_json_pointer": true,
-		"bound_claims": data{"nomad_namespace": "popvote", "nomad_job_id": "haproxy"},
-		"token_type":   "service", "token_period": "30m", "token_policies": "haproxy",
-	}, nil)
+	e.role("haproxy", "5-jwt-nomad.json")
 	e.vault.Must("POST", "/v1/secret/data/popvote/haproxy", data{"data": data{
 		"certificate": string(chain), "key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
 	}}, nil)
@@ -360,6 +439,9 @@ func TestMain(m *testing.M) {
 func TestEdge(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	e := start(t, a, b)
+
+	e.run("redis")
+	t.Run("Redis", func(t *testing.T) { redis(t, e) })
 
 	// What changes around HAProxy begins when nothing else depends on how it was; much of that then still waits.
 	var settled sync.WaitGroup
@@ -645,6 +727,65 @@ func flood(t *testing.T, e *edge) {
 	}
 	// The rate is measured over sliding time: only if all of them took longer than that may none be refused.
 	t.Error("51 requests from one address, and none was refused")
+}
+
+// redis: it answers who has a certificate of a service, shows its own, and nobody else gets a word out of it.
+func redis(t *testing.T, e *edge) {
+	var issued struct {
+		Data struct {
+			Certificate string
+			CAChain     []string `json:"ca_chain"`
+			PrivateKey  string   `json:"private_key"`
+		}
+	}
+	e.vault.For(t).Must("POST", "/v1/pki_int/issue/api-server", data{"uri_sans": "spiffe://popvote/api-server"}, &issued)
+	client, err := tls.X509KeyPair([]byte(issued.Data.Certificate+"\n"+strings.Join(issued.Data.CAChain, "\n")), []byte(issued.Data.PrivateKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	ping := func(certificates ...tls.Certificate) (string, error) {
+		connection, err := tls.Dial("tcp", e.redis, &tls.Config{
+			Certificates: certificates, InsecureSkipVerify: true, // names are URIs: looked at here, as package mtls does
+			VerifyConnection: func(state tls.ConnectionState) error {
+				between := x509.NewCertPool()
+				for _, c := range state.PeerCertificates[1:] {
+					between.AddCert(c)
+				}
+				_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: e.services, Intermediates: between})
+				names = nil
+				for _, uri := range state.PeerCertificates[0].URIs {
+					names = append(names, uri.String())
+				}
+				return err
+			},
+		})
+		if err != nil {
+			return "", err
+		}
+		defer connection.Close()
+		connection.SetDeadline(time.Now().Add(agents.Patience))
+		if _, err := io.WriteString(connection, "PING\r\n"); err != nil {
+			return "", err
+		}
+		return bufio.NewReader(connection).ReadString('\n')
+	}
+	e.nomad.For(t).Await("Redis answers", func() error {
+		answer, err := ping(client)
+		if err != nil {
+			return fmt.Errorf("%w: %v", err, e.said("redis"))
+		}
+		if err == nil && answer != "+PONG\r\n" {
+			err = fmt.Errorf("it said %q", answer)
+		}
+		return err
+	})
+	if !slices.Equal(names, []string{"spiffe://popvote/redis"}) {
+		t.Errorf("it is %q", names)
+	}
+	if answer, err := ping(); err == nil {
+		t.Errorf("without a certificate, it said %q", answer)
+	}
 }
 
 // state is what HAProxy's metrics say of its servers.
