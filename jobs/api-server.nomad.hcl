@@ -235,14 +235,17 @@ job "api-server" {
       consul {}
 
       # Its cloud's Redis. Without one, the address is of nobody: limits and the wait for an SMS do without it. When
-      # Redis moves to another machine, nomad job restart: a restart by itself would be one of the whole fleet.
+      # Redis moves to another machine, nomad job restart: a restart by itself would be one of the whole fleet. The same
+      # holds for the other services until the program asks Consul by itself.
       template {
         data        = <<-ENV
           {{- $redis := "127.0.0.1:6379" }}
           {{- range service "redis|any" }}{{ if eq (index .ServiceMeta "cloud") (env "NOMAD_DC") }}{{ $redis = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}
           API_SERVER_REDIS_ADDRESS={{ $redis }}
+          API_SERVER_BALLOT_SERVERS={{ range $i, $server := service "ballot-server|any" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}
+          API_SERVER_SMS_GATEWAYS={{ range $i, $gateway := service "sms-gateway|any" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}
         ENV
-        destination = "${NOMAD_TASK_DIR}/redis.env"
+        destination = "${NOMAD_TASK_DIR}/others.env"
         env         = true
         change_mode = "noop"
       }

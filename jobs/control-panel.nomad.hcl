@@ -214,6 +214,16 @@ job "control-panel" {
         change_mode = "noop"
       }
 
+      # Read once, until the program asks Consul by itself: nomad job restart, if the ballot servers have moved.
+      template {
+        data        = <<-ENV
+          CONTROL_PANEL_BALLOT_SERVERS={{ range $i, $server := service "ballot-server|any" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}
+        ENV
+        destination = "${NOMAD_TASK_DIR}/others.env"
+        env         = true
+        change_mode = "noop"
+      }
+
       env {
         CONTROL_PANEL_LISTEN          = "${NOMAD_ADDR_service}"
         CONTROL_PANEL_ADMIN           = "${NOMAD_ADDR_admin}"
