@@ -55,8 +55,10 @@ clean: ## remove what was built (not data/)
 
 # --- tests ------------------------------------------------------------------------------------
 
-test: bootstrap pages ## every test: Go, npm, and a real browser
+test: bootstrap pages cluster-tools ## every test: Go, npm, and a real browser
 	@tools/closing "go test" go test -timeout 20m $$(go list work | grep -v /apps/e2e)
+	@tools/closing "job files and the edge" $(MAKE) --no-print-directory jobs-test
+	@tools/closing "a machine image" tools/packer/roots ballotdb
 	@# -count=1: the test cache does not see the programs that these build and run.
 	@tools/closing "go test, end to end" go test -count=1 -timeout 40m ./apps/e2e/...
 	@tools/closing "npm test" npm run --silent --prefix apps test
@@ -74,12 +76,27 @@ bench: pages ## measure casts and journeys on this machine, beside yardsticks: i
 	bin/popvote bench
 	bin/popvote bench --programs bin
 
+# A module of its own, which no program needs.
+jobs-test: bootstrap cluster-tools
+	@$(MAKE) --no-print-directory bin/api-server
+	cd tools/jobs && GOWORK=off go vet ./... && GOWORK=off go test -count=1 -timeout 15m ./...
+
+packer-roots: bootstrap cluster-tools ## every machine image's root, made, verified and spoilt (as root, on Debian)
+	tools/packer/roots
+
+cluster: bootstrap pages cluster-tools ## three clouds on this machine, in network namespaces of their own (as root)
+	@for program in $(PROGRAMS); do $(MAKE) --no-print-directory "bin/$$program"; done
+	bin/popvote cluster up
+
+cluster-down: ## take them away again, and everything that is theirs
+	bin/popvote cluster down
+
 cluster-smoke: bootstrap cluster-tools ## start Consul, Nomad and Vault by themselves, and ask each for what it is for (as root)
 	cd tools/smoke && GOWORK=off go vet . && GOWORK=off go test -count=1 -v .
 
 # --- checks -----------------------------------------------------------------------------------
 
-check: bootstrap format vet lint fences generated web shell ## every check that needs no running program
+check: bootstrap format vet lint fences generated web shell packer ## every check that needs no running program
 
 format: $(LINTER) ## gofumpt has nothing to say
 	@$(LINTER) fmt --diff $(MODULES) || { echo 'run: make formatted'; exit 1; }
@@ -113,6 +130,9 @@ web: pages ## type check and lint the pages, lint the API description
 shell: ## shellcheck over every script
 	shellcheck .ci/run $$(grep -lE '^#!/.*\b(ba)?sh' tools/* 2>/dev/null || true)
 
+packer: bootstrap ## templates and scripts of machine images, and that these checks can fail
+	tools/packer/check
+
 # --- what the above needs ---------------------------------------------------------------------
 
 bootstrap: ## install what is missing and comes from Debian: chromium, PostgreSQL, Redis, Patroni, HAProxy, Packer …
@@ -137,4 +157,4 @@ $(LINTER): tools/golangci-lint/go.mod
 	cd tools/golangci-lint && GOWORK=off go build -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@touch $@
 
-.PHONY: help run build pages clean test fuzz chaos bench check format formatted vet lint fences generate generated web shell bootstrap npm cluster-tools cluster-smoke
+.PHONY: help run build pages clean test fuzz chaos bench check format formatted vet lint fences generate generated web shell packer packer-roots jobs-test bootstrap npm cluster cluster-down cluster-tools cluster-smoke
