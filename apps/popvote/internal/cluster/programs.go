@@ -147,7 +147,12 @@ func removeGroups() error {
 		return err
 	}
 	for _, name := range names {
-		if comm, err := os.ReadFile(name); err == nil && strings.HasPrefix(string(comm), "nomad") {
+		comm, err := os.ReadFile(name)
+		if err != nil || !strings.HasPrefix(string(comm), "nomad") {
+			continue
+		}
+		// A zombie, as those that were just killed may be, has no program.
+		if _, err := os.Readlink(filepath.Join(filepath.Dir(name), "exe")); err == nil {
 			return nil
 		}
 	}
