@@ -88,6 +88,9 @@ cluster: bootstrap pages cluster-tools ## three clouds on this machine, in netwo
 	@for program in $(PROGRAMS); do $(MAKE) --no-print-directory "bin/$$program"; done
 	bin/popvote cluster up
 
+drill: ## take a cloud away in every way, and measure (after make cluster; as root)
+	bin/popvote drill
+
 cluster-down: ## take them away again, and everything that is theirs
 	bin/popvote cluster down
 
@@ -157,4 +160,4 @@ $(LINTER): tools/golangci-lint/go.mod
 	cd tools/golangci-lint && GOWORK=off go build -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@touch $@
 
-.PHONY: help run build pages clean test fuzz chaos bench check format formatted vet lint fences generate generated web shell packer packer-roots jobs-test bootstrap npm cluster cluster-down cluster-tools cluster-smoke
+.PHONY: help run build pages clean test fuzz chaos bench check format formatted vet lint fences generate generated web shell packer packer-roots jobs-test bootstrap npm cluster drill cluster-down cluster-tools cluster-smoke
