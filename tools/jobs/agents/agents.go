@@ -90,7 +90,7 @@ func start(t testing.TB, address string, command *exec.Cmd) *Program {
 	}
 	command.Stdout, command.Stderr = log, log
 	// A proxy of this machine is not asked for what is on this machine, and nobody is told that it runs.
-	command.Env = append(os.Environ(), "NO_PROXY=*", "no_proxy=*", "CHECKPOINT_DISABLE=1")
+	command.Env = append(os.Environ(), "NO_PROXY=*", "no_proxy=*", "CHECKPOINT_DISABLE=1", "TMPDIR="+temporary(t))
 	// Whoever kills the test kills what it started.
 	if command.SysProcAttr == nil {
 		command.SysProcAttr = &syscall.SysProcAttr{}
@@ -112,6 +112,17 @@ func start(t testing.TB, address string, command *exec.Cmd) *Program {
 		}
 	})
 	return p
+}
+
+// temporary is where a program leaves its sockets. It has a short name: that of a socket is short, and a test's may not be.
+func temporary(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "popvote")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // For returns the same program for a part of the test.

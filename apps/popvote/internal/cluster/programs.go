@@ -93,6 +93,10 @@ func (c *Cluster) start(cloud netns.Cloud, p program) error {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	// What is in our environment is none of theirs, and nobody is told that they run.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=" + dir, "NO_PROXY=*", "no_proxy=*", "CHECKPOINT_DISABLE=1"}
+	if !p.postgres {
+		// Where they leave sockets that a kill leaves behind.
+		cmd.Env = append(cmd.Env, "TMPDIR="+dir)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cloud.Start(cmd); err != nil {
 		return err
