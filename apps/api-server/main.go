@@ -156,7 +156,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		Clock: time.Now, Log: log, Metrics: metrics, Page: page.Handler(),
 	}
 	if len(c.Gateways) > 0 {
-		sender := smsoverhttp.NewClient(finder, certificates.Client(smsoverhttp.Service))
+		sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
 		defer sender.Close()
 		deps.Sender = sender
 	}

@@ -83,7 +83,7 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender := smsoverhttp.NewClient(finder, certificates.Client(smsoverhttp.Service))
+	sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
 	defer sender.Close()
 	if err := sender.Send(t.Context(), sms.Message{ID: "m1", To: "+85291234567", Text: "123456"}); err != nil {
 		t.Error(err)

@@ -1,6 +1,6 @@
 // Package discovery says where the instances of a service are. A caller asks at every request and
 // never waits: what answers is the last good set, kept up in the background by whoever implements
-// it. Here it is a fixed set, as written in a program's configuration.
+// it: Static is a fixed set, as written in a program's configuration, and Consul asks Consul.
 package discovery
 
 import (

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/popvote/popvote/libs/ballotapi"
+	"github.com/popvote/popvote/libs/discovery/balance"
 	"github.com/popvote/popvote/libs/problem"
 )
 
@@ -96,7 +97,7 @@ func (c *Client) offer(it item) error {
 	select {
 	case c.queue <- it:
 		if len(c.queue) >= beside-1 { // the first of the next batch may have been taken out
-			c.balancer.wake()
+			c.balancer.Wake()
 		}
 		return nil
 	default:
@@ -120,13 +121,13 @@ func (c *Client) places() int {
 // instance has a place for it: what comes in until then still goes along.
 func (c *Client) dispatch() {
 	for first := range c.queue {
-		in := c.balancer.wait(c.places)
+		in := c.balancer.Wait(c.places)
 		items := c.draw(first)
 		switch {
 		case in == nil:
 			finish(items, errNoInstance)
 		case len(items) == 0:
-			c.balancer.release(in, false)
+			c.balancer.Release(in, balance.Answered, 0)
 		default:
 			c.sending.Go(func() { c.deliver(in, items) })
 		}
@@ -159,18 +160,24 @@ func (c *Client) draw(first item) []item {
 }
 
 // deliver sends a batch until each ballot's outcome is known, or there is nothing more to be done.
-func (c *Client) deliver(in *instance, items []item) {
+func (c *Client) deliver(in *balance.Instance, items []item) {
 	// A batch's time is its own: no voter's patience ends it.
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Deadline)
 	defer cancel()
 	c.budget.earn()
 	c.sent.ballots.Observe(float64(len(items)))
-	var tried []*instance
+	var tried []*balance.Instance
 	for again := false; ; {
 		began := c.cfg.Clock()
 		left, sent, err := c.try(ctx, in, items)
-		c.sent.tried(err, c.cfg.Clock().Sub(began).Seconds())
-		c.balancer.release(in, err != nil)
+		took := c.cfg.Clock().Sub(began)
+		if errors.Is(err, errRefused) {
+			err = nil
+			c.balancer.Release(in, balance.Refused, 0)
+		} else {
+			c.balancer.Release(in, result(err), took)
+		}
+		c.sent.tried(err, took.Seconds())
 		if len(left) == 0 {
 			return
 		}
@@ -189,9 +196,9 @@ func (c *Client) deliver(in *instance, items []item) {
 			finish(items, err)
 			return
 		}
-		next := c.balancer.pick(tried...)
+		next := c.balancer.Pick(tried...)
 		if next == nil && sent {
-			next = c.balancer.again(in)
+			next = c.balancer.Again(in)
 		}
 		if next == nil {
 			finish(items, err)
@@ -223,7 +230,7 @@ func (it item) tell(o ballotapi.Outcome) {
 
 // try sends a batch once, tells outcomes as they come, and returns the items that got none. sent says
 // whether those may be in the box.
-func (c *Client) try(ctx context.Context, in *instance, items []item) (left []item, sent bool, err error) {
+func (c *Client) try(ctx context.Context, in *balance.Instance, items []item) (left []item, sent bool, err error) {
 	size := binary.MaxVarintLen64
 	for _, it := range items {
 		size += len(it.ballot.Sealed) + len(it.ballot.Key) + len(it.ballot.Poll) + 96
@@ -249,23 +256,28 @@ func (c *Client) try(ctx context.Context, in *instance, items []item) (left []it
 	case response.StatusCode == http.StatusForbidden:
 		return refuse(items, problem.Wrap(problem.Unavailable, ErrForbidden))
 	case response.StatusCode/100 == 4: // a fault of ours, which another try would repeat
-		return refuse(items, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't cast: %s answers %s", in.address, response.Status)))
+		return refuse(items, problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't cast: %s answers %s", in.Address, response.Status)))
 	default:
-		return items, true, fmt.Errorf("couldn't cast: %s answers %s", in.address, response.Status)
+		return items, true, fmt.Errorf("couldn't cast: %s answers %s", in.Address, response.Status)
 	}
 }
+
+// errRefused is an answer to ballots that the instance did nothing about. A refusal is fast, and must not
+// make the instance look so.
+var errRefused = errors.New("the instance did not take them")
 
 // refuse tells all the same.
 func refuse(items []item, p *problem.Error) (left []item, sent bool, err error) {
 	for _, it := range items {
 		it.tell(ballotapi.Outcome{Err: p})
 	}
-	return nil, true, nil
+	return nil, true, errRefused
 }
 
 func readOutcomes(body io.Reader, items []item) (left []item, sent bool, err error) {
 	reader := outcomeReader{r: bufio.NewReaderSize(body, 16<<10)}
 	told := make([]bool, len(items))
+	var refused error
 	for n := range items {
 		place, o, err := reader.next(len(items))
 		if err == nil && told[place] {
@@ -281,6 +293,8 @@ func readOutcomes(body io.Reader, items []item) (left []item, sent bool, err err
 		}
 		if o.Receipt != nil {
 			o.Receipt.Poll = items[place].ballot.Poll
+		} else if problem.From(o.Err).Code == problem.Overloaded {
+			refused = errRefused
 		}
 		told[place] = true
 		items[place].tell(o)
@@ -288,5 +302,5 @@ func readOutcomes(body io.Reader, items []item) (left []item, sent bool, err err
 	if _, err := reader.r.ReadByte(); !errors.Is(err, io.EOF) {
 		return nil, true, fmt.Errorf("couldn't read the end of the outcomes: %w", errors.Join(errFrame, err))
 	}
-	return nil, true, nil
+	return nil, true, refused
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotapi/wire"
 	"github.com/popvote/popvote/libs/discovery"
+	"github.com/popvote/popvote/libs/discovery/balance"
 	"github.com/popvote/popvote/libs/problem"
 )
 
@@ -27,6 +28,8 @@ type ClientConfig struct {
 	Finder discovery.Finder
 	// Service is their name there ("ballot-server").
 	Service string
+	// Cloud is where this program runs: the instances of it come first. Empty for no preference.
+	Cloud string
 	// TLS is mtls.Files.Client of that service; required.
 	TLS *tls.Config
 	// Queue is how many ballots may wait to be sent (2,048). More are refused at once as overloaded: a
@@ -73,7 +76,7 @@ type Client struct {
 	wire.Remote // the calls of ballotapi.Admin
 
 	cfg       ClientConfig
-	balancer  *balancer
+	balancer  *balance.Balancer
 	budget    *budget
 	transport *http.Transport
 	sent      sent
@@ -105,7 +108,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	protocols.SetHTTP2(true)
 	c := &Client{
 		cfg:      cfg,
-		balancer: newBalancer(cfg.Finder, cfg.Service, cfg.Clock),
+		balancer: balance.New(balance.Config{Finder: cfg.Finder, Service: cfg.Service, Cloud: cfg.Cloud, Clock: cfg.Clock}),
 		budget:   newBudget(),
 		sent:     newSent(),
 		queue:    make(chan item, cfg.Queue),
@@ -140,17 +143,17 @@ func (c *Client) Close() error {
 }
 
 // post sends a request to an instance. After an error, sent says whether the other side may have seen it.
-func (c *Client) post(ctx context.Context, in *instance, path, contentType string, body []byte) (response *http.Response, sent bool, err error) {
+func (c *Client) post(ctx context.Context, in *balance.Instance, path, contentType string, body []byte) (response *http.Response, sent bool, err error) {
 	var wrote atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
-	request, err := http.NewRequestWithContext(traced, http.MethodPost, "https://"+in.address+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(traced, http.MethodPost, "https://"+in.Address+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, false, err
 	}
 	request.Header.Set("Content-Type", contentType)
 	response, err = c.transport.RoundTrip(request)
 	if err != nil {
-		return nil, wrote.Load() && !turnedAway(err), fmt.Errorf("couldn't reach %s at %s: %w", c.cfg.Service, in.address, err)
+		return nil, wrote.Load() && !turnedAway(err), fmt.Errorf("couldn't reach %s at %s: %w", c.cfg.Service, in.Address, err)
 	}
 	return response, true, nil
 }
@@ -165,11 +168,11 @@ func turnedAway(err error) bool {
 // call sends one call of package wire.
 func (c *Client) call(ctx context.Context, m *wire.Method, body []byte) (*http.Response, error) {
 	c.budget.earn()
-	var avoid []*instance
+	var avoid []*balance.Instance
 	for {
-		in := c.balancer.pick(avoid...)
+		in := c.balancer.Pick(avoid...)
 		if in == nil && len(avoid) > 0 {
-			in = c.balancer.again(avoid[0])
+			in = c.balancer.Again(avoid[0])
 		}
 		if in == nil {
 			return nil, problem.Wrap(problem.Unavailable, errNoInstance).After(jitter())
@@ -187,23 +190,62 @@ func (c *Client) call(ctx context.Context, m *wire.Method, body []byte) (*http.R
 	}
 }
 
-func (c *Client) callOne(ctx context.Context, in *instance, m *wire.Method, body []byte) (*http.Response, bool, error) {
+func (c *Client) callOne(ctx context.Context, in *balance.Instance, m *wire.Method, body []byte) (*http.Response, bool, error) {
 	trying, cancel := context.WithCancelCause(ctx)
 	if !m.Changes { // a count takes as long as it takes
 		late := time.AfterFunc(c.cfg.Deadline, func() { cancel(context.DeadlineExceeded) })
 		defer late.Stop()
 	}
+	began := c.cfg.Clock()
 	response, sent, err := c.post(trying, in, wire.Prefix+m.Name, "application/json", body)
+	if err == nil && !m.Changes && response.Header.Get("Content-Type") == "application/json" {
+		err = whole(response)
+	}
+	took := c.cfg.Clock().Sub(began)
+	if m.Changes {
+		took = 0
+	}
 	if err != nil {
 		cancel(nil)
-		c.balancer.release(in, ctx.Err() == nil)
+		if ctx.Err() != nil { // which is the caller's fault
+			c.balancer.Release(in, balance.Refused, 0)
+		} else {
+			c.balancer.Release(in, balance.Failed, 0)
+		}
 		return nil, sent, err
 	}
 	response.Body = &answer{response.Body, sync.OnceFunc(func() {
 		cancel(nil)
-		c.balancer.release(in, false)
+		switch {
+		case response.StatusCode == http.StatusOK:
+			c.balancer.Release(in, balance.Answered, took)
+		case response.StatusCode >= http.StatusInternalServerError && response.StatusCode != http.StatusServiceUnavailable:
+			c.balancer.Release(in, balance.Failed, 0)
+		default:
+			c.balancer.Release(in, balance.Refused, 0)
+		}
 	})}
 	return response, true, nil
+}
+
+// whole reads an answer to its end: one that breaks off can still be asked for again. Those that are not
+// JSON may be large, and are handed on as they come.
+func whole(response *http.Response) error {
+	content, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(content))
+	if err != nil {
+		return fmt.Errorf("couldn't read an answer to its end: %w", err)
+	}
+	return nil
+}
+
+// result is what a try says about the instance.
+func result(err error) balance.Result {
+	if err != nil {
+		return balance.Failed
+	}
+	return balance.Answered
 }
 
 // answer is a response's body that gives the instance back when it is closed.

@@ -13,7 +13,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/popvote/popvote/libs/ballotapi"
-	"github.com/popvote/popvote/libs/discovery"
 	"github.com/popvote/popvote/libs/problem"
 )
 
@@ -140,83 +139,4 @@ func TestTheBudgetIsATenth(t *testing.T) {
 	if retries < 100 || retries > 111 {
 		t.Errorf("%d retries of 1,000 requests", retries)
 	}
-}
-
-func TestEjection(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	found := new(finder)
-	found.tell("a:1", "b:1")
-	b := newBalancer(found, "ballot-server", func() time.Time { return now })
-	fail := func(address string) {
-		t.Helper()
-		var held []*instance
-		for {
-			in := b.pick(held...)
-			if in == nil {
-				t.Fatal("it is ejected already")
-			}
-			held = append(held, in)
-			if in.address == address {
-				break
-			}
-		}
-		for _, in := range held {
-			b.release(in, in.address == address)
-		}
-	}
-	only := func() string {
-		t.Helper()
-		seen := ""
-		for range 40 {
-			in := b.pick()
-			if in == nil {
-				return ""
-			}
-			b.release(in, false)
-			if seen != "" && seen != in.address {
-				return "both"
-			}
-			seen = in.address
-		}
-		return seen
-	}
-	fail("a:1")
-	if got := only(); got != "b:1" {
-		t.Errorf("after a's failure: %s", got)
-	}
-	fail("b:1")
-	if got := only(); got != "" {
-		t.Errorf("after both failed: %s", got)
-	}
-	now = now.Add(ejectFirst)
-	fail("a:1") // the second time in a row, so twice as long
-	now = now.Add(ejectFirst)
-	if got := only(); got != "b:1" {
-		t.Errorf("a is back after half its time: %s", got)
-	}
-	now = now.Add(ejectFirst)
-	if got := only(); got != "both" {
-		t.Errorf("a is not back: %s", got)
-	}
-	found.tell("c:1")
-	if got := only(); got != "c:1" {
-		t.Errorf("of the new set: %s", got)
-	}
-	if b.choose(0, nil); len(b.known) > 2 {
-		t.Errorf("it remembers %d instances", len(b.known))
-	}
-}
-
-func TestTheLessBusyOfTwo(t *testing.T) {
-	found := new(finder)
-	found.tell("a:1", "b:1")
-	b := newBalancer(found, "ballot-server", time.Now)
-	counts := map[string]int{}
-	for range 400 {
-		counts[b.pick().address]++ // never released
-	}
-	if d := counts["a:1"] - counts["b:1"]; d < -20 || d > 20 {
-		t.Errorf("it is uneven: %v", counts)
-	}
-	var _ discovery.Finder = found
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/popvote/popvote/libs/discovery/balance"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -82,7 +83,7 @@ func (c *Client) Metrics() prometheus.Collector {
 
 // instances is what the balancer knows, as it is when somebody asks. There are never many more labels than
 // instances that can be found.
-type instances struct{ b *balancer }
+type instances struct{ b *balance.Balancer }
 
 var (
 	inFlightDesc  = prometheus.NewDesc("popvote_hop_in_flight", "Requests under way to an instance, reads among them.", []string{"instance"}, nil)
@@ -97,18 +98,16 @@ func (i instances) Describe(out chan<- *prometheus.Desc) {
 }
 
 func (i instances) Collect(out chan<- prometheus.Metric) {
-	i.b.mu.Lock()
-	defer i.b.mu.Unlock()
-	now := i.b.clock()
-	for address, in := range i.b.known {
+	all, failures := i.b.States()
+	for _, in := range all {
 		ejected := 0.0
-		if now.Before(in.until) {
+		if in.Rests {
 			ejected = 1
 		}
-		out <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(in.busy), address)
-		out <- prometheus.MustNewConstMetric(ejectedDesc, prometheus.GaugeValue, ejected, address)
+		out <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(in.Busy), in.Address)
+		out <- prometheus.MustNewConstMetric(ejectedDesc, prometheus.GaugeValue, ejected, in.Address)
 	}
-	out <- prometheus.MustNewConstMetric(ejectionsDesc, prometheus.CounterValue, float64(i.b.ejections))
+	out <- prometheus.MustNewConstMetric(ejectionsDesc, prometheus.CounterValue, float64(failures))
 }
 
 // Served is what a handler counts, for a registry; see WithMetrics.

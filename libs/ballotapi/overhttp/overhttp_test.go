@@ -19,6 +19,7 @@ import (
 
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotapi/wire"
+	"github.com/popvote/popvote/libs/discovery/balance"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/service/servicetest"
@@ -313,7 +314,7 @@ func TestAnswerThatBreaksOff(t *testing.T) {
 		b := vote(i)
 		items[i] = item{call: mine, at: i, ballot: &b}
 	}
-	c.deliver(c.balancer.pick(), items)
+	c.deliver(c.balancer.Pick(), items)
 	<-mine.done
 	w.expect(mine.outcomes[0], problem.OutcomeUnknown)
 	w.expect(mine.outcomes[1], problem.AlreadyVoted)
@@ -337,7 +338,7 @@ func TestChangesAreSentOnce(t *testing.T) {
 	}
 	dropped.Store(0)
 	for dropped.Load() < 20 { // and reads share a budget
-		c.balancer.known = map[string]*instance{}
+		c.balancer = balance.New(balance.Config{Finder: c.cfg.Finder, Service: c.cfg.Service, Clock: c.cfg.Clock}) // which nothing is known to
 		if _, err := c.Health(t.Context()); problem.From(err).Code != problem.Unavailable {
 			t.Fatal(err)
 		}
@@ -364,7 +365,7 @@ func TestFullQueues(t *testing.T) {
 		items[i] = item{call: mine, at: i, ballot: &b}
 	}
 	var delivering sync.WaitGroup
-	delivering.Go(func() { c.deliver(c.balancer.pick(), items) })
+	delivering.Go(func() { c.deliver(c.balancer.Pick(), items) })
 	w.eventually("six refusals", func() bool { mine.mu.Lock(); defer mine.mu.Unlock(); return mine.left == 4 })
 	for _, o := range mine.outcomes {
 		if o != (ballotapi.Outcome{}) {
@@ -422,7 +423,7 @@ func TestTooManyBatches(t *testing.T) {
 func TestTakesOnlyWholeBatches(t *testing.T) {
 	w, box := newWorld(t), newMemory()
 	c := w.client("api-server", ClientConfig{}, w.serve(NewHandler(box, Production())))
-	in := c.balancer.pick()
+	in := c.balancer.Pick()
 	b := vote(1)
 	good := appendBallot([]byte{1}, &b)
 	for name, try := range map[string]struct {

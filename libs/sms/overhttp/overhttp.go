@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/popvote/popvote/libs/discovery"
+	"github.com/popvote/popvote/libs/discovery/balance"
 	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/sms"
 	"github.com/popvote/popvote/libs/strictjson"
@@ -91,19 +91,33 @@ func NewHandler(sender sms.Sender, allow []string, log *slog.Logger) http.Handle
 
 // Client is a Sender at the gateways of a Finder. Safe for concurrent use.
 type Client struct {
-	finder    discovery.Finder
+	clock     func() time.Time
+	balancer  *balance.Balancer
 	transport *http.Transport
 }
 
 var _ sms.Sender = (*Client)(nil)
 
-// NewClient returns a client that has not connected yet; config is mtls.Files.Client of Service.
-func NewClient(finder discovery.Finder, config *tls.Config) *Client {
+// ClientConfig is how a client reaches the gateways.
+type ClientConfig struct {
+	// Finder says where they are; required.
+	Finder discovery.Finder
+	// Cloud is where this program runs: the gateways of it come first. Empty for no preference.
+	Cloud string
+	// TLS is mtls.Files.Client of Service; required.
+	TLS *tls.Config
+	// Clock tells the time; required.
+	Clock func() time.Time
+}
+
+// NewClient returns a client that has not connected yet.
+func NewClient(cfg ClientConfig) *Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
-	return &Client{finder: finder, transport: &http.Transport{
+	balancer := balance.New(balance.Config{Finder: cfg.Finder, Service: Service, Cloud: cfg.Cloud, Clock: cfg.Clock})
+	return &Client{clock: cfg.Clock, balancer: balancer, transport: &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-		TLSClientConfig:     config,
+		TLSClientConfig:     cfg.TLS,
 		TLSHandshakeTimeout: 3 * time.Second,
 		Protocols:           protocols,
 		IdleConnTimeout:     50 * time.Second, // before the other side's 60 s
@@ -122,15 +136,19 @@ func (c *Client) Send(ctx context.Context, m sms.Message) error {
 	if err != nil {
 		return fmt.Errorf("couldn't write a message: %w", err)
 	}
-	instances := c.finder.Find(Service)
-	rand.Shuffle(len(instances), func(i, j int) { instances[i], instances[j] = instances[j], instances[i] })
 	failed := []error{ErrUnavailable}
-	for _, in := range instances {
-		err := c.post(ctx, in.Address, body)
+	var tried []*balance.Instance
+	for in := c.balancer.PickAny(tried...); in != nil; in = c.balancer.PickAny(tried...) {
+		began := c.clock()
+		result, err := c.post(ctx, in.Address, body)
+		if ctx.Err() != nil && result == balance.Failed {
+			result = balance.Refused // whoever asked gave up
+		}
+		c.balancer.Release(in, result, c.clock().Sub(began))
 		if err == nil || errors.Is(err, sms.ErrUnknown) {
 			return err
 		}
-		failed = append(failed, err)
+		tried, failed = append(tried, in), append(failed, err)
 		if ctx.Err() != nil {
 			break
 		}
@@ -138,35 +156,39 @@ func (c *Client) Send(ctx context.Context, m sms.Message) error {
 	return fmt.Errorf("couldn't send an SMS: %w", errors.Join(failed...))
 }
 
-func (c *Client) post(ctx context.Context, address string, body []byte) error {
+// post asks one gateway, and says what that tells of it: that providers don't take a message, or may have,
+// is no fault of the gateway's.
+func (c *Client) post(ctx context.Context, address string, body []byte) (balance.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	var wrote atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
 	request, err := http.NewRequestWithContext(traced, http.MethodPost, "https://"+address+sendPath, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("couldn't ask %s: %w", address, err)
+		return balance.Refused, fmt.Errorf("couldn't ask %s: %w", address, err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := c.transport.RoundTrip(request)
 	if err != nil {
 		if wrote.Load() {
-			return fmt.Errorf("couldn't hear from %s: %w: %w", address, sms.ErrUnknown, err)
+			return balance.Failed, fmt.Errorf("couldn't hear from %s: %w: %w", address, sms.ErrUnknown, err)
 		}
-		return fmt.Errorf("couldn't reach %s: %w", address, err)
+		return balance.Failed, fmt.Errorf("couldn't reach %s: %w", address, err)
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxBody)) // so that the connection can be used again
 	_ = response.Body.Close()
 	switch response.StatusCode {
 	case http.StatusNoContent:
-		return nil
+		return balance.Answered, nil
+	case statusUnknown:
+		return balance.Refused, fmt.Errorf("couldn't hear from %s's providers: %w", address, sms.ErrUnknown)
 	case statusNotSent:
-		return fmt.Errorf("couldn't send at %s: its providers did not take the message", address)
+		return balance.Refused, fmt.Errorf("couldn't send at %s: its providers did not take the message", address)
 	case statusForbidden:
-		return fmt.Errorf("couldn't send at %s: %w", address, ErrForbidden)
+		return balance.Refused, fmt.Errorf("couldn't send at %s: %w", address, ErrForbidden)
 	case http.StatusBadRequest, http.StatusNotFound:
-		return fmt.Errorf("couldn't send at %s: it does not understand the request", address)
+		return balance.Refused, fmt.Errorf("couldn't send at %s: it does not understand the request", address)
 	default:
-		return fmt.Errorf("couldn't hear from %s: %w (status %d)", address, sms.ErrUnknown, response.StatusCode)
+		return balance.Failed, fmt.Errorf("couldn't hear from %s: %w (status %d)", address, sms.ErrUnknown, response.StatusCode)
 	}
 }

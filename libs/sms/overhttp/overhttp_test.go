@@ -72,7 +72,7 @@ func at(t *testing.T, f *mtls.Files, addresses ...string) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := NewClient(finder, f.Client(Service))
+	c := NewClient(ClientConfig{Finder: finder, TLS: f.Client(Service), Clock: time.Now})
 	t.Cleanup(c.Close)
 	return c
 }
