@@ -12,7 +12,7 @@ variable "site" {
     resources      = map(object({ cpu = number, memory = number }))
     consul         = string
     vault          = object({ address = string, ca = string })
-    simulate_sms   = bool
+    simulate_sms   = list(string)
     inbound_number = string
   })
 }
@@ -142,6 +142,7 @@ job "sms-gateway" {
         cloud = "${node.datacenter}"
         # Whoever balances over these asks for readiness there.
         admin = "${NOMAD_PORT_admin}"
+        phone = "${NOMAD_PORT_phone}"
       }
 
       check {
@@ -222,12 +223,13 @@ job "sms-gateway" {
       }
 
       env {
-        SMS_GATEWAY_REDIS_TLS      = true
-        SMS_GATEWAY_LISTEN         = "${NOMAD_ADDR_service}"
-        SMS_GATEWAY_ADMIN          = "${NOMAD_ADDR_admin}"
-        SMS_GATEWAY_SIMULATE       = var.site.simulate_sms
-        SMS_GATEWAY_PHONE_LISTEN   = "${NOMAD_ADDR_phone}"
-        SMS_GATEWAY_INBOUND_NUMBER = var.site.inbound_number
+        SMS_GATEWAY_REDIS_TLS         = true
+        SMS_GATEWAY_LISTEN            = "${NOMAD_ADDR_service}"
+        SMS_GATEWAY_ADMIN             = "${NOMAD_ADDR_admin}"
+        SMS_GATEWAY_SIMULATE          = length(var.site.simulate_sms) > 0
+        SMS_GATEWAY_SIMULATE_NETWORKS = join(",", var.site.simulate_sms)
+        SMS_GATEWAY_PHONE_LISTEN      = "${NOMAD_ADDR_phone}"
+        SMS_GATEWAY_INBOUND_NUMBER    = var.site.inbound_number
 
         # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
         SMS_GATEWAY_VAULT_ADDRESS = var.site.vault.address

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -32,7 +33,8 @@ and /version.
 
 In this version it knows no provider of SMS: start it with -simulate, which puts a
 page in the phone network's place. Whoever reaches that page can text from any
-number, so everything must then be on loopback addresses, Redis too.
+number, so everything must then be on loopback addresses, Redis too, or in networks that
+-simulate-networks names because nobody else is there.
 
 Every flag is also a variable, SMS_GATEWAY_REDIS_ADDRESS for -redis-address, and a
 key of the file that -config names.
@@ -46,7 +48,8 @@ type config struct {
 	Keys     string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; it must exist. Required, unless Vault holds the keys."`
 	Vault    vault.Settings             `koanf:"vault"`
 	Redis    verification.RedisSettings `koanf:"redis"`
-	Simulate bool                       `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses only."`
+	Simulate bool                       `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses, and in -simulate-networks."`
+	Networks []string                   `koanf:"simulate-networks" doc:"Networks besides loopback where nobody is but those who try things out, separated by commas. Default: none."`
 	Phone    string                     `koanf:"phone-listen" doc:"Where the simulated phone is, host:port; with -simulate only."`
 	Inbound  string                     `koanf:"inbound-number" doc:"The number that voters text, E.164; with -simulate only."`
 	Admin    string                     `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
@@ -80,6 +83,18 @@ func (c *config) Validate() error {
 		return fmt.Errorf("-keys: there is no key file: %w", err)
 	}
 	return nil
+}
+
+// networks are those of -simulate-networks.
+func (c *config) networks() (all []netip.Prefix, err error) {
+	for _, text := range c.Networks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("-simulate-networks: %q is no network such as 10.1.2.0/24: %w", text, err)
+		}
+		all = append(all, network)
+	}
+	return all, nil
 }
 
 func main() {
@@ -122,8 +137,12 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	defer open.close()
 	gateway := server.New(server.Config{}, server.Deps{Board: board, Secrets: held.Secrets, Clock: time.Now, Log: log, Metrics: metrics})
+	networks, err := c.networks()
+	if err != nil {
+		return fmt.Errorf("%w: %w", service.ErrConfig, err)
+	}
 	network, err := simulator.New(simulator.Config{
-		Embedded: c.Simulate, Addresses: append(open.addresses(), c.Redis.Address), InboundNumber: sms.Number(c.Inbound),
+		Embedded: c.Simulate, Addresses: append(open.addresses(), c.Redis.Address), Networks: networks, InboundNumber: sms.Number(c.Inbound),
 	}, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)

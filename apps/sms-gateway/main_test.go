@@ -127,6 +127,7 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"no Redis named":          {arguments(dir, ""), "-redis-address"},
 		"Redis elsewhere":         {arguments(dir, "192.0.2.1:6379"), "loopback"},
 		"the phone for everybody": {arguments(dir, "127.0.0.1:6379", "-phone-listen", "0.0.0.0:0"), "loopback"},
+		"no network":              {arguments(dir, "127.0.0.1:6379", "-simulate-networks", "10.1.2.3"), "-simulate-networks"},
 		"sending for everybody":   {arguments(dir, "127.0.0.1:6379", "-listen", ":0"), "loopback"},
 	} {
 		var errs servicetest.Output

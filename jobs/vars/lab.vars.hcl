@@ -37,7 +37,8 @@ site = {
   inbound_number = "+85264500000"
   # PBKDF2 iterations of one try at the proof of work.
   challenge_cost = 2000
-  simulate_sms   = true
+  # Networks of people who try things out, for which a page is the phone network.
+  simulate_sms = ["10.203.0.0/24"]
 
   # The edges' own addresses in the network between the clouds: their X-Forwarded-For is believed. Never a whole
   # private range, which would let everybody in it choose an address.

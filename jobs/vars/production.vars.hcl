@@ -35,7 +35,8 @@ site = {
   inbound_number = "+85264500000"
   # PBKDF2 iterations of one try at the proof of work.
   challenge_cost = 2000
-  simulate_sms   = false
+  # Networks of people who try things out, for which a page is the phone network; real voters are in none.
+  simulate_sms = []
 
   # The edges' own addresses in the network between the clouds: their X-Forwarded-For is believed. Never a whole
   # private range, which would let everybody in it choose an address.

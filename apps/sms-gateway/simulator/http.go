@@ -61,13 +61,13 @@ func (s *Simulator) Handler() http.Handler {
 	mux.Handle("GET /handset.js", files)
 	mux.Handle("GET /words.js", files)
 	mux.HandleFunc("GET /{$}", s.page)
-	return local(mux)
+	return s.local(mux)
 }
 
 // local keeps other sites' pages out. Their names may be made to point to 127.0.0.1, hence the check
 // of the host; and a page of theirs can't send application/json without asking first, to which the
 // answer is never yes.
-func local(next http.Handler) http.Handler {
+func (s *Simulator) local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
@@ -80,8 +80,8 @@ func local(next http.Handler) http.Handler {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
-		if !loopback(net.JoinHostPort(host, "0")) {
-			http.Error(w, "The simulated phone is at a loopback address only.", http.StatusMisdirectedRequest)
+		if !s.config.near(net.JoinHostPort(host, "0")) {
+			http.Error(w, "The simulated phone is at a loopback address, or in a network that was named for it.", http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

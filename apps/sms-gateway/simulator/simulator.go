@@ -1,7 +1,7 @@
 // Package simulator is a phone network that isn't: a page and a JSON API in the place of a handset,
 // so that a whole vote can be tried on one machine without a single SMS being paid for. Whoever can
 // reach it can text from any number, so it refuses to exist anywhere but where it was asked for, in a
-// process that listens on loopback alone.
+// process that listens on loopback alone, or in networks that were named as of nobody else.
 package simulator
 
 import (
@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +23,7 @@ import (
 )
 
 // ErrNotEmbedded is a simulated phone network where real voters might be.
-var ErrNotEmbedded = errors.New("the simulated phone network works only where it is asked for, on loopback addresses")
+var ErrNotEmbedded = errors.New("the simulated phone network works only where it is asked for, on loopback addresses or in networks that were named")
 
 // ErrLate is a message whose deadline has passed.
 var ErrLate = errors.New("the message's deadline has passed")
@@ -32,9 +34,11 @@ type Config struct {
 	// by -simulate. Must be true.
 	Embedded bool
 	// Addresses are all addresses the process listens on, public ones and this one, and where it has
-	// the verification board. Each must be loopback; else anybody on the network could verify with
-	// anybody's number, or anybody here for voters elsewhere.
+	// the verification board. Each must be loopback, or in Networks; else anybody on the network could
+	// verify with anybody's number, or anybody here for voters elsewhere.
 	Addresses []string
+	// Networks are those besides loopback where only whoever tries things out is; usually none.
+	Networks []netip.Prefix
 	// InboundNumber is what voters text to, in E.164 or a short code: only that reaches the
 	// gateway, and it is what the page starts with.
 	InboundNumber sms.Number
@@ -92,7 +96,7 @@ func New(config Config, deps Deps) (*Simulator, error) {
 		return nil, fmt.Errorf("%w: it is not known where this process listens", ErrNotEmbedded)
 	}
 	for _, address := range config.Addresses {
-		if !loopback(address) {
+		if !config.near(address) {
 			return nil, fmt.Errorf("%w: this process is at %s", ErrNotEmbedded, address)
 		}
 	}
@@ -116,13 +120,17 @@ func New(config Config, deps Deps) (*Simulator, error) {
 	return s, nil
 }
 
-func loopback(address string) bool {
+// near is whether only those who try things out are at an address, host:port.
+func (c *Config) near(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
 	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && (ip.IsLoopback() || slices.ContainsFunc(c.Networks, func(n netip.Prefix) bool { return n.Contains(ip.Unmap()) }))
 }
 
 // Send implements sms.Sender: the message is on the handset when it returns. The same id again is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -59,13 +60,15 @@ func TestItRefusesToRunWhereRealVotersMightBe(t *testing.T) {
 		"a name like localhost":  {Embedded: true, Addresses: []string{"localhost.example:8082"}},
 		"an address like a loop": {Embedded: true, Addresses: []string{"127.0.0.1.example:8082"}},
 		"not an address":         {Embedded: true, Addresses: []string{"127.0.0.1"}},
+		"beside a named network": {Embedded: true, Addresses: []string{"10.1.3.1:8082"}, Networks: []netip.Prefix{netip.MustParsePrefix("10.1.2.0/24")}},
 	} {
 		if s, err := New(config, deps(&inbox{})); !errors.Is(err, ErrNotEmbedded) || s != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, address := range []string{"127.0.0.1:0", "127.9.9.9:8082", "[::1]:8082", "localhost:8082"} {
-		if _, err := New(Config{Embedded: true, Addresses: []string{address}}, deps(&inbox{})); err != nil {
+	networks := []netip.Prefix{netip.MustParsePrefix("10.1.2.0/24")}
+	for _, address := range []string{"127.0.0.1:0", "127.9.9.9:8082", "[::1]:8082", "localhost:8082", "10.1.2.3:8082"} {
+		if _, err := New(Config{Embedded: true, Addresses: []string{address}, Networks: networks}, deps(&inbox{})); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
