@@ -13,20 +13,26 @@ import (
 
 // clusterFlags are those that every command about the cluster on this machine has.
 type clusterFlags struct {
-	dir, tools string
-	patience   time.Duration
+	dir, tools, programs, jobs, policies string
+	patience                             time.Duration
 }
 
 func (f *clusterFlags) define(cmd *cobra.Command) {
 	cmd.PersistentFlags().StringVar(&f.dir, "dir", "data/cluster", "the cluster's directory: keys, data and logs")
 	cmd.PersistentFlags().StringVar(&f.tools, "tools", "bin/tools", "where consul, nomad and vault are; what isn't there is taken from PATH")
+	cmd.PersistentFlags().StringVar(&f.programs, "programs", "bin", "where our own programs are")
+	cmd.PersistentFlags().StringVar(&f.jobs, "jobs", "jobs", "the job files")
+	cmd.PersistentFlags().StringVar(&f.policies, "policies", "vault-policies", "Vault's policies and settings")
 	cmd.PersistentFlags().DurationVar(&f.patience, "patience", 3*time.Minute, "how long any one step may take")
 }
 
 func (f *clusterFlags) cluster(progress io.Writer) (*cluster.Cluster, error) {
-	return cluster.New(cluster.Options{Dir: f.dir, Tools: f.tools, Patience: f.patience, Say: func(after time.Duration, step string) {
-		_, _ = fmt.Fprintf(progress, "%6.1f s  %s\n", after.Seconds(), step)
-	}})
+	return cluster.New(cluster.Options{
+		Dir: f.dir, Tools: f.tools, Programs: f.programs, Jobs: f.jobs, Policies: f.policies, Patience: f.patience,
+		Say: func(after time.Duration, step string) {
+			_, _ = fmt.Fprintf(progress, "%6.1f s  %s\n", after.Seconds(), step)
+		},
+	})
 }
 
 func newClusterCommand() *cobra.Command {

@@ -6,7 +6,7 @@ site = {
   # A machine is in one pool, and each cloud has one machine.
   node_pools = { app = "default", edge = "default" }
   # Where the programs are on the machines, if no release is given.
-  programs = "/usr/local/bin"
+  programs = "/run/popvote-cluster/bin"
   # One in each cloud, and each cloud's work fits on another.
   counts = { api-server = 3, ballot-server = 3, sms-gateway = 3, control-panel = 1 }
   # Each cloud is one machine, which must take a lost one's work.
@@ -23,20 +23,22 @@ site = {
     verify        = { cpu = 50, memory = 128 }
   }
 
-  # The agent on each machine, and the active Vault.
+  # The agent on each machine, and its own Vault, which hands on what the active one has to answer.
   consul = "127.0.0.1:8500"
-  vault  = { address = "https://active.vault.service.consul:8200", ca = "/etc/popvote/ca.pem" }
+  vault  = { address = "https://127.0.0.1:8200", ca = "/run/popvote-cluster/ca.pem" }
   # After the ? of a connection string. The servers' names come from Consul.
-  database = { name = "popvote", options = "sslmode=verify-full&sslrootcert=/etc/popvote/ca.pem" }
+  database = { name = "popvote", options = "sslmode=verify-full&sslrootcert=/run/popvote-cluster/ca.pem" }
 
   # What browsers see, and which other origins' pages may call the API.
-  public_origin = "https://vote.example.org"
+  public_origin = "https://10.203.0.1"
   panel_origin  = "https://panel.internal.example.org"
-  mirrors       = []
+  mirrors       = ["https://10.203.0.2", "https://10.203.0.3"]
   # The number that voters text.
   inbound_number = "+85264500000"
+  # Multiplies every limit of docs/limits.md: 1, except where one address plays a city.
+  limits_scale = 1000
   # PBKDF2 iterations of one try at the proof of work.
-  challenge_cost = 2000
+  challenge_cost = 100
   # Networks of people who try things out, for which a page is the phone network.
   simulate_sms = ["10.203.0.0/24"]
 
@@ -55,8 +57,8 @@ site = {
     balancers = []
     # From one IPv4 address or one IPv6 /64, which may be a whole campus or phone network: requests in ten seconds,
     # and connections at a time.
-    requests    = 2000
-    connections = 2000
+    requests    = 100000
+    connections = 10000
   }
   redis = { program = "/usr/bin/redis-server", client = "/usr/bin/redis-cli", port = 6379, memory = "64mb" }
   # The polls whose public log is read and checked every hour.

@@ -33,6 +33,8 @@ site = {
   mirrors       = []
   # The number that voters text.
   inbound_number = "+85264500000"
+  # Multiplies every limit of docs/limits.md: 1, except where one address plays a city.
+  limits_scale = 1
   # PBKDF2 iterations of one try at the proof of work.
   challenge_cost = 2000
   # Networks of people who try things out, for which a page is the phone network; real voters are in none.

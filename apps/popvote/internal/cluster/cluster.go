@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package cluster brings three clouds up on one machine: in each a Consul server, Nomad (server and
-// client), Vault, and PostgreSQL under Patroni, with the services placed by Nomad. What it makes lives
+// client), Vault, and PostgreSQL under Patroni, and our services, Redis and HAProxy, which Nomad places. What it makes lives
 // in one directory and in the namespaces of package netns; every step looks first whether it is done
 // already, so that Up also goes on after a crash, and brings back what a drill took away.
 package cluster
@@ -14,11 +14,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/popvote/popvote/apps/popvote/internal/netns"
@@ -33,6 +35,8 @@ type Options struct {
 	Dir string
 	// Tools is where consul, nomad and vault are; what is not there is taken from PATH.
 	Tools string
+	// Programs is where our own are, Jobs the directory of job files, and Policies Vault's.
+	Programs, Jobs, Policies string
 	// Patience is how long any one step may take.
 	Patience time.Duration
 	// Say is told each step as it is done, and how long after the start that was.
@@ -45,10 +49,11 @@ type Cluster struct {
 	Network netns.Network
 	began   time.Time
 	secrets secrets
+	http    atomic.Pointer[http.Client]
 }
 
 // secrets are passwords that the cluster made for itself.
-type secrets struct{ Superuser, Replication, Rewind string }
+type secrets struct{ Superuser, Replication, Rewind, Vault string }
 
 // New describes a cluster; nothing is made or started.
 func New(o Options) (*Cluster, error) {
@@ -57,6 +62,11 @@ func New(o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("couldn't find the cluster's directory: %w", err)
 	}
 	o.Dir = dir
+	for _, path := range []*string{&o.Jobs, &o.Policies, &o.Programs} {
+		if *path, err = filepath.Abs(*path); err != nil {
+			return nil, fmt.Errorf("couldn't find a directory: %w", err)
+		}
+	}
 	return &Cluster{Options: o, began: time.Now(), Network: netns.Network{
 		Name: "popvote", Prefix: netip.MustParsePrefix("10.203.0.0/24"),
 		Clouds: []string{"cloud-a", "cloud-b", "cloud-c"}, Owner: dir,
@@ -75,6 +85,9 @@ func (c *Cluster) Up(ctx context.Context) error {
 	if err := c.prepare(); err != nil {
 		return err
 	}
+	if err := c.lay(); err != nil {
+		return err
+	}
 	if err := c.Network.Up(ctx); err != nil {
 		return err
 	}
@@ -84,7 +97,10 @@ func (c *Cluster) Up(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.settle(ctx)
+	if err := c.settle(ctx); err != nil {
+		return err
+	}
+	return c.Place(ctx)
 }
 
 // settle waits for what was started, in the order in which it needs each other.
@@ -162,6 +178,9 @@ func (c *Cluster) Down(ctx context.Context, keep bool) error {
 	failed = errors.Join(failed, c.Network.Down(ctx), removeGroups())
 	if !keep {
 		failed = errors.Join(failed, os.RemoveAll(c.Dir))
+		if to, err := os.Readlink(link); err == nil && to == c.Dir {
+			failed = errors.Join(failed, os.Remove(link))
+		}
 	}
 	c.say("nothing is left")
 	return failed
@@ -208,7 +227,7 @@ func (c *Cluster) prepare() error {
 func (c *Cluster) loadSecrets(create bool) error {
 	err := readJSON(c.marker(), &c.secrets)
 	if errors.Is(err, fs.ErrNotExist) && create {
-		c.secrets = secrets{rand.Text(), rand.Text(), rand.Text()}
+		c.secrets = secrets{rand.Text(), rand.Text(), rand.Text(), rand.Text()}
 		return writeJSON(c.marker(), c.secrets)
 	}
 	return err
@@ -219,7 +238,7 @@ func (c *Cluster) DSN(addr netip.Addr, database string) (string, error) {
 	if err := c.loadSecrets(false); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("postgres://postgres:%s@%s:5432/%s?sslmode=disable&connect_timeout=2", c.secrets.Superuser, addr, database), nil
+	return fmt.Sprintf("postgres://postgres:%s@%s:5432/%s?sslmode=verify-full&sslrootcert=%s&connect_timeout=2", c.secrets.Superuser, addr, database, c.authority()), nil
 }
 
 // find returns the path of a program: of tools, or on PATH.

@@ -42,7 +42,7 @@ func TestForeignDirectory(t *testing.T) {
 // Every program's configuration is written for its own cloud, readable by nobody else, and names all others.
 func TestConfigurations(t *testing.T) {
 	c := of(t, t.TempDir())
-	c.secrets = secrets{"one", "two", "three"}
+	c.secrets = secrets{"one", "two", "three", "four"}
 	for _, p := range programs {
 		path := filepath.Join(t.TempDir(), p.config)
 		if err := c.configure(c.Network.Cloud(1), p, path); err != nil {

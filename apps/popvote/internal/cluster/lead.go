@@ -45,23 +45,23 @@ func (c *Cluster) Gather(ctx context.Context) (netns.Cloud, error) {
 			var servers struct {
 				Servers []struct{ ID, Node string }
 			}
-			if err := ask(ctx, "GET", to.Addr, consulPort, "/v1/operator/raft/configuration", "", nil, &servers); err != nil {
+			if err := c.ask(ctx, "GET", to.Addr, consulPort, "/v1/operator/raft/configuration", "", nil, &servers); err != nil {
 				return err
 			}
 			for _, server := range servers.Servers {
 				if server.Node == to.Name {
-					err = ask(ctx, "POST", to.Addr, consulPort, "/v1/operator/raft/transfer-leader?id="+server.ID, "", nil, nil)
+					err = c.ask(ctx, "POST", to.Addr, consulPort, "/v1/operator/raft/transfer-leader?id="+server.ID, "", nil, nil)
 				}
 			}
 			return errors.Join(errors.New("consul's leadership is on its way"), err)
 		case s.Nomad != to.Name:
-			err := ask(ctx, "PUT", to.Addr, nomadPort, fmt.Sprintf("/v1/operator/raft/transfer-leadership?address=%s:4647", to.Addr), "", nil, nil)
+			err := c.ask(ctx, "PUT", to.Addr, nomadPort, fmt.Sprintf("/v1/operator/raft/transfer-leadership?address=%s:4647", to.Addr), "", nil, nil)
 			return errors.Join(errors.New("nomad's leadership is on its way"), err)
 		case s.Vault != "" && s.Vault != to.Name && left > 0:
 			left--
 			for _, cloud := range c.Network.All() {
 				if cloud.Name == s.Vault {
-					err = ask(ctx, "PUT", cloud.Addr, vaultPort, "/v1/sys/step-down", root, nil, nil)
+					err = c.ask(ctx, "PUT", cloud.Addr, vaultPort, "/v1/sys/step-down", root, nil, nil)
 				}
 			}
 			return errors.Join(errors.New("another server becomes Vault's active one"), err)
@@ -110,7 +110,7 @@ func (c *Cluster) PlaceWork(ctx context.Context) error {
 			}},
 		}},
 	}}
-	if err := ask(ctx, "PUT", c.Network.Cloud(0).Addr, nomadPort, "/v1/jobs", "", job, nil); err != nil {
+	if err := c.ask(ctx, "PUT", c.Network.Cloud(0).Addr, nomadPort, "/v1/jobs", "", job, nil); err != nil {
 		return err
 	}
 	return c.await(ctx, "Nomad: a copy of the drill's job in each cloud", func(ctx context.Context) error {
@@ -123,7 +123,7 @@ func (c *Cluster) PlaceWork(ctx context.Context) error {
 
 // RemoveWork takes the job away again.
 func (c *Cluster) RemoveWork(ctx context.Context) error {
-	return ask(ctx, "DELETE", c.Network.Cloud(0).Addr, nomadPort, "/v1/job/"+work+"?purge=true", "", nil, nil)
+	return c.ask(ctx, "DELETE", c.Network.Cloud(0).Addr, nomadPort, "/v1/job/"+work+"?purge=true", "", nil, nil)
 }
 
 // Work counts the copies of the job that run, by cloud, as Nomad knows; those on nodes that it has lost
@@ -132,7 +132,7 @@ func (c *Cluster) Work(ctx context.Context) map[string]int {
 	most := map[string]int{}
 	for _, cloud := range c.Network.All() {
 		var allocations []struct{ NodeName, ClientStatus, DesiredStatus string }
-		if ask(ctx, "GET", cloud.Addr, nomadPort, "/v1/job/"+work+"/allocations", "", nil, &allocations) != nil {
+		if c.ask(ctx, "GET", cloud.Addr, nomadPort, "/v1/job/"+work+"/allocations", "", nil, &allocations) != nil {
 			continue
 		}
 		run := map[string]int{}

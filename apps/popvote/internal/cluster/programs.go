@@ -16,6 +16,7 @@ import (
 	"text/template"
 
 	"github.com/popvote/popvote/apps/popvote/internal/netns"
+	"github.com/popvote/popvote/libs/mtls"
 )
 
 // binaries is where Debian keeps PostgreSQL's programs.
@@ -84,8 +85,21 @@ func (c *Cluster) start(cloud netns.Cloud, p program) error {
 			return err
 		}
 		data := filepath.Join(dir, "postgres")
-		if err := errors.Join(os.Chown(config, u.uid, u.gid), os.Chown(data, u.uid, u.gid), os.Chmod(data, 0o700)); err != nil {
-			return fmt.Errorf("couldn't give %s to PostgreSQL's user: %w", data, err)
+		theirs := []string{config, data}
+		for _, name := range []string{mtls.CertFile, mtls.KeyFile} {
+			to := filepath.Join(data, name)
+			if err := replace(filepath.Join(c.certificates(), Database, name), to, 0o600); err != nil {
+				return fmt.Errorf("couldn't give PostgreSQL its certificate: %w", err)
+			}
+			theirs = append(theirs, to)
+		}
+		for _, path := range theirs {
+			if err := os.Chown(path, u.uid, u.gid); err != nil {
+				return fmt.Errorf("couldn't give %s to PostgreSQL's user: %w", path, err)
+			}
+		}
+		if err := os.Chmod(data, 0o700); err != nil { //nolint:gosec // a directory
+			return fmt.Errorf("couldn't close %s to others: %w", data, err)
 		}
 		line = append([]string{"setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"}, line...)
 	}
@@ -123,7 +137,7 @@ func (c *Cluster) configure(cloud netns.Cloud, p program, path string) error {
 	}
 	err = templates.ExecuteTemplate(f, p.config+".tmpl", map[string]any{
 		"Cloud": cloud, "All": c.Network.All(), "Others": others, "Dir": c.dir(cloud), "Prefix": c.Network.Prefix,
-		"Secrets": c.secrets, "PostgreSQL": binaries,
+		"Secrets": c.secrets, "PostgreSQL": binaries, "Authority": c.authority(), "Certificates": c.certificates(),
 	})
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("couldn't configure %s: %w", p.name, err)

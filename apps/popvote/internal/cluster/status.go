@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -25,9 +26,6 @@ const (
 	vaultPort  = 8200
 )
 
-// asking has no proxy: what is asked is on this machine.
-var asking = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-
 // refusal is an answer that is no success.
 type refusal struct {
 	status int
@@ -37,7 +35,7 @@ type refusal struct {
 func (r *refusal) Error() string { return fmt.Sprintf("%d: %s", r.status, r.text) }
 
 // ask asks a cloud's program and reads its JSON answer; a second is enough on one machine.
-func ask(ctx context.Context, method string, addr netip.Addr, port int, path, token string, body, into any) error {
+func (c *Cluster) ask(ctx context.Context, method string, addr netip.Addr, port int, path, token string, body, into any) error {
 	limit := time.Second
 	if method != http.MethodGet {
 		limit = 15 * time.Second
@@ -52,14 +50,18 @@ func ask(ctx context.Context, method string, addr netip.Addr, port int, path, to
 		}
 		sent = bytes.NewReader(encoded)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("http://%s:%d%s", addr, port, path), sent)
+	scheme := "http"
+	if port == vaultPort {
+		scheme = "https"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("%s://%s:%d%s", scheme, addr, port, path), sent)
 	if err != nil {
 		return fmt.Errorf("couldn't make a request: %w", err)
 	}
 	if token != "" {
 		req.Header.Set("X-Vault-Token", token)
 	}
-	res, err := asking.Do(req)
+	res, err := c.client().Do(req)
 	if err != nil {
 		return fmt.Errorf("couldn't ask: %w", err)
 	}
@@ -154,7 +156,7 @@ func (c *Cluster) one(ctx context.Context, cloud netns.Cloud) (s Status) {
 	defer cancel()
 	cs := CloudStatus{Name: cloud.Name, Address: cloud.Addr.String(), Consul: "no answer", Vault: "no answer", Patroni: "no answer", Nomad: "no answer"}
 	var leader string
-	if err := ask(ctx, "GET", cloud.Addr, consulPort, "/v1/status/leader", "", nil, &leader); err == nil {
+	if err := c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/status/leader", "", nil, &leader); err == nil {
 		cs.Consul, s.Consul = "up", c.at(leader)
 		if s.Consul == "" {
 			cs.Consul = "no leader"
@@ -163,13 +165,13 @@ func (c *Cluster) one(ctx context.Context, cloud netns.Cloud) (s Status) {
 	if s.Consul != "" {
 		s.Primary, s.Synchronous = c.tagged(ctx, cloud)
 	}
-	if err := ask(ctx, "GET", cloud.Addr, nomadPort, "/v1/status/leader", "", nil, &leader); err == nil {
+	if err := c.ask(ctx, "GET", cloud.Addr, nomadPort, "/v1/status/leader", "", nil, &leader); err == nil {
 		cs.Nomad, s.Nomad = "up", c.at(leader)
 	}
-	switch err := ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health?standbyok=true", "", nil, nil); {
+	switch err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health?standbyok=true", "", nil, nil); {
 	case err == nil:
 		cs.Vault = "standby"
-		if ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health", "", nil, nil) == nil {
+		if c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health", "", nil, nil) == nil {
 			cs.Vault, s.Vault = "active", cloud.Name
 		}
 	default:
@@ -178,7 +180,7 @@ func (c *Cluster) one(ctx context.Context, cloud netns.Cloud) (s Status) {
 			cs.Vault = map[int]string{501: "not initialised", 503: "sealed"}[r.status]
 		}
 	}
-	if p, err := patroni(ctx, cloud); err == nil {
+	if p, err := c.patroni(ctx, cloud); err == nil {
 		cs.Patroni = p.Role + ", " + p.State
 	}
 	s.Clouds = []CloudStatus{cs}
@@ -200,11 +202,11 @@ func (c *Cluster) at(hostport string) string {
 // standby.
 func (c *Cluster) tagged(ctx context.Context, cloud netns.Cloud) (primary, synchronous string) {
 	var found []struct{ Service struct{ Address string } }
-	if err := ask(ctx, "GET", cloud.Addr, consulPort, "/v1/health/service/"+Database+"?tag=primary&passing", "", nil, &found); err == nil && len(found) == 1 {
+	if err := c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/health/service/"+Database+"?tag=primary&passing", "", nil, &found); err == nil && len(found) == 1 {
 		primary = c.at(found[0].Service.Address)
 	}
 	var entries []struct{ Value []byte }
-	if err := ask(ctx, "GET", cloud.Addr, consulPort, "/v1/kv/service/"+Database+"/sync", "", nil, &entries); err == nil && len(entries) == 1 {
+	if err := c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/kv/service/"+Database+"/sync", "", nil, &entries); err == nil && len(entries) == 1 {
 		var state struct {
 			Standby string `json:"sync_standby"`
 		}
@@ -223,7 +225,7 @@ func (c *Cluster) Primary(ctx context.Context) (netip.Addr, error) {
 	for _, cloud := range clouds {
 		go func() {
 			var found []struct{ Service struct{ Address string } }
-			err := ask(ctx, "GET", cloud.Addr, consulPort, "/v1/health/service/"+Database+"?tag=primary&passing", "", nil, &found)
+			err := c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/health/service/"+Database+"?tag=primary&passing", "", nil, &found)
 			if err != nil || len(found) != 1 {
 				told <- ""
 				return
@@ -256,18 +258,18 @@ type member struct {
 	}
 }
 
-func patroni(ctx context.Context, cloud netns.Cloud) (m member, err error) {
-	return m, ask(ctx, "GET", cloud.Addr, 8008, "/patroni", "", nil, &m)
+func (c *Cluster) patroni(ctx context.Context, cloud netns.Cloud) (m member, err error) {
+	return m, c.ask(ctx, "GET", cloud.Addr, 8008, "/patroni", "", nil, &m)
 }
 
 func (c *Cluster) consulReady(ctx context.Context) error {
 	var peers []string
 	for _, cloud := range c.Network.All() {
 		var leader string
-		if err := ask(ctx, "GET", cloud.Addr, consulPort, "/v1/status/leader", "", nil, &leader); err != nil {
+		if err := c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/status/leader", "", nil, &leader); err != nil {
 			return err
 		}
-		if err := ask(ctx, "GET", cloud.Addr, consulPort, "/v1/status/peers", "", nil, &peers); err != nil {
+		if err := c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/status/peers", "", nil, &peers); err != nil {
 			return err
 		}
 		if leader == "" || len(peers) != len(c.Network.Clouds) {
@@ -283,7 +285,7 @@ func (c *Cluster) databaseReady(ctx context.Context) error {
 		return err
 	}
 	for _, cloud := range c.Network.All() {
-		m, err := patroni(ctx, cloud)
+		m, err := c.patroni(ctx, cloud)
 		if err != nil {
 			return err
 		}
@@ -309,7 +311,7 @@ func (c *Cluster) databaseReady(ctx context.Context) error {
 func (c *Cluster) nomadReady(ctx context.Context) error {
 	for _, cloud := range c.Network.All() {
 		var nodes []struct{ Name, Datacenter, Status string }
-		if err := ask(ctx, "GET", cloud.Addr, nomadPort, "/v1/nodes", "", nil, &nodes); err != nil {
+		if err := c.ask(ctx, "GET", cloud.Addr, nomadPort, "/v1/nodes", "", nil, &nodes); err != nil {
 			return err
 		}
 		ready := map[string]bool{}
@@ -328,10 +330,10 @@ func (c *Cluster) nomadReady(ctx context.Context) error {
 func (c *Cluster) vaultReady(ctx context.Context) error {
 	active := 0
 	for _, cloud := range c.Network.All() {
-		if err := ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health?standbyok=true", "", nil, nil); err != nil {
+		if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health?standbyok=true", "", nil, nil); err != nil {
 			return err
 		}
-		if ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health", "", nil, nil) == nil {
+		if c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health", "", nil, nil) == nil {
 			active++
 		}
 	}
@@ -365,7 +367,7 @@ func (c *Cluster) unseal(ctx context.Context, clouds ...netns.Cloud) error {
 	var born struct{ Initialized bool }
 	if err := c.await(ctx, "Vault: all servers answer", func(ctx context.Context) error {
 		for _, cloud := range clouds {
-			if err := ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/init", "", nil, &born); err != nil {
+			if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/init", "", nil, &born); err != nil {
 				return err
 			}
 		}
@@ -375,11 +377,11 @@ func (c *Cluster) unseal(ctx context.Context, clouds ...netns.Cloud) error {
 	}
 	var keys vaultKeys
 	if !born.Initialized {
-		err := ask(ctx, "PUT", clouds[0].Addr, vaultPort, "/v1/sys/init", "", map[string]int{"secret_shares": 3, "secret_threshold": 2}, &keys)
+		err := c.ask(ctx, "PUT", clouds[0].Addr, vaultPort, "/v1/sys/init", "", map[string]int{"secret_shares": 3, "secret_threshold": 2}, &keys)
 		if err != nil {
 			return fmt.Errorf("couldn't initialise Vault: %w", err)
 		}
-		if err := writeJSON(c.vaultFile(), keys); err != nil {
+		if err := errors.Join(writeJSON(c.vaultFile(), keys), os.WriteFile(c.rootFile(), []byte(keys.Root), 0o600)); err != nil {
 			return err
 		}
 		c.say("Vault: initialised; its keys are in %s", c.vaultFile())
@@ -391,15 +393,15 @@ func (c *Cluster) unseal(ctx context.Context, clouds ...netns.Cloud) error {
 		err := c.await(ctx, "Vault: "+cloud.Name+" unsealed", func(ctx context.Context) error {
 			for _, share := range keys.Shares[:2] {
 				var state struct{ Sealed bool }
-				if err := ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/seal-status", "", nil, &state); err != nil || !state.Sealed {
+				if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/seal-status", "", nil, &state); err != nil || !state.Sealed {
 					return err
 				}
-				if err := ask(ctx, "PUT", cloud.Addr, vaultPort, "/v1/sys/unseal", "", map[string]string{"key": share}, nil); err != nil {
+				if err := c.ask(ctx, "PUT", cloud.Addr, vaultPort, "/v1/sys/unseal", "", map[string]string{"key": share}, nil); err != nil {
 					return err
 				}
 			}
 			var state struct{ Sealed bool }
-			if err := ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/seal-status", "", nil, &state); err != nil {
+			if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/seal-status", "", nil, &state); err != nil {
 				return err
 			}
 			if state.Sealed {
@@ -413,6 +415,9 @@ func (c *Cluster) unseal(ctx context.Context, clouds ...netns.Cloud) error {
 	}
 	return nil
 }
+
+// rootFile holds the root token alone.
+func (c *Cluster) rootFile() string { return filepath.Join(c.Dir, "keys", "vault-root-token") }
 
 // RootToken is Vault's, for what sets it up.
 func (c *Cluster) RootToken() (string, error) {
