@@ -16,6 +16,7 @@ import (
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
 	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/discovery"
+	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/service"
 	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
@@ -69,7 +70,7 @@ type config struct {
 
 type limits struct {
 	Scale    float64                   `koanf:"scale" doc:"Multiplies every limit. For benchmarks that play a city from one address, and nothing else."`
-	Override map[string]ratelimit.Rate `koanf:"override" doc:"Limits by name, with count and window, as docs/limits.md lists them. Each process counts for itself."`
+	Override map[string]ratelimit.Rate `koanf:"override" doc:"Limits by name, with count and window, as docs/limits.md lists them. The servers that share a Redis count together, and need the same."`
 }
 
 func defaults() config {
@@ -131,10 +132,6 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return wrong(err)
 	}
-	limiter, err := ratelimit.NewLocal(ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, time.Now)
-	if err != nil {
-		return wrong(err)
-	}
 	metrics, health := service.NewMetrics(name), new(service.Health)
 	finder, err := c.Consul.Open(ctx, map[string][]string{ballotServer: c.Ballots, smsoverhttp.Service: c.Gateways},
 		discovery.Deps{Clock: time.Now, Log: log, Metrics: metrics, Health: health})
@@ -148,11 +145,17 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return err
 	}
 	keys, certificates := held.Secrets, held.Certificates
-	board, err := c.Redis.Open(verification.RedisDeps{Clock: time.Now, Log: log})
+	redis, err := c.Redis.Open(certificates, verification.RedisDeps{Clock: time.Now, Log: log})
 	if err != nil {
 		return wrong(err)
 	}
-	defer func() { err = errors.Join(err, board.Close()) }()
+	defer func() { err = errors.Join(err, redis.Close()) }()
+	board := verification.NewFallback(redis, time.Now)
+	limiter, err := openLimiter(ctx, c, keys, certificates, log)
+	if err != nil {
+		return wrong(err)
+	}
+	defer func() { err = errors.Join(err, limiter.Close()) }()
 	box, err := overhttp.NewClient(overhttp.ClientConfig{
 		Finder: finder, Service: ballotServer, Cloud: c.Cloud, TLS: certificates.Client(ballotServer), Clock: time.Now,
 	})
@@ -161,7 +164,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, box.Close()) }()
 
-	metrics.MustRegister(box.Metrics())
+	metrics.MustRegister(box.Metrics(), limiter)
 	deps := server.Deps{
 		Caster: box, Reader: box, Tokens: held.Tokens, Secrets: keys, Board: board, Limiter: limiter,
 		Clock: time.Now, Log: log, Metrics: metrics, Page: page.Handler(),
@@ -196,4 +199,19 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	return service.Serve(ctx, service.Options{Log: log, Health: health, Drain: c.Drain},
 		service.Listener{Name: "voters", Address: c.Listen, Handler: s.Handler()},
 		service.Listener{Name: "admin", Address: c.Admin, Handler: admin})
+}
+
+// openLimiter counts with the other servers of the cloud, in its Redis.
+func openLimiter(ctx context.Context, c config, keys keyring.Secrets, certificates verification.Certificates, log *slog.Logger) (*ratelimit.Shared, error) {
+	options, err := c.Redis.Options(certificates)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := keys.Secret(ctx, keyring.Verification, "")
+	if err != nil {
+		return nil, err
+	}
+	return ratelimit.NewShared(ratelimit.SharedConfig{
+		Config: ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, Redis: options, Secret: secret,
+	}, ratelimit.SharedDeps{Clock: time.Now, Log: log})
 }
