@@ -236,17 +236,14 @@ job "api-server" {
       consul {}
 
       # Its cloud's Redis. Without one, the address is of nobody: limits and the wait for an SMS do without it. When
-      # Redis moves to another machine, nomad job restart: a restart by itself would be one of the whole fleet. The same
-      # holds for the other services until the program asks Consul by itself.
+      # Redis moves to another machine, nomad job restart: a restart by itself would be one of the whole fleet.
       template {
         data        = <<-ENV
           {{- $redis := "127.0.0.1:6379" }}
           {{- range service "redis|any" }}{{ if eq (index .ServiceMeta "cloud") (env "NOMAD_DC") }}{{ $redis = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}
           API_SERVER_REDIS_ADDRESS={{ $redis }}
-          API_SERVER_BALLOT_SERVERS={{ range $i, $server := service "ballot-server|any" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}
-          API_SERVER_SMS_GATEWAYS={{ range $i, $gateway := service "sms-gateway|any" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}
         ENV
-        destination = "${NOMAD_TASK_DIR}/others.env"
+        destination = "${NOMAD_TASK_DIR}/redis.env"
         env         = true
         change_mode = "noop"
       }
@@ -261,6 +258,11 @@ job "api-server" {
         API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
         API_SERVER_LIMITS_SCALE    = var.site.limits_scale
         API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)
+
+        # Ballot servers and gateways: the program follows them by itself, and goes on with those it knows while Consul
+        # is away. Its own cloud's come first.
+        API_SERVER_CONSUL_ADDRESS = var.site.consul
+        API_SERVER_CLOUD          = "${node.datacenter}"
 
         # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
         API_SERVER_VAULT_ADDRESS = var.site.vault.address

@@ -10,7 +10,6 @@ variable "site" {
     counts         = map(number)
     distinct_hosts = bool
     resources      = map(object({ cpu = number, memory = number }))
-    consul         = string
     vault          = object({ address = string, ca = string })
     database       = object({ name = string, options = string })
   })
@@ -206,11 +205,12 @@ job "ballot-server" {
         disable_file = true
       }
 
-      # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
+      # A token for the template.
       consul {}
 
       # All servers of the database, and nobody's password: the program has credentials from Vault, and finds the
-      # primary. It is read once, so a server that was added counts from the next start.
+      # primary among them by its timeline, whatever Consul says. Their addresses stay as leaders change; a server that
+      # was added counts from the next start.
       template {
         data        = "postgres://{{ range $i, $server := service \"popvote-db|any\" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}/${var.site.database.name}?${var.site.database.options}"
         destination = "${NOMAD_SECRETS_DIR}/dsn"

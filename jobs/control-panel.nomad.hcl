@@ -214,21 +214,16 @@ job "control-panel" {
         change_mode = "noop"
       }
 
-      # Read once, until the program asks Consul by itself: nomad job restart, if the ballot servers have moved.
-      template {
-        data        = <<-ENV
-          CONTROL_PANEL_BALLOT_SERVERS={{ range $i, $server := service "ballot-server|any" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}
-        ENV
-        destination = "${NOMAD_TASK_DIR}/others.env"
-        env         = true
-        change_mode = "noop"
-      }
-
       env {
         CONTROL_PANEL_LISTEN          = "${NOMAD_ADDR_service}"
         CONTROL_PANEL_ADMIN           = "${NOMAD_ADDR_admin}"
         CONTROL_PANEL_PUBLIC_ORIGIN   = var.site.panel_origin
         CONTROL_PANEL_LOGIN_LINK_FILE = "${NOMAD_SECRETS_DIR}/login-link"
+
+        # Ballot servers: the program follows them by itself, and goes on with those it knows while Consul is away. Its own
+        # cloud's come first.
+        CONTROL_PANEL_CONSUL_ADDRESS = var.site.consul
+        CONTROL_PANEL_CLOUD          = "${node.datacenter}"
 
         # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
         CONTROL_PANEL_VAULT_ADDRESS = var.site.vault.address

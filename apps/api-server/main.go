@@ -16,6 +16,7 @@ import (
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
 	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/discovery"
+	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/service"
 	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
@@ -34,6 +35,11 @@ It reaches ballot-server and sms-gateway over mutual TLS, hears of voters' SMS
 through Redis, and shares the key file with both. It answers /livez, /readyz,
 /metrics and /version at -admin.
 
+Where the two are is said by their addresses, or known to Consul. With
+-consul-address it follows them as they come and go, takes those that pass their
+checks, its own cloud's first, and sends codes by whichever gateways there are. While
+Consul is away it goes on with those it knows.
+
 Every flag is also a variable, API_SERVER_REDIS_ADDRESS for -redis-address, and a
 key of the file that -config names (redis: {address: …}).
 
@@ -44,8 +50,10 @@ type config struct {
 	Listen    string                     `koanf:"listen" doc:"Where voters come, host:port: plain HTTP, for a proxy that ends TLS."`
 	Admin     string                     `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
 	Pprof     bool                       `koanf:"pprof" doc:"Also serve Go's profiles at -admin. Whoever reaches it can slow the process down."`
-	Ballots   []string                   `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas; required."`
-	Gateways  []string                   `koanf:"sms-gateways" doc:"The SMS gateways that send codes, host:port, separated by commas. Default: none; then polls in which voters receive an SMS answer that none can be sent."`
+	Ballots   []string                   `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas. Required, unless Consul knows them."`
+	Gateways  []string                   `koanf:"sms-gateways" doc:"The SMS gateways that send codes, host:port, separated by commas. Default: those that Consul knows, or none; then polls in which voters receive an SMS answer that none can be sent."`
+	Consul    discovery.Settings         `koanf:"consul"`
+	Cloud     string                     `koanf:"cloud" doc:"The cloud this runs in, by the name that services in Consul have it under: its instances are used first. Default: none is."`
 	TLS       string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
 	Keys      string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with ballot-server and sms-gateway; it must exist. Required, unless Vault holds the keys."`
 	Vault     vault.Settings             `koanf:"vault"`
@@ -62,7 +70,7 @@ type config struct {
 
 type limits struct {
 	Scale    float64                   `koanf:"scale" doc:"Multiplies every limit. For benchmarks that play a city from one address, and nothing else."`
-	Override map[string]ratelimit.Rate `koanf:"override" doc:"Limits by name, with count and window, as docs/limits.md lists them. Each process counts for itself."`
+	Override map[string]ratelimit.Rate `koanf:"override" doc:"Limits by name, with count and window, as docs/limits.md lists them. The servers that share a Redis count together, and need the same."`
 }
 
 func defaults() config {
@@ -78,7 +86,8 @@ func (c *config) Validate() error {
 		flag    string
 		missing bool
 	}{
-		{"-ballot-servers", len(c.Ballots) == 0},
+		{"-ballot-servers or -consul-address", len(c.Ballots) == 0 && c.Consul.Address == ""},
+		{"-consul-address, which -cloud needs,", c.Cloud != "" && c.Consul.Address == ""},
 		{"-tls or -vault-address", c.TLS == "" && c.Vault.Address == ""},
 		{"-keys or -vault-address", c.Keys == "" && c.Vault.Address == ""},
 		{"-redis-address", c.Redis.Address == ""},
@@ -123,15 +132,12 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return wrong(err)
 	}
-	limiter, err := ratelimit.NewLocal(ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, time.Now)
+	metrics, health := service.NewMetrics(name), new(service.Health)
+	finder, err := c.Consul.Open(ctx, map[string][]string{ballotServer: c.Ballots, smsoverhttp.Service: c.Gateways},
+		discovery.Deps{Clock: time.Now, Log: log, Metrics: metrics, Health: health})
 	if err != nil {
-		return wrong(err)
+		return err
 	}
-	finder, err := discovery.At(map[string][]string{ballotServer: c.Ballots, smsoverhttp.Service: c.Gateways})
-	if err != nil {
-		return wrong(err)
-	}
-	metrics := service.NewMetrics(name)
 	held, err := custody.Open(ctx, custody.Config{
 		Program: name, Vault: c.Vault, Keys: c.Keys, TLS: c.TLS, Tokens: true, Secrets: true,
 	}, custody.Deps{Clock: time.Now, Log: log, Metrics: metrics})
@@ -139,24 +145,32 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return err
 	}
 	keys, certificates := held.Secrets, held.Certificates
-	board, err := c.Redis.Open(verification.RedisDeps{Clock: time.Now, Log: log})
+	redis, err := c.Redis.Open(certificates, verification.RedisDeps{Clock: time.Now, Log: log})
 	if err != nil {
 		return wrong(err)
 	}
-	defer func() { err = errors.Join(err, board.Close()) }()
-	box, err := overhttp.NewClient(overhttp.ClientConfig{Finder: finder, Service: ballotServer, TLS: certificates.Client(ballotServer), Clock: time.Now})
+	defer func() { err = errors.Join(err, redis.Close()) }()
+	board := verification.NewFallback(redis, time.Now)
+	limiter, err := openLimiter(ctx, c, keys, certificates, log)
+	if err != nil {
+		return wrong(err)
+	}
+	defer func() { err = errors.Join(err, limiter.Close()) }()
+	box, err := overhttp.NewClient(overhttp.ClientConfig{
+		Finder: finder, Service: ballotServer, Cloud: c.Cloud, TLS: certificates.Client(ballotServer), Clock: time.Now,
+	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, box.Close()) }()
 
-	metrics.MustRegister(box.Metrics())
+	metrics.MustRegister(box.Metrics(), limiter)
 	deps := server.Deps{
 		Caster: box, Reader: box, Tokens: held.Tokens, Secrets: keys, Board: board, Limiter: limiter,
 		Clock: time.Now, Log: log, Metrics: metrics, Page: page.Handler(),
 	}
-	if len(c.Gateways) > 0 {
-		sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
+	if len(c.Gateways) > 0 || c.Consul.Address != "" {
+		sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, Cloud: c.Cloud, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
 		defer sender.Close()
 		deps.Sender = sender
 	}
@@ -169,7 +183,6 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	defer s.Close()
 
-	health := new(service.Health)
 	health.Need(name, s.Ready)
 	// All servers lose these at once: with all of them out of the load balancer, voters would not even
 	// be told that they may try again.
@@ -181,8 +194,24 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if c.Pprof {
 		admin = service.Profiles(admin)
 	}
-	log.InfoContext(ctx, "starting", slog.Int("ballot_servers", len(c.Ballots)), slog.Int("sms_gateways", len(c.Gateways)))
+	log.InfoContext(ctx, "starting", slog.Int("ballot_servers", len(c.Ballots)), slog.Int("sms_gateways", len(c.Gateways)),
+		slog.String("consul", c.Consul.Address), slog.String("cloud", c.Cloud))
 	return service.Serve(ctx, service.Options{Log: log, Health: health, Drain: c.Drain},
 		service.Listener{Name: "voters", Address: c.Listen, Handler: s.Handler()},
 		service.Listener{Name: "admin", Address: c.Admin, Handler: admin})
+}
+
+// openLimiter counts with the other servers of the cloud, in its Redis.
+func openLimiter(ctx context.Context, c config, keys keyring.Secrets, certificates verification.Certificates, log *slog.Logger) (*ratelimit.Shared, error) {
+	options, err := c.Redis.Options(certificates)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := keys.Secret(ctx, keyring.Verification, "")
+	if err != nil {
+		return nil, err
+	}
+	return ratelimit.NewShared(ratelimit.SharedConfig{
+		Config: ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, Redis: options, Secret: secret,
+	}, ratelimit.SharedDeps{Clock: time.Now, Log: log})
 }

@@ -29,6 +29,10 @@ const usage = `control-panel is where operators open, watch, close and count pol
 It reaches ballot-server over mutual TLS, and prints a log-in link that works once
 when it starts. It answers /livez, /readyz, /metrics and /version at -admin.
 
+Where the ballot servers are is said by their addresses, or known to Consul. With
+-consul-address it follows them as they come and go, its own cloud's first, and while
+Consul is away goes on with those it knows.
+
 Every flag is also a variable, CONTROL_PANEL_BALLOT_SERVERS for -ballot-servers, and
 a key of the file that -config names.
 
@@ -36,14 +40,16 @@ Flags:
 `
 
 type config struct {
-	Listen  string            `koanf:"listen" doc:"Where operators come, host:port: plain HTTP, for a proxy that ends TLS or for this machine. Never public."`
-	Admin   string            `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
-	Ballots []string          `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas; required."`
-	TLS     string            `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
-	Vault   vault.Settings    `koanf:"vault"`
-	Origin  string            `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
-	Link    string            `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
-	Log     service.LogConfig `koanf:"log"`
+	Listen  string             `koanf:"listen" doc:"Where operators come, host:port: plain HTTP, for a proxy that ends TLS or for this machine. Never public."`
+	Admin   string             `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Ballots []string           `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas. Required, unless Consul knows them."`
+	Consul  discovery.Settings `koanf:"consul"`
+	Cloud   string             `koanf:"cloud" doc:"The cloud this runs in, by the name that services in Consul have it under: its instances are used first. Default: none is."`
+	TLS     string             `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
+	Vault   vault.Settings     `koanf:"vault"`
+	Origin  string             `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
+	Link    string             `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
+	Log     service.LogConfig  `koanf:"log"`
 }
 
 func defaults() config {
@@ -52,8 +58,11 @@ func defaults() config {
 
 // Validate implements what service.LoadConfig asks.
 func (c *config) Validate() error {
-	if len(c.Ballots) == 0 {
-		return errors.New("-ballot-servers is missing")
+	if len(c.Ballots) == 0 && c.Consul.Address == "" {
+		return errors.New("-ballot-servers or -consul-address is missing")
+	}
+	if c.Cloud != "" && c.Consul.Address == "" {
+		return errors.New("-consul-address, which -cloud needs, is missing")
 	}
 	if c.TLS == "" && c.Vault.Address == "" {
 		return errors.New("-tls or -vault-address is missing")
@@ -82,17 +91,20 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	if err != nil {
 		return wrong(err)
 	}
-	finder, err := discovery.At(map[string][]string{ballotServer: c.Ballots})
+	metrics, health := service.NewMetrics(name), new(service.Health)
+	finder, err := c.Consul.Open(ctx, map[string][]string{ballotServer: c.Ballots},
+		discovery.Deps{Clock: time.Now, Log: log, Metrics: metrics, Health: health})
 	if err != nil {
-		return wrong(err)
+		return err
 	}
-	metrics := service.NewMetrics(name)
 	held, err := custody.Open(ctx, custody.Config{Program: name, Vault: c.Vault, TLS: c.TLS}, custody.Deps{Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return err
 	}
 	certificates := held.Certificates
-	box, err := overhttp.NewClient(overhttp.ClientConfig{Finder: finder, Service: ballotServer, TLS: certificates.Client(ballotServer), Clock: time.Now})
+	box, err := overhttp.NewClient(overhttp.ClientConfig{
+		Finder: finder, Service: ballotServer, Cloud: c.Cloud, TLS: certificates.Client(ballotServer), Clock: time.Now,
+	})
 	if err != nil {
 		return err
 	}
@@ -113,7 +125,6 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	}
 	defer panel.Close()
 
-	health := new(service.Health)
 	// Its page says so itself, and better than a load balancer would.
 	health.Want(ballotServer, func(ctx context.Context) error { _, err := box.Health(ctx); return err })
 	health.Want("certificates", certificates.Check)

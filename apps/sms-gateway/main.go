@@ -27,8 +27,8 @@ import (
 
 const name = "sms-gateway"
 
-const usage = `sms-gateway takes what voters text, leaves it on the verification board (Redis),
-and sends codes for api-server over mutual TLS. It answers /livez, /readyz, /metrics
+const usage = `sms-gateway takes what voters text, leaves it on the verification board (the Redis
+of every cloud), and sends codes for api-server over mutual TLS. It answers /livez, /readyz, /metrics
 and /version.
 
 In this version it knows no provider of SMS: start it with -simulate, which puts a
@@ -43,17 +43,17 @@ Flags:
 `
 
 type config struct {
-	Listen   string                     `koanf:"listen" doc:"Where api-server has codes sent, host:port. Mutual TLS: nobody else is let in."`
-	TLS      string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
-	Keys     string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; it must exist. Required, unless Vault holds the keys."`
-	Vault    vault.Settings             `koanf:"vault"`
-	Redis    verification.RedisSettings `koanf:"redis"`
-	Simulate bool                       `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses, and in -simulate-networks."`
-	Networks []string                   `koanf:"simulate-networks" doc:"Networks besides loopback where nobody is but those who try things out, separated by commas. Default: none."`
-	Phone    string                     `koanf:"phone-listen" doc:"Where the simulated phone is, host:port; with -simulate only."`
-	Inbound  string                     `koanf:"inbound-number" doc:"The number that voters text, E.164; with -simulate only."`
-	Admin    string                     `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
-	Log      service.LogConfig          `koanf:"log"`
+	Listen   string                          `koanf:"listen" doc:"Where api-server has codes sent, host:port. Mutual TLS: nobody else is let in."`
+	TLS      string                          `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
+	Keys     string                          `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; it must exist. Required, unless Vault holds the keys."`
+	Vault    vault.Settings                  `koanf:"vault"`
+	Redis    verification.EveryRedisSettings `koanf:"redis"`
+	Simulate bool                            `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses, and in -simulate-networks."`
+	Networks []string                        `koanf:"simulate-networks" doc:"Networks besides loopback where nobody is but those who try things out, separated by commas. Default: none."`
+	Phone    string                          `koanf:"phone-listen" doc:"Where the simulated phone is, host:port; with -simulate only."`
+	Inbound  string                          `koanf:"inbound-number" doc:"The number that voters text, E.164; with -simulate only."`
+	Admin    string                          `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Log      service.LogConfig               `koanf:"log"`
 }
 
 func defaults() config {
@@ -75,7 +75,7 @@ func (c *config) Validate() error {
 		return errors.New("-tls or -vault-address is missing")
 	case c.Keys == "" && c.Vault.Address == "":
 		return errors.New("-keys or -vault-address is missing")
-	case c.Redis.Address == "":
+	case len(c.Redis.Addresses) == 0:
 		return errors.New("-redis-address is missing")
 	}
 	// Made here, it would be a key file that no other program has.
@@ -125,7 +125,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return err
 	}
 	certificates := held.Certificates
-	board, err := c.Redis.Open(verification.RedisDeps{Clock: time.Now, Log: log})
+	board, err := c.Redis.Open(certificates, verification.RedisDeps{Clock: time.Now, Log: log})
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
@@ -142,7 +142,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
 	network, err := simulator.New(simulator.Config{
-		Embedded: c.Simulate, Addresses: append(open.addresses(), c.Redis.Address), Networks: networks, InboundNumber: sms.Number(c.Inbound),
+		Embedded: c.Simulate, Addresses: append(open.addresses(), c.Redis.Addresses...), Networks: networks, InboundNumber: sms.Number(c.Inbound),
 	}, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -147,6 +148,20 @@ func (c *Consul) Find(service string) []Instance {
 		}
 	}
 	return slices.Clone(last)
+}
+
+// Check says what Consul does not answer; what it said before is then in use. It fits service.Health.
+func (c *Consul) Check(context.Context) error {
+	now := c.clock()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.watches)) {
+		for _, w := range c.watches[name] {
+			if since := w.seen.Load().failing; !since.IsZero() {
+				errs = append(errs, fmt.Errorf("no answer about %s for %v", strings.TrimSuffix(name+" in "+w.datacenter, " in "), now.Sub(since).Round(time.Second)))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 var (

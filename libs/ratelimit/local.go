@@ -47,7 +47,7 @@ type shard struct {
 
 // NewLocal returns a limiter over the package's table.
 func NewLocal(c Config, clock func() time.Time) (*Local, error) {
-	table, err := Tune(Table, c.Scale, c.Override)
+	table, err := tuned(Table, c)
 	if err != nil {
 		return nil, err
 	}
@@ -139,29 +139,39 @@ func (r *row) giveBack(key uint64) {
 
 // key hashes what the row counts by; false where the subject does not say it.
 func (r *row) key(who Subject) (uint64, bool) {
-	var buf [160]byte
-	b := buf[:0]
+	var buf [subjectSize]byte
+	b, known := r.appendKey(buf[:0], who)
+	if !known {
+		return 0, false
+	}
+	return maphash.Bytes(r.seed, b), true
+}
+
+// subjectSize is room for what a row counts by, without growing for the usual.
+const subjectSize = 160
+
+func (r *row) appendKey(b []byte, who Subject) ([]byte, bool) {
 	for _, by := range r.By {
 		switch by {
 		case Network:
 			if !who.Client.IsValid() {
-				return 0, false
+				return nil, false
 			}
 			a := NetworkOf(who.Client).Addr().As16()
 			b = append(b, a[:]...)
 		case Phone:
 			if who.Phone == ([32]byte{}) {
-				return 0, false
+				return nil, false
 			}
 			b = append(b, who.Phone[:]...)
 		case Voter:
 			if who.Voter == ([32]byte{}) {
-				return 0, false
+				return nil, false
 			}
 			b = append(b, who.Voter[:]...)
 		case Poll:
 			if who.Poll == "" {
-				return 0, false
+				return nil, false
 			}
 			b = binary.AppendUvarint(b, uint64(len(who.Poll)))
 			b = append(b, who.Poll...)
@@ -169,5 +179,5 @@ func (r *row) key(who Subject) (uint64, bool) {
 			b = append(b, 'g')
 		}
 	}
-	return maphash.Bytes(r.seed, b), true
+	return b, true
 }

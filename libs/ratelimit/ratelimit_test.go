@@ -20,7 +20,7 @@ import (
 
 func TestTheTableIsSound(t *testing.T) {
 	seen := map[string]bool{}
-	for _, l := range Table {
+	for _, l := range slices.Concat(Table, Reserve) {
 		if seen[l.Name] || l.Count <= 0 || l.Window < time.Second || len(l.By) == 0 || l.Why == "" || !strings.HasPrefix(l.Name, string(l.On)+"-") {
 			t.Errorf("row %+v", l)
 		}
@@ -36,8 +36,8 @@ func TestTheDocumentationIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(page, []byte(Markdown(Table))) {
-		t.Error("docs/limits.md does not show the table: run go generate in libs/ratelimit")
+	if !bytes.Contains(page, []byte(Markdown(Table))) || !bytes.Contains(page, []byte(Markdown(Reserve))) {
+		t.Error("docs/limits.md does not show the tables: run go generate in libs/ratelimit")
 	}
 }
 

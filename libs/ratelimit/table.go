@@ -37,6 +37,16 @@ var Table = []Limit{
 	{"download-network", Download, []Dimension{Network}, 6000, time.Minute, "An observer reads the whole log of a million ballots in a minute."},
 }
 
+// Reserve is what one server allows by itself, beside its rows of Table, while the Redis that the servers
+// share is away: sending costs money, and a code has a million values.
+var Reserve = []Limit{
+	{"send-phone-alone", Send, []Dimension{Phone}, 3, time.Hour, "One code, and twice again."},
+	{"send-network-alone", Send, []Dimension{Network}, 60, time.Hour, "A classroom, once."},
+	{"send-global-alone", Send, []Dimension{Global}, 1200, time.Hour, "What the organiser can bear to lose to a flood, per server."},
+	{"check-phone-alone", Check, []Dimension{Phone}, 10, time.Hour, "Two codes' tries: no server opens because the others can't be asked."},
+	{"check-network-alone", Check, []Dimension{Network}, 300, time.Minute, "A quarter of what a network is allowed together."},
+}
+
 // Rate replaces a row's numbers.
 type Rate struct {
 	// Count actions in any Window. 0 takes the limit away.
@@ -76,6 +86,17 @@ func Tune(table []Limit, scale float64, override map[string]Rate) ([]Limit, erro
 		}
 	}
 	return out, nil
+}
+
+// tuned is one of the two tables; overrides may name rows of both.
+func tuned(table []Limit, c Config) ([]Limit, error) {
+	both, err := Tune(slices.Concat(Table, Reserve), c.Scale, c.Override)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(both, func(l Limit) bool {
+		return !slices.ContainsFunc(table, func(one Limit) bool { return one.Name == l.Name })
+	}), nil
 }
 
 // Markdown is the table as documentation.

@@ -4,10 +4,12 @@ package redistest
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -28,6 +30,8 @@ type Server struct {
 	port int
 	// password is what clients have to say; empty for none.
 	password string
+	// tls is a directory with ca.pem, cert.pem and key.pem; empty for none.
+	tls string
 
 	cmd   *exec.Cmd
 	out   *bytes.Buffer
@@ -41,7 +45,19 @@ func Start(t testing.TB) *Server { return StartWithPassword(t, "") }
 // StartWithPassword starts a server that wants a password.
 func StartWithPassword(t testing.TB, password string) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), password: password}
+	return start(t, &Server{password: password})
+}
+
+// StartWithTLS starts a server that speaks TLS only, with ca.pem, cert.pem and key.pem of a directory, and
+// lets nobody in without a certificate of that CA.
+func StartWithTLS(t testing.TB, dir, password string) *Server {
+	t.Helper()
+	return start(t, &Server{password: password, tls: dir})
+}
+
+func start(t testing.TB, s *Server) *Server {
+	t.Helper()
+	s.t, s.dir = t, t.TempDir()
 	// The port may be taken by somebody else between here and the server's start: then another is tried.
 	var err error
 	for range 5 {
@@ -96,7 +112,13 @@ func (s *Server) signal(sig syscall.Signal) {
 }
 
 func (s *Server) run() error {
-	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no"}
+	args := []string{"--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no"}
+	if s.tls == "" {
+		args = append(args, "--port", strconv.Itoa(s.port))
+	} else {
+		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(s.port), "--tls-ca-cert-file", filepath.Join(s.tls, "ca.pem"),
+			"--tls-cert-file", filepath.Join(s.tls, "cert.pem"), "--tls-key-file", filepath.Join(s.tls, "key.pem"))
+	}
 	if s.password != "" {
 		args = append(args, "--requirepass", s.password)
 	}
@@ -127,7 +149,7 @@ func (s *Server) run() error {
 
 // answers says whether the server is there: any reply will do, a demand for the password too.
 func (s *Server) answers() bool {
-	c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	c, err := s.dial()
 	if err != nil {
 		return false
 	}
@@ -140,4 +162,19 @@ func (s *Server) answers() bool {
 	one := make([]byte, 1)
 	_, err = io.ReadFull(c, one)
 	return err == nil && (one[0] == '+' || one[0] == '-')
+}
+
+func (s *Server) dial() (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: time.Second}
+	if s.tls == "" {
+		return dialer.Dial("tcp", s.Addr())
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(s.tls, "cert.pem"), filepath.Join(s.tls, "key.pem"))
+	if err != nil {
+		return nil, err
+	}
+	return tls.DialWithDialer(dialer, "tcp", s.Addr(), &tls.Config{
+		Certificates:       []tls.Certificate{pair},
+		InsecureSkipVerify: true, //nolint:gosec // it only asks whether somebody answers
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/popvote/popvote/libs/mtls/devca"
 )
 
 func TestAServerIsKilledFrozenAndStartedAgainWhereItWas(t *testing.T) {
@@ -29,5 +31,20 @@ func TestAServerIsKilledFrozenAndStartedAgainWhereItWas(t *testing.T) {
 	s.Start()
 	if !s.answers() || s.Addr() != where {
 		t.Error("it isn't back")
+	}
+}
+
+func TestWithTLSAPlainClientHearsNothing(t *testing.T) {
+	dirs, err := devca.Make(devca.Config{Dir: t.TempDir(), Services: []string{"redis"}, Clock: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := StartWithTLS(t, dirs[0], "open-sesame")
+	if !s.answers() {
+		t.Error("it doesn't answer")
+	}
+	plain := &Server{port: s.port}
+	if plain.answers() {
+		t.Error("it answers without TLS")
 	}
 }

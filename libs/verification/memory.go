@@ -168,6 +168,13 @@ func (e *expiring[K, V]) replace(key K, value V) {
 	}
 }
 
+func (e *expiring[K, V]) remove(key K) {
+	if found := e.entries[key]; found != nil {
+		heap.Remove(&e.order, found.place)
+		delete(e.entries, key)
+	}
+}
+
 func (e *expiring[K, V]) put(key K, value V, ends, now time.Time) {
 	if old := e.entries[key]; old != nil {
 		old.value, old.ends = value, ends

@@ -3,6 +3,7 @@ package verification
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,8 @@ type RedisConfig struct {
 	Address string
 	// Password is the server's, if it wants one.
 	Password string
+	// TLS makes connections with it; nil for none.
+	TLS *tls.Config
 	// Timeout is how long one command, or making a connection for it, may take; 0 means 1 s.
 	Timeout time.Duration
 	// Patience is how long those who wait do so without hearing from the server before they are sent
@@ -68,36 +71,16 @@ var _ Board = (*Redis)(nil)
 
 // NewRedis returns a board on a server, which need not be there yet. Close it.
 func NewRedis(config RedisConfig, deps RedisDeps) (*Redis, error) {
-	if _, _, err := net.SplitHostPort(config.Address); err != nil {
-		return nil, fmt.Errorf("couldn't read the address of Redis: %q is not host:port", config.Address)
+	config, err := config.complete()
+	if err != nil {
+		return nil, err
 	}
-	if config.Timeout == 0 {
-		config.Timeout = time.Second
-	}
-	if config.Patience == 0 {
-		config.Patience = 10 * time.Second
-	}
-	logging.Disable() // it writes to stderr by itself; what matters comes back as errors
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Redis{
-		config: config,
-		clock:  deps.Clock,
-		log:    deps.Log,
-		client: redis.NewClient(&redis.Options{
-			Addr:                  config.Address,
-			Password:              config.Password,
-			Protocol:              2,
-			DialTimeout:           config.Timeout,
-			ReadTimeout:           config.Timeout,
-			WriteTimeout:          config.Timeout,
-			PoolTimeout:           config.Timeout,
-			ContextTimeoutEnabled: true,
-			DialerRetries:         1,
-			// A lost answer is an error: to try again would count a try, or a sending, twice.
-			MaxRetries:               -1,
-			DisableIdentity:          true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		}),
+		config:  config,
+		clock:   deps.Clock,
+		log:     deps.Log,
+		client:  config.client(),
 		stop:    stop,
 		done:    make(chan struct{}),
 		waiting: waiting{},
@@ -108,6 +91,39 @@ func NewRedis(config RedisConfig, deps RedisDeps) (*Redis, error) {
 		r.listen(ctx)
 	}()
 	return r, nil
+}
+
+func (c RedisConfig) complete() (RedisConfig, error) {
+	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+		return c, fmt.Errorf("couldn't read the address of Redis: %q is not host:port", c.Address)
+	}
+	if c.Timeout == 0 {
+		c.Timeout = time.Second
+	}
+	if c.Patience == 0 {
+		c.Patience = 10 * time.Second
+	}
+	return c, nil
+}
+
+func (c RedisConfig) client() *redis.Client {
+	logging.Disable() // it writes to stderr by itself; what matters comes back as errors
+	return redis.NewClient(&redis.Options{
+		Addr:                  c.Address,
+		Password:              c.Password,
+		TLSConfig:             c.TLS,
+		Protocol:              2,
+		DialTimeout:           c.Timeout,
+		ReadTimeout:           c.Timeout,
+		WriteTimeout:          c.Timeout,
+		PoolTimeout:           c.Timeout,
+		ContextTimeoutEnabled: true,
+		DialerRetries:         1,
+		// A lost answer is an error: to try again would count a try, or a sending, twice.
+		MaxRetries:               -1,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 }
 
 // Close sends away those who wait, and cuts the connections.
@@ -121,14 +137,20 @@ func (r *Redis) Close() error {
 	return r.client.Close()
 }
 
+// Lost says that nothing is heard of the server. It is known at once when connections break, and within
+// some seconds when the server only falls silent.
+func (r *Redis) Lost() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.lost.IsZero()
+}
+
 // Health is nil while the server answers and its notices arrive.
 func (r *Redis) Health(ctx context.Context) error {
 	if err := r.client.Ping(ctx).Err(); err != nil {
 		return away(ctx, "ask the verification board", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.lost.IsZero() {
+	if r.Lost() {
 		return fmt.Errorf("couldn't listen to the verification board: %w", ErrAway)
 	}
 	return nil

@@ -26,7 +26,7 @@ func TestThePasswordComesFromAFileForItsOwnerOnly(t *testing.T) {
 		if err := os.WriteFile(path, []byte(c.content), c.mode); err != nil {
 			t.Fatal(err)
 		}
-		r, err := RedisSettings{Address: server.Addr(), PasswordFile: path}.Open(RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
+		r, err := RedisSettings{Address: server.Addr(), PasswordFile: path}.Open(nil, RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
 		if (err == nil) != c.opens {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -39,7 +39,7 @@ func TestThePasswordComesFromAFileForItsOwnerOnly(t *testing.T) {
 		r.Close()
 	}
 	for _, s := range []RedisSettings{{}, {Address: server.Addr(), PasswordFile: filepath.Join(dir, "none")}} {
-		if _, err := s.Open(RedisDeps{}); err == nil {
+		if _, err := s.Open(nil, RedisDeps{}); err == nil {
 			t.Errorf("%+v: taken", s)
 		}
 	}

@@ -31,12 +31,17 @@ func (k *Key) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Board keeps verification state for a while and passes on notices. Nothing on it may be needed for
-// a vote already cast: losing it all costs voters another SMS, no more. Safe for concurrent use.
-type Board interface {
+// Hearer is a gateway's half of a board, or of several. Safe for concurrent use.
+type Hearer interface {
 	// Heard records that the SMS of the key arrived at the time, then wakes whoever waits for it.
 	// Hearing the same again changes nothing. The record goes after ttl.
 	Heard(ctx context.Context, key Key, at time.Time, ttl time.Duration) error
+}
+
+// Board keeps verification state for a while and passes on notices. Nothing on it may be needed for
+// a vote already cast: losing it all costs voters another SMS, no more. Safe for concurrent use.
+type Board interface {
+	Hearer
 	// Await returns when the SMS of the key arrived: registers, then reads, then waits until the
 	// context ends (its error is returned then). An SMS heard before the call is found.
 	Await(ctx context.Context, key Key) (time.Time, error)

@@ -38,7 +38,7 @@ type Config struct {
 
 // Deps are what the gateway works with.
 type Deps struct {
-	Board   verification.Board
+	Board   verification.Hearer
 	Secrets keyring.Secrets
 	// Clock gives a message without a time of arrival one.
 	Clock   func() time.Time

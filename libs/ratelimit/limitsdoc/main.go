@@ -29,8 +29,22 @@ Beside these, each six-digit code allows five tries, and the waits before it is 
 60 and 120 seconds, then no more in that session). Those are counted on the verification board, by
 session.
 
-Where the limiter itself cannot answer, sending an SMS is refused; everything else goes on.
+## Several servers
 
+The API servers of one cloud count together, in the cloud's Redis (the generic cell rate algorithm, by redis_rate);
+clouds count apart. Each server first asks its own memory with the same table, and what that refuses never reaches
+Redis. Sending an SMS and trying a code then ask Redis before they go on, for 100 ms at most. Everything else goes on
+at once, is told to Redis within some 20 ms, and is refused from then on if the servers together allowed too much: so
+a limit may be overrun by what happens in that time, and nobody waits. What stands in Redis is counters under keyed
+hashes, which end with their windows: no address, no tag.
+
+When Redis is lost, each server counts in its own memory alone, and sending and checking are held to these small
+budgets beside: closed to a little, never open. What the servers counted together until then is forgotten if Redis comes
+back empty; each server's own memory stands. ` + "`popvote_limits_alone`" + ` is 1 for as long.
+
+`
+
+const end = `
 ## Changing them
 
 ` + "`limits.override`" + ` replaces a row by its name, and ` + "`limits.scale`" + ` multiplies every count:
@@ -53,7 +67,7 @@ func run(args []string) int {
 	flags := flag.NewFlagSet("limitsdoc", flag.ExitOnError)
 	out := flags.String("o", "limits.md", "the file to write")
 	_ = flags.Parse(args)
-	if err := os.WriteFile(*out, []byte(head+ratelimit.Markdown(ratelimit.Table)+tail), 0o644); err != nil {
+	if err := os.WriteFile(*out, []byte(head+ratelimit.Markdown(ratelimit.Table)+tail+ratelimit.Markdown(ratelimit.Reserve)+end), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, "limitsdoc:", err)
 		return 1
 	}

@@ -1,0 +1,82 @@
+package verification
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Fallback is an API server's Board: its cloud's Redis and, for as long as that is away, this process's
+// memory for what need not be shared. So a cloud without its Redis still takes voters in and sends codes,
+// within the limits' small budgets; a code is tried where it was sent, or in another server not at all.
+// No try goes uncounted. Whoever waits for an SMS of theirs is sent away: only the Redis hears of it.
+//
+// What was sent or spent in memory is known there alone, also when Redis is back.
+type Fallback struct {
+	*Redis
+	memory *Memory
+}
+
+var _ Board = Fallback{}
+
+// NewFallback returns a board on a Redis; closing that closes it.
+func NewFallback(r *Redis, clock func() time.Time) Fallback {
+	return Fallback{Redis: r, memory: NewMemory(clock)}
+}
+
+// NewCode implements Board.
+func (f Fallback) NewCode(ctx context.Context, session string, mac [32]byte, limits CodeLimits, now time.Time) (CodeState, error) {
+	if !f.Lost() {
+		if state, err := f.Redis.NewCode(ctx, session, mac, limits, now); !errors.Is(err, ErrAway) {
+			if err == nil && state.Result == Accepted {
+				f.memory.forget(session) // from now on any server may try it
+			}
+			return state, err
+		}
+	}
+	return f.memory.NewCode(ctx, session, mac, limits, now)
+}
+
+// Unsent implements Board.
+func (f Fallback) Unsent(ctx context.Context, session string) error {
+	if f.memory.knows(session) {
+		return f.memory.Unsent(ctx, session)
+	}
+	return f.Redis.Unsent(ctx, session)
+}
+
+// TryCode implements Board. A code that was sent from here without Redis is tried here.
+func (f Fallback) TryCode(ctx context.Context, session string, mac [32]byte, now time.Time) (CodeState, error) {
+	if f.memory.knows(session) {
+		return f.memory.TryCode(ctx, session, mac, now)
+	}
+	return f.Redis.TryCode(ctx, session, mac, now)
+}
+
+// Spend implements Board. An id that is spent in memory could be spent again in another server: that is
+// somebody's work for one more session, which the limits count like any other.
+func (f Fallback) Spend(ctx context.Context, id string, ttl time.Duration) (bool, error) {
+	if !f.Lost() {
+		if fresh, err := f.Redis.Spend(ctx, id, ttl); !errors.Is(err, ErrAway) {
+			if !fresh || err != nil {
+				return false, err
+			}
+		}
+	}
+	// Always in memory too, so that what is spent stays so when Redis goes.
+	return f.memory.Spend(ctx, id, ttl)
+}
+
+// knows says whether a session was sent a code from here.
+func (m *Memory) knows(session string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, known := m.sessions.get(session, m.clock())
+	return known
+}
+
+func (m *Memory) forget(session string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sessions.remove(session)
+}
