@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -67,9 +69,23 @@ back a cloud that was killed.`,
 			if err := c.Up(cmd.Context()); err != nil {
 				return err
 			}
+			if err := openSamples(cmd.Context(), c); err != nil {
+				return err
+			}
 			return writeCluster(cmd.OutOrStdout(), c.Status(cmd.Context()))
 		},
 	}
+}
+
+// openSamples has the sample polls open, and leaves the shares of their keys in the cluster's directory.
+func openSamples(ctx context.Context, c *cluster.Cluster) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	box, err := c.Box(ctx)
+	if err != nil {
+		return fmt.Errorf("couldn't reach the ballot servers: %w", err)
+	}
+	return errors.Join(seedDemo(ctx, box, c.Dir, time.Now()), box.Close())
 }
 
 func newClusterDownCommand(f *clusterFlags) *cobra.Command {

@@ -252,7 +252,9 @@ func (c *Client) Write(ctx context.Context, path string, body, into any) error {
 	}
 	defer clear(text)
 	return c.ask(ctx, "write "+path, into, func(ctx context.Context, client *api.Client) (*api.Response, error) {
-		return client.Logical().WriteRawWithContext(ctx, path, text)
+		request := client.NewRequest(http.MethodPut, "/v1/"+path)
+		request.BodyBytes = text
+		return client.RawRequestWithContext(ctx, request) //nolint:staticcheck // Logical().WriteRaw cancels what is still to be read of the answer
 	})
 }
 

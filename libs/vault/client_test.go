@@ -2,12 +2,14 @@ package vault_test
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -114,5 +116,45 @@ func TestStayingLoggedIn(t *testing.T) {
 	s.Seal()
 	if err := c.Read(t.Context(), allowed, nil); !errors.Is(err, vault.ErrSealed) {
 		t.Errorf("sealed, it says: %v", err)
+	}
+}
+
+// slowBody gives what it has after a while.
+type slowBody struct{ io.ReadCloser }
+
+func (s slowBody) Read(p []byte) (int, error) {
+	time.Sleep(20 * time.Millisecond)
+	return s.ReadCloser.Read(p)
+}
+
+// TestAnswersThatComeInParts: the head of an answer may be there long before the rest of it.
+func TestAnswersThatComeInParts(t *testing.T) {
+	s := vaulttest.Start(t)
+	to, err := url.Parse(s.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.FlushInterval = -1
+	proxy.ModifyResponse = func(r *http.Response) error {
+		r.Body = slowBody{r.Body}
+		return nil
+	}
+	slow := httptest.NewServer(proxy)
+	defer slow.Close()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(s.Client().Token()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := vault.Open(t.Context(), vault.Settings{Address: slow.URL, Token: token}, "control-panel", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var may map[string]any
+	if err := c.Write(t.Context(), "sys/capabilities-self", map[string]any{"paths": []string{"sys/mounts"}}, &may); err != nil {
+		t.Errorf("writing: %v", err)
+	}
+	if err := c.Read(t.Context(), "sys/policies/acl/default", &may); err != nil {
+		t.Errorf("reading: %v", err)
 	}
 }
