@@ -189,6 +189,22 @@ func (a *Agent) Register(s *api.AgentServiceRegistration) {
 	}
 }
 
+// RegisterAt is Register for an instance at an address, host:port, which is also its ID, in a cloud; none if
+// that is empty.
+func (a *Agent) RegisterAt(service, address, cloud string) {
+	a.t.Helper()
+	host, text, err := net.SplitHostPort(address)
+	port, e := strconv.Atoi(text)
+	if err = errors.Join(err, e); err != nil {
+		a.t.Fatalf("couldn't register %s: %v", service, err)
+	}
+	s := &api.AgentServiceRegistration{ID: address, Name: service, Address: host, Port: port}
+	if cloud != "" {
+		s.Meta = map[string]string{"cloud": cloud}
+	}
+	a.Register(s)
+}
+
 // Deregister takes an instance out.
 func (a *Agent) Deregister(id string) {
 	a.t.Helper()
