@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp/overhttptest"
+	"github.com/popvote/popvote/libs/consultest"
 	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/mtls/devca"
 	"github.com/popvote/popvote/libs/poll"
@@ -26,6 +28,17 @@ import (
 type emptyBox struct {
 	ballotapi.Caster
 	ballotapi.Admin
+}
+
+// countedBox is one that counts how often it was asked.
+type countedBox struct {
+	emptyBox
+	asked *atomic.Int64
+}
+
+func (b countedBox) Polls(ctx context.Context) ([]poll.Summary, error) {
+	b.asked.Add(1)
+	return b.emptyBox.Polls(ctx)
 }
 
 func (emptyBox) Polls(context.Context) ([]poll.Summary, error) { return nil, nil }
@@ -81,6 +94,44 @@ func TestItServesWhatABallotServerHas(t *testing.T) {
 	}
 }
 
+// TestItFollowsTheBallotServersInConsul, its own cloud's first, and goes on without Consul.
+func TestItFollowsTheBallotServersInConsul(t *testing.T) {
+	dir, redis, agent := site(t), redistest.Start(t), consultest.Start(t)
+	var errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, "", redis.Addr(), "-consul-address", agent.Addr(), "-cloud", "here")...)
+	ready := "http://" + at["admin"] + "/readyz"
+	if status, body := servicetest.Get(t, ready); status != http.StatusServiceUnavailable {
+		t.Errorf("without a ballot server: %d %s", status, body)
+	}
+	asked := map[string]*atomic.Int64{}
+	start := func(cloud string) {
+		asked[cloud] = new(atomic.Int64)
+		agent.RegisterAt(ballotServer, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), countedBox{asked: asked[cloud]}), cloud)
+	}
+	start("there")
+	servicetest.Eventually(t, ready, `{"state":"ready","checks"`)
+	if asked["there"].Load() == 0 {
+		t.Error("it is ready, and nobody was asked")
+	}
+	start("here")
+	servicetest.Eventually(t, "http://"+at["admin"]+"/metrics", `popvote_discovery_instances{datacenter="",service="ballot-server"} 2`)
+	before, others := asked["here"].Load(), asked["there"].Load()
+	for range 20 {
+		servicetest.Get(t, ready)
+	}
+	if asked["here"].Load() < before+20 || asked["there"].Load() > others+1 { // one may have been on its way
+		t.Errorf("its own cloud's was asked %d times, and the other one %d", asked["here"].Load()-before, asked["there"].Load()-others)
+	}
+	agent.Kill()
+	servicetest.Eventually(t, ready, `{"state":"degraded","checks"`)
+	if status, body := servicetest.Get(t, ready); status != http.StatusOK || !strings.Contains(body, `"ballot-server":{"state":"ready"}`) {
+		t.Errorf("without Consul: %d %s", status, body)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestItStartsBeforeAnybodyElseAndSaysThatItIsNotReady(t *testing.T) {
 	dir := site(t)
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
@@ -112,6 +163,10 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		says string
 	}{
 		"nothing":                 {nil, "-ballot-servers"},
+		"Consul, and a server":    {good("-consul-address", "127.0.0.1:1"), "both"},
+		"Consul, and a gateway":   {good("-ballot-servers", "", "-sms-gateways", "127.0.0.1:1", "-consul-address", "127.0.0.1:1"), "both"},
+		"a cloud without Consul":  {good("-cloud", "here"), "-cloud"},
+		"no token for Consul":     {good("-ballot-servers", "", "-consul-address", "127.0.0.1:1", "-consul-token-file", filepath.Join(dir, "none")), "token"},
 		"an unknown flag":         {good("-no-such-flag"), "no-such-flag"},
 		"an unknown key":          {good("-config", filepath.Join(dir, "bad.yaml")), "scales"},
 		"no certificates named":   {good("-tls", ""), "-tls"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp/overhttptest"
+	"github.com/popvote/popvote/libs/consultest"
 	"github.com/popvote/popvote/libs/mtls/devca"
 	"github.com/popvote/popvote/libs/service"
 	"github.com/popvote/popvote/libs/service/servicetest"
@@ -109,6 +110,28 @@ func TestWithoutABallotServerItIsDegraded(t *testing.T) {
 	}
 }
 
+// TestItFollowsTheBallotServersInConsul, and goes on without Consul.
+func TestItFollowsTheBallotServersInConsul(t *testing.T) {
+	dir, agent := site(t), consultest.Start(t)
+	var out, errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 2, &out, &errs, arguments(dir, "", "-consul-address", agent.Addr(), "-cloud", "here")...)
+	ready := "http://" + at["admin"] + "/readyz"
+	servicetest.Eventually(t, ready, `{"state":"degraded","checks"`)
+	agent.RegisterAt(ballotServer, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), wellBox{}), "")
+	servicetest.Eventually(t, ready, `{"state":"ready","checks"`)
+	if _, body := servicetest.Get(t, "http://"+at["admin"]+"/metrics"); !strings.Contains(body, `popvote_discovery_instances{datacenter="",service="ballot-server"} 1`) {
+		t.Error("what it found is not counted")
+	}
+	agent.Kill()
+	servicetest.Eventually(t, ready, `{"state":"degraded","checks"`)
+	if status, body := servicetest.Get(t, ready); status != http.StatusOK || !strings.Contains(body, `"ballot-server":{"state":"ready"}`) {
+		t.Errorf("without Consul: %d %s", status, body)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestItRefusesToStartWrongly(t *testing.T) {
 	dir := site(t)
 	if err := os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("colour: blue\n"), 0o600); err != nil {
@@ -119,6 +142,8 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		says string
 	}{
 		"nothing":                {nil, "-ballot-servers"},
+		"Consul, and a server":   {arguments(dir, "127.0.0.1:1", "-consul-address", "127.0.0.1:1"), "both"},
+		"a cloud without Consul": {arguments(dir, "127.0.0.1:1", "-cloud", "here"), "-cloud"},
 		"an unknown flag":        {[]string{"-no-such-flag"}, "no-such-flag"},
 		"an unknown key":         {arguments(dir, "127.0.0.1:1", "-config", filepath.Join(dir, "bad.yaml")), "colour"},
 		"no certificates named":  {arguments(dir, "127.0.0.1:1", "-tls", ""), "-tls"},

@@ -36,7 +36,13 @@ type Config struct {
 	Cloud string
 	// Beside is a server of another datacenter to federate with.
 	Beside *Agent
+	// Tokens has nobody do anything without one: the agents' own clients have one for everything, and
+	// Agent.Token makes others.
+	Tokens bool
 }
+
+// management is the token for everything.
+const management = "00000000-0000-0000-0000-000000000001"
 
 // Agent is one Consul server. Its methods are for the test's own goroutine, except Client and Addr.
 type Agent struct {
@@ -135,7 +141,12 @@ func startAll(t testing.TB, binary string, cfg Config) (agents []*Agent, err err
 		if cfg.Beside != nil {
 			a.args = append(a.args, fmt.Sprintf("-retry-join-wan=127.0.0.1:%d", cfg.Beside.ports.wan), "-retry-interval-wan=1s")
 		}
-		if a.client, err = api.NewClient(&api.Config{Address: a.Addr()}); err != nil {
+		settings := &api.Config{Address: a.Addr()}
+		if cfg.Tokens {
+			settings.Token = management
+			a.args = append(a.args, fmt.Sprintf(`-hcl=acl { enabled = true, default_policy = "deny", tokens { initial_management = %q, agent = %[1]q } }`, management))
+		}
+		if a.client, err = api.NewClient(settings); err != nil {
 			return agents, err
 		}
 		if err = a.run(); err != nil {
@@ -178,12 +189,42 @@ func (a *Agent) Register(s *api.AgentServiceRegistration) {
 	}
 }
 
+// RegisterAt is Register for an instance at an address, host:port, which is also its ID, in a cloud; none if
+// that is empty.
+func (a *Agent) RegisterAt(service, address, cloud string) {
+	a.t.Helper()
+	host, text, err := net.SplitHostPort(address)
+	port, e := strconv.Atoi(text)
+	if err = errors.Join(err, e); err != nil {
+		a.t.Fatalf("couldn't register %s: %v", service, err)
+	}
+	s := &api.AgentServiceRegistration{ID: address, Name: service, Address: host, Port: port}
+	if cloud != "" {
+		s.Meta = map[string]string{"cloud": cloud}
+	}
+	a.Register(s)
+}
+
 // Deregister takes an instance out.
 func (a *Agent) Deregister(id string) {
 	a.t.Helper()
 	if err := a.client.Agent().ServiceDeregister(id); err != nil {
 		a.t.Fatalf("couldn't deregister %s: %v", id, err)
 	}
+}
+
+// Token makes a token that a policy's rules hold for.
+func (a *Agent) Token(policy, rules string) string {
+	a.t.Helper()
+	made, _, err := a.client.ACL().PolicyCreate(&api.ACLPolicy{Name: policy, Rules: rules}, nil)
+	if err != nil {
+		a.t.Fatalf("couldn't make the policy %s: %v", policy, err)
+	}
+	token, _, err := a.client.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{ID: made.ID}}}, nil)
+	if err != nil {
+		a.t.Fatalf("couldn't make a token: %v", err)
+	}
+	return token.SecretID
 }
 
 // Kill ends the agent at once, if it runs.

@@ -156,8 +156,8 @@ func (c *Consul) Check(context.Context) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(c.watches)) {
 		for _, w := range c.watches[name] {
-			if since := w.seen.Load().failing; !since.IsZero() {
-				errs = append(errs, fmt.Errorf("no answer about %s for %v", strings.TrimSuffix(name+" in "+w.datacenter, " in "), now.Sub(since).Round(time.Second)))
+			if v := w.seen.Load(); v.why != nil {
+				errs = append(errs, fmt.Errorf("no answer about %s for %v: %w", name, now.Sub(v.failing).Round(time.Second), v.why))
 			}
 		}
 	}

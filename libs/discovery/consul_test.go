@@ -165,6 +165,13 @@ func TestWhatIsFound(t *testing.T) {
 	if got := s.Find("api-server"); got != nil {
 		t.Errorf("what was not asked for is there: %v", got)
 	}
+	// Neither a change nor the end of a wait without one is a failure.
+	asked := func() time.Time { return s.watches["ballot-server"][0].seen.Load().answered }
+	last := asked()
+	s.eventually("another answer", func() bool { return asked().After(last) })
+	if n := s.failures(); n != 0 || s.Check(t.Context()) != nil {
+		t.Errorf("%d questions were not answered: %v\n%s", n, s.Check(t.Context()), s.log)
+	}
 }
 
 // TestTheAgentIsKilled: what was found stays, also for hours, and what is new is found when the agent is

@@ -18,8 +18,12 @@ import (
 // canary is the tag of an instance that a deployment is trying out.
 const canary = "canary"
 
-// errNoLeader is an answer that may be of any age.
-var errNoLeader = errors.New("the answer is of a server that knows no leader")
+var (
+	// errNoLeader is an answer that may be of any age.
+	errNoLeader = errors.New("the answer is of a server that knows no leader")
+	// errFiltered is one that lacks what the token may not see.
+	errFiltered = errors.New("the token may not see all instances: its policy lacks the service, or the nodes")
+)
 
 // view is what is known of a service in one datacenter. It is never changed, only replaced.
 type view struct {
@@ -29,8 +33,9 @@ type view struct {
 	answered time.Time
 	// emptied is since when Consul says that there is no instance; zero while there are some.
 	emptied time.Time
-	// failing is since when Consul says nothing; zero while it does.
+	// failing is since when Consul says nothing, and why is what it was then; zero while it does.
 	failing time.Time
+	why     error
 }
 
 // watch follows one service in one datacenter of Consul's.
@@ -124,17 +129,32 @@ func (w *watch) ask(ctx context.Context, index uint64) ([]Instance, uint64, erro
 	}
 	entries, meta, err := c.client.Health().ServiceMultipleTags(w.service, w.tags, true, (&api.QueryOptions{
 		Datacenter: w.datacenter, AllowStale: true, WaitIndex: index, WaitTime: c.waitTime, Token: token,
+		// The order means nothing here. But what is to be ordered can't come from the agent's streaming, whose
+		// answers tell neither whether there is a leader nor whether the token hides something.
+		Near: "_agent",
 	}).WithContext(ctx))
 	if err != nil {
 		return nil, 0, err
 	}
 	found := instancesOf(entries)
-	// Nothing can be registered without a leader, so it is no news; a server that has just started may even
-	// know less than before. To have anything at all is better than nothing.
-	if !meta.KnownLeader && (len(found) == 0 || len(w.seen.Load().instances) > 0) {
-		return nil, 0, errNoLeader
+	// To have anything at all is better than nothing.
+	if err := doubtful(meta); err != nil && (len(found) == 0 || len(w.seen.Load().instances) > 0) {
+		return nil, 0, err
 	}
 	return found, meta.LastIndex, nil
+}
+
+// doubtful says why an answer is no news. Nothing can be registered without a leader, and a server that has
+// just started may even know less than before; and what a token may not see any more is still there.
+func doubtful(meta *api.QueryMeta) error {
+	switch {
+	case !meta.KnownLeader:
+		return errNoLeader
+	case meta.ResultsFilteredByACLs:
+		return errFiltered
+	default:
+		return nil
+	}
 }
 
 func instancesOf(entries []*api.ServiceEntry) []Instance {
@@ -182,7 +202,7 @@ func (w *watch) failed(ctx context.Context, err error) {
 		return
 	}
 	next := *old
-	next.failing = w.consul.clock()
+	next.failing, next.why = w.consul.clock(), err
 	w.seen.Store(&next)
 	w.log().WarnContext(ctx, "Consul does not answer: the instances known are kept", slog.Int("instances", len(old.instances)), slog.Any("error", err))
 }

@@ -273,6 +273,16 @@ var rules = []struct {
 		}
 		return wrong
 	}},
+	{"who asks Consul has a token", func(j job) (wrong []string) {
+		for _, t := range tasks(j) {
+			for name := range t.Env {
+				if strings.HasSuffix(name, "_CONSUL_ADDRESS") && t.Consul == nil {
+					wrong = append(wrong, t.Name+" asks Consul, and has no consul block: Nomad gives it no token")
+				}
+			}
+		}
+		return wrong
+	}},
 	{"secrets are for their owner", func(j job) (wrong []string) {
 		for _, t := range tasks(j) {
 			for _, tpl := range t.Templates {
@@ -459,6 +469,7 @@ func TestEachRuleCanFail(t *testing.T) {
 		"not being ready restarts nothing":                                   {"api-server", `path     = "/livez"`, `path = "/readyz"`},
 		"the site's driver":                                                  {"verify", `var.site.driver`, `"docker"`},
 		"templates have who they ask":                                        {"haproxy", "      consul {}\n", ""},
+		"who asks Consul has a token":                                        {"control-panel", "      consul {}\n", ""},
 		"secrets are for their owner":                                        {"redis", `perms       = "0600"`, `perms = "0644"`},
 	}
 	for _, rule := range rules {
@@ -510,6 +521,24 @@ func TestDatabasePolicies(t *testing.T) {
 		if strings.Contains(string(content), `path "database/`) && !slices.Contains(mayReadDatabase, name) {
 			t.Errorf("%s may read database credentials", name)
 		}
+	}
+}
+
+// TestTokensOfConsulDontExpire: Nomad gets one for an allocation when it starts, and never another.
+func TestTokensOfConsulDontExpire(t *testing.T) {
+	content, err := os.ReadFile(root + "/consul/auth-method.nomad-workloads.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var method struct {
+		Name        string
+		MaxTokenTTL string
+	}
+	if err := json.Unmarshal(content, &method); err != nil {
+		t.Fatal(err)
+	}
+	if method.Name != "nomad-workloads" || method.MaxTokenTTL != "" {
+		t.Errorf("tokens of %q end after %s", method.Name, method.MaxTokenTTL)
 	}
 }
 

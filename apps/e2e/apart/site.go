@@ -12,6 +12,7 @@ import (
 
 	"github.com/popvote/popvote/apps/e2e/instance"
 	"github.com/popvote/popvote/apps/e2e/voter"
+	"github.com/popvote/popvote/libs/consultest"
 	"github.com/popvote/popvote/libs/pgcluster"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/redistest"
@@ -27,6 +28,9 @@ type Options struct {
 	Postgres *pgcluster.Options
 	// Ballots and APIs are how many there are: one ballot server and two API servers where they are 0.
 	Ballots, APIs int
+	// Consul is where ballot servers and the gateway are registered, and where the others find them, each in a
+	// cloud of its own: Cloud(0), Cloud(1), … Nil: each is told the addresses of those that it calls.
+	Consul *consultest.Agent
 	// Polls are the sample polls that are opened; nil for none.
 	Polls []string
 	// Via says where programs and voters reach what is at an address, host:port: the address of a proxy
@@ -99,22 +103,54 @@ func (s *Site) startAll() {
 		box = append(box, "-database", s.DSN, fmt.Sprintf("-cluster=%t", s.o.Postgres.Sync))
 	}
 	var all, served []string
-	for range s.o.Ballots {
+	for n := range s.o.Ballots {
 		p := s.start("ballot-server", Listeners{"services": {"-listen", freeAddress(s.t)}}, box...)
 		s.Ballots = append(s.Ballots, p)
+		s.Register(n)
 		all = append(all, p.At["services"])
 		served = append(served, s.o.Via(ViaBallots, p.At["services"]))
 	}
 	keys := filepath.Join(s.Data, "keys.json")
 	s.Gateway = s.start("sms-gateway", Listeners{"sending": {"-listen", freeAddress(s.t)}, "phone": {"-phone-listen", freeAddress(s.t)}},
 		"-simulate", "-keys", keys, "-redis-address", s.Redis.Addr())
-	for range s.o.APIs {
-		s.APIs = append(s.APIs, s.start("api-server", Listeners{"voters": {"-listen", freeAddress(s.t)}},
-			"-keys", keys, "-redis-address", s.Redis.Addr(), "-ballot-servers", strings.Join(served, ","),
-			"-sms-gateways", s.Gateway.At["sending"], "-inbound-number", "+85264500000",
-			"-trusted-proxies", "none", "-challenge-cost", "1", "-limits-scale", "10000", "-drain", "0s"))
+	if s.o.Consul != nil {
+		s.o.Consul.RegisterAt("sms-gateway", s.Gateway.At["sending"], Cloud(0))
 	}
-	s.Panel = s.start("control-panel", Listeners{"operators": {"-listen", freeAddress(s.t)}}, "-ballot-servers", strings.Join(all, ","))
+	for n := range s.o.APIs {
+		s.APIs = append(s.APIs, s.start("api-server", Listeners{"voters": {"-listen", freeAddress(s.t)}},
+			append(s.finds(n, served, s.Gateway.At["sending"]), "-keys", keys, "-redis-address", s.Redis.Addr(), "-inbound-number", "+85264500000",
+				"-trusted-proxies", "none", "-challenge-cost", "1", "-limits-scale", "10000", "-drain", "0s")...))
+	}
+	s.Panel = s.start("control-panel", Listeners{"operators": {"-listen", freeAddress(s.t)}}, s.finds(0, all)...)
+}
+
+// Cloud is the name of the n-th cloud.
+func Cloud(n int) string { return fmt.Sprintf("cloud-%c", 'a'+n) }
+
+// finds is how a program in the n-th cloud finds ballot servers, and gateways if it calls any.
+func (s *Site) finds(n int, ballots []string, gateways ...string) []string {
+	if s.o.Consul != nil {
+		return []string{"-consul-address", s.o.Consul.Addr(), "-cloud", Cloud(n)}
+	}
+	args := []string{"-ballot-servers", strings.Join(ballots, ",")}
+	if len(gateways) > 0 {
+		args = append(args, "-sms-gateways", strings.Join(gateways, ","))
+	}
+	return args
+}
+
+// Register has Consul, if there is one, know the n-th ballot server, and Deregister forget it.
+func (s *Site) Register(n int) {
+	s.t.Helper()
+	if s.o.Consul != nil {
+		s.o.Consul.RegisterAt("ballot-server", s.o.Via(ViaBallots, s.Ballots[n].At["services"]), Cloud(n))
+	}
+}
+
+// Deregister undoes Register.
+func (s *Site) Deregister(n int) {
+	s.t.Helper()
+	s.o.Consul.Deregister(s.o.Via(ViaBallots, s.Ballots[n].At["services"]))
 }
 
 func (s *Site) start(program string, listeners Listeners, args ...string) *Program {
