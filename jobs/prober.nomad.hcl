@@ -10,7 +10,7 @@ variable "site" {
     programs      = string
     resources     = map(object({ cpu = number, memory = number }))
     public_origin = string
-    probe         = object({ every_edge = bool, poll = string, phone = string, ca = string })
+    probe         = object({ every_edge = bool, poll = string, ca = string })
   })
 }
 
@@ -155,11 +155,11 @@ job "prober" {
         args = concat(
           ["probe", "--origin", var.site.public_origin, "--edges", "${NOMAD_TASK_DIR}/edges", "--admin", "${NOMAD_ADDR_admin}"],
           var.site.probe.ca == "" ? [] : ["--ca", var.site.probe.ca],
-          var.site.probe.poll == "" ? [] : ["--poll", var.site.probe.poll, "--phone", var.site.probe.phone],
+          var.site.probe.poll == "" ? [] : ["--poll", var.site.probe.poll, "--phones", "${NOMAD_TASK_DIR}/phones"],
         )
       }
 
-      # The edges as Consul knows them, sick ones too: they are what this is for. It is read before each round.
+      # The edges as Consul knows them, sick ones too: they are what this is for. Both files are read before each round.
       template {
         data        = <<-EDGES
           {{- range service "haproxy|any" }}
@@ -173,7 +173,19 @@ job "prober" {
         change_mode = "noop"
       }
 
-      # What the template reads the catalogue with. Nothing of Vault: it knows what a voter knows.
+      template {
+        data        = <<-PHONES
+          {{- range service "sms-gateway" }}
+          {{- if index .ServiceMeta "phone" }}
+          http://{{ .Address }}:{{ index .ServiceMeta "phone" }}
+          {{- end }}
+          {{- end }}
+        PHONES
+        destination = "${NOMAD_TASK_DIR}/phones"
+        change_mode = "noop"
+      }
+
+      # What the templates read the catalogue with. Nothing of Vault: it knows what a voter knows.
       consul {}
 
       resources {

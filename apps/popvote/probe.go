@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,11 +23,12 @@ import (
 
 // probeFlags are the flags of popvote probe.
 type probeFlags struct {
-	origin, ca, poll, phone, file, admin string
-	edges                                []string
-	interval                             time.Duration
-	once                                 bool
-	out                                  output
+	origin, ca, poll, admin string
+	edges, phones           []string
+	edgesFile, phonesFile   string
+	interval                time.Duration
+	once                    bool
+	out                     output
 }
 
 func newProbeCommand() *cobra.Command {
@@ -37,11 +40,12 @@ func newProbeCommand() *cobra.Command {
 session with an identity number that nobody has, which must be refused. No poll gets a vote, nobody an SMS.
 
 With --poll, go the whole way in a poll for tests: made-up voters prove their phones, vote, and check the
-receipt. It has to be of kind rehearsal or demo, best one that nobody else votes in. --phone is the simulated
-phone's origin: a made-up number may be somebody's, so never with a provider that sends real SMS.
+receipt. It has to be of kind rehearsal or demo, best one that nobody else votes in. --phone is a simulated
+phone's origin: a made-up number may be somebody's, so never with a provider that sends real SMS. Where several
+gateways each have a simulated phone, have the poll's voters send (voter_sends): any phone will do then.
 
---edge (repeat) asks certain ways in, whatever the origin's name leads to; --edges is a file with one NAME=HOST:PORT
-on a line, which is read again before each round.
+--edge asks certain ways in, whatever the origin's name leads to. --edges and --phones are files of more, one on a
+line, which are read again before each round.
 
 It goes on until it is stopped, says in its log who did not come through, and where, and answers /metrics. With
 --once it prints how each walk went, and exits with 1 if one failed.
@@ -60,7 +64,9 @@ It goes on until it is stopped, says in its log who did not come through, and wh
 			if err != nil {
 				return err
 			}
-			if _, err := f.targets(); err != nil {
+			_, wrongEdges := f.targets()
+			_, wrongPhones := f.handsets()
+			if err := errors.Join(wrongEdges, wrongPhones); err != nil {
 				return exit.With(exit.Usage, err)
 			}
 			if f.once {
@@ -72,10 +78,11 @@ It goes on until it is stopped, says in its log who did not come through, and wh
 	flags := cmd.Flags()
 	flags.StringVar(&f.origin, "origin", "", "the voter page's origin, such as https://vote.example.org")
 	flags.StringArrayVar(&f.edges, "edge", nil, "a way in, as NAME=HOST:PORT; without, it is where the origin's name leads (repeat)")
-	flags.StringVar(&f.file, "edges", "", "a `file` of more ways in, which may change")
+	flags.StringVar(&f.edgesFile, "edges", "", "a `file` of more ways in, which may change")
 	flags.StringVar(&f.ca, "ca", "", "a `file` of authorities (PEM) that may have signed the certificate there, in place of the machine's")
 	flags.StringVar(&f.poll, "poll", "", "a poll for tests to vote in (its id)")
-	flags.StringVar(&f.phone, "phone", "", "the origin of the simulated phone, such as http://127.0.0.1:8082")
+	flags.StringArrayVar(&f.phones, "phone", nil, "the origin of a simulated phone, such as http://127.0.0.1:8082 (repeat)")
+	flags.StringVar(&f.phonesFile, "phones", "", "a `file` of more of them, which may change")
 	flags.DurationVar(&f.interval, "interval", 30*time.Second, "the time from one round to the next")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:8084", "where probes and metrics are answered, host:port; never public")
 	flags.BoolVar(&f.once, "once", false, "go one round")
@@ -90,18 +97,11 @@ func (f *probeFlags) config() (c probe.Config, err error) {
 	if c.Origin, err = webOrigin(f.origin); err != nil {
 		return c, exit.Errorf(exit.Usage, "--origin: %w", err)
 	}
-	if (f.poll == "") != (f.phone == "") {
-		return c, exit.Errorf(exit.Usage, "--poll and --phone go together: who votes needs a phone")
+	if (f.poll == "") != (len(f.phones) == 0 && f.phonesFile == "") {
+		return c, exit.Errorf(exit.Usage, "--poll goes with --phone or --phones: who votes needs one")
 	}
-	if f.phone != "" {
-		phone, err := webOrigin(f.phone)
-		if err != nil {
-			return c, exit.Errorf(exit.Usage, "--phone: %w", err)
-		}
-		if !pollID.MatchString(f.poll) {
-			return c, exit.Errorf(exit.Usage, "--poll: %q is not the id of a poll", f.poll)
-		}
-		c.Poll, c.Phone = f.poll, phone.String()
+	if c.Poll = f.poll; f.poll != "" && !pollID.MatchString(f.poll) {
+		return c, exit.Errorf(exit.Usage, "--poll: %q is not the id of a poll", f.poll)
 	}
 	if f.interval < time.Second {
 		return c, exit.Errorf(exit.Usage, "--interval %s: a second is the least", f.interval)
@@ -132,21 +132,14 @@ func webOrigin(text string) (*url.URL, error) {
 
 // targets are the ways in, as they are now.
 func (f *probeFlags) targets() (edges []probe.Edge, err error) {
-	lines := f.edges
-	if f.file != "" {
-		text, err := os.ReadFile(f.file)
-		if err != nil {
-			return nil, fmt.Errorf("couldn't read the edges: %w", err)
-		}
-		lines = append(lines[:len(lines):len(lines)], strings.Split(string(text), "\n")...)
-	} else if len(lines) == 0 {
+	if len(f.edges) == 0 && f.edgesFile == "" {
 		return []probe.Edge{{Name: "origin"}}, nil
 	}
+	lines, err := withFile(f.edges, f.edgesFile)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read the edges: %w", err)
+	}
 	for _, line := range lines {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
-		}
 		name, address, _ := strings.Cut(line, "=")
 		if _, _, err := net.SplitHostPort(address); err != nil || name == "" {
 			return nil, fmt.Errorf("%q is no edge: want NAME=HOST:PORT", line)
@@ -156,6 +149,39 @@ func (f *probeFlags) targets() (edges []probe.Edge, err error) {
 	return edges, nil
 }
 
+// handsets are the simulated phones, as they are now.
+func (f *probeFlags) handsets() (origins []string, err error) {
+	lines, err := withFile(f.phones, f.phonesFile)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read the phones: %w", err)
+	}
+	for _, line := range lines {
+		u, err := webOrigin(line)
+		if err != nil {
+			return nil, err
+		}
+		origins = append(origins, u.String())
+	}
+	return origins, nil
+}
+
+// withFile adds a file's lines to those given; none is empty.
+func withFile(lines []string, path string) (all []string, err error) {
+	if path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		lines = slices.Concat(lines, strings.Split(string(text), "\n"))
+	}
+	for _, line := range lines {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all, nil
+}
+
 // probe goes on until the context ends.
 func (f *probeFlags) probe(ctx context.Context, config probe.Config, stderr io.Writer) error {
 	log, err := service.NewLogger(stderr, "prober", service.DefaultLog())
@@ -163,7 +189,7 @@ func (f *probeFlags) probe(ctx context.Context, config probe.Config, stderr io.W
 		return err
 	}
 	metrics := service.NewMetrics("prober")
-	p := probe.New(config, probe.Deps{Edges: f.targets, Log: log, Metrics: metrics})
+	p := probe.New(config, probe.Deps{Edges: f.targets, Phones: f.handsets, Log: log, Metrics: metrics})
 	// An edge that fails is no fault of the prober's: it is ready.
 	health := &service.Health{}
 	ctx, stop := context.WithCancel(ctx)
@@ -181,7 +207,7 @@ func (f *probeFlags) probe(ctx context.Context, config probe.Config, stderr io.W
 
 // probeOnce goes one round and prints it.
 func (f *probeFlags) probeOnce(ctx context.Context, config probe.Config, stdout io.Writer) error {
-	walks, err := probe.New(config, probe.Deps{Edges: f.targets, Log: quietLog(), Metrics: prometheus.NewRegistry()}).Round(ctx)
+	walks, err := probe.New(config, probe.Deps{Edges: f.targets, Phones: f.handsets, Log: quietLog(), Metrics: prometheus.NewRegistry()}).Round(ctx)
 	if err != nil {
 		return err
 	}

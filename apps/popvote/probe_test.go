@@ -86,7 +86,7 @@ func taken(w *probe.Walk) (steps []probe.Step) {
 var (
 	reading = []probe.Step{probe.Connect, probe.Page, probe.Polls, probe.Challenge, probe.Session}
 	voting  = []probe.Step{
-		probe.Connect, probe.Page, probe.Polls, probe.Manifest, probe.Challenge, probe.Work, probe.Session, probe.Phone, probe.Cast,
+		probe.Connect, probe.Page, probe.Polls, probe.Manifest, probe.Handset, probe.Challenge, probe.Work, probe.Session, probe.Phone, probe.Cast,
 	}
 )
 
@@ -243,7 +243,12 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 	}
 	broken = ""
 	want("no such poll", probe.Manifest, "poll-not-found", append(slices.Clone(vote), "--poll", "dinner")...)
-	want("nobody at the phone", probe.Phone, "no_connection", append(slices.Clone(vote), "--phone", nobodyAt(t))...)
+	want("nobody at the phone", probe.Handset, "no_connection", append(vote[:len(vote)-1:len(vote)-1], nobodyAt(t))...)
+	phones := filepath.Join(t.TempDir(), "phones")
+	if err := os.WriteFile(phones, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want("no phone", probe.Handset, "no_phone", append(vote[:len(vote)-2:len(vote)-2], "--phones", phones)...)
 	if _, errs, code := command(t, "", "poll", "pause", "hk-2014-06", "--data", s.Data, "--yes", "--reason", "lunch"); code != exit.OK {
 		t.Fatal(errs)
 	}
@@ -372,6 +377,7 @@ func TestProbeFlags(t *testing.T) {
 		"an edge without a name":  {"--once", "--origin", "https://vote.example.org", "--edge", "10.77.1.10:443"},
 		"a poll without a phone":  {"--once", "--origin", "https://vote.example.org", "--poll", "lunch"},
 		"a phone without a poll":  {"--once", "--origin", "https://vote.example.org", "--phone", "http://127.0.0.1:8082"},
+		"a phone without http":    {"--once", "--origin", "https://vote.example.org", "--poll", "lunch", "--phone", "127.0.0.1:8082"},
 		"a poll that can't be":    {"--once", "--origin", "https://vote.example.org", "--poll", "../x", "--phone", "http://127.0.0.1:8082"},
 		"once, and again":         {"--once", "--origin", "https://vote.example.org", "--interval", "5s"},
 		"again and again at once": {"--origin", "https://vote.example.org", "--interval", "1ms"},

@@ -1,5 +1,9 @@
-# The prober finds the edges that it probes.
+# The prober finds the edges that it probes, and the simulated phones where there are such.
 service "haproxy" {
+  policy = "read"
+}
+
+service "sms-gateway" {
   policy = "read"
 }
 

@@ -63,7 +63,7 @@ site = {
   # The polls whose public log is read and checked every hour.
   polls = ["hk-2014-06"]
   # A synthetic voter in each cloud, at its own cloud's edges or at all of them. It votes nowhere, unless it has a poll
-  # of kind rehearsal that is for it alone, and the simulated phone's origin. ca: who signed the edges' certificate, if
-  # it is nobody whom browsers know.
-  probe = { every_edge = true, poll = "", phone = "", ca = "" }
+  # of kind rehearsal that is for it alone, and SMS are simulated. ca: a file with who signed the edges' certificate,
+  # if it is nobody whom browsers know.
+  probe = { every_edge = true, poll = "", ca = "" }
 }

@@ -30,15 +30,17 @@ type Config struct {
 	Origin *url.URL
 	// Roots are who may have signed the certificate there; nil are the machine's.
 	Roots *x509.CertPool
-	// Poll is a poll for tests to vote in, and Phone the origin of the simulated phone to do it with. Both or
-	// neither: another phone's number would be somebody's.
-	Poll, Phone string
+	// Poll is a poll for tests to vote in; empty for none.
+	Poll string
 }
 
 // Deps are what a prober works with.
 type Deps struct {
 	// Edges are asked for before each round: machines come and go.
-	Edges   func() ([]Edge, error)
+	Edges func() ([]Edge, error)
+	// Phones are the origins of simulated phones to vote with, asked for as often; unused without a poll. A real
+	// phone's number would be somebody's.
+	Phones  func() ([]string, error)
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
+	chance "math/rand/v2"
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +34,7 @@ const (
 	Page      Step = "page"
 	Polls     Step = "polls"
 	Manifest  Step = "manifest"
+	Handset   Step = "handset" // a simulated phone is there
 	Challenge Step = "challenge"
 	Work      Step = "work" // the proof of work, which this machine does
 	Session   Step = "session"
@@ -92,11 +95,12 @@ func (p *Prober) walk(ctx context.Context, e Edge) *Walk {
 		v.take(ctx, append(arriving, action{Challenge, v.challenge}, action{Session, v.refused})...)
 		return v.walk
 	}
+	knowing := []action{{Manifest, v.manifest}, {Handset, v.handset}}
 	voting := []action{{Challenge, v.challenge}, {Work, v.work}, {Session, v.begin}, {Phone, v.phone}, {Cast, v.cast}}
-	v.take(ctx, append(arriving, append([]action{{Manifest, v.manifest}}, voting...)...)...)
+	v.take(ctx, slices.Concat(arriving, knowing, voting)...)
 	if v.walk.Failed == Cast && v.walk.Code == string(problem.AlreadyVoted) {
 		// Made up at random, somebody is made up twice in the end. Twice running is a fault.
-		before := len(arriving) + 1
+		before := len(arriving) + len(knowing)
 		v.walk.Steps, v.walk.Failed, v.walk.Code, v.walk.Err = v.walk.Steps[:before], "", "", nil
 		v.take(ctx, voting...)
 	}
@@ -171,7 +175,7 @@ func (v *visit) polls(ctx context.Context) error {
 
 // manifest reads the poll to vote in, and makes sure that it may.
 func (v *visit) manifest(ctx context.Context) error {
-	world, err := voter.NewWorld(ctx, v.config.Origin.String(), v.config.Phone, v.config.Poll, v.client)
+	world, err := voter.NewWorld(ctx, v.config.Origin.String(), "", v.config.Poll, v.client)
 	if err != nil {
 		return err
 	}
@@ -182,6 +186,29 @@ func (v *visit) manifest(ctx context.Context) error {
 		return &fault{"poll_counts", fmt.Errorf("the votes of %s count (its kind is %q): a prober may not vote there", m.ID, m.Kind)}
 	case m.State != poll.Open:
 		return &fault{"poll_not_open", fmt.Errorf("%s is not open, but %s", m.ID, m.State)}
+	}
+	return nil
+}
+
+// handset picks a phone for a made-up person. Without one that is simulated no session begins: the server might
+// send a real SMS to whoever has that number.
+func (v *visit) handset(ctx context.Context) error {
+	phones, err := v.deps.Phones()
+	if err != nil || len(phones) == 0 {
+		return &fault{"no_phone", errors.Join(errors.New("no simulated phone is known"), err)}
+	}
+	v.world.Phone = phones[chance.IntN(len(phones))]
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.world.Phone+"/sms?to="+url.QueryEscape(nobody.Phone), nil)
+	if err != nil {
+		return err
+	}
+	res, err := v.world.HTTP.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = res.Body.Close() // whose messages there are is not the question
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the simulated phone answered %s", res.Status)
 	}
 	return nil
 }
@@ -216,15 +243,7 @@ func (v *visit) refused(ctx context.Context) error {
 }
 
 func (v *visit) begin(ctx context.Context) (err error) {
-	run, err := rand.Int(rand.Reader, big.NewInt(26_000))
-	if err != nil {
-		return err
-	}
-	n, err := rand.Int(rand.Reader, big.NewInt(1000))
-	if err != nil {
-		return err
-	}
-	v.person = voter.NewPerson(int(run.Int64()), int(n.Int64()))
+	v.person = voter.NewPerson(chance.IntN(26_000), chance.IntN(1000))
 	v.session, err = v.world.Begin(ctx, v.person, v.solved)
 	return err
 }
