@@ -9,6 +9,7 @@ require (
 	github.com/popvote/popvote/apps/api-server v0.0.0
 	github.com/popvote/popvote/apps/ballot-server v0.0.0
 	github.com/popvote/popvote/apps/control-panel v0.0.0
+	github.com/popvote/popvote/apps/e2e v0.0.0
 	github.com/popvote/popvote/apps/sms-gateway v0.0.0
 	github.com/popvote/popvote/libs v0.0.0
 	github.com/prometheus/client_golang v1.25.0
@@ -125,6 +126,7 @@ replace (
 	github.com/popvote/popvote/apps/api-server => ../api-server
 	github.com/popvote/popvote/apps/ballot-server => ../ballot-server
 	github.com/popvote/popvote/apps/control-panel => ../control-panel
+	github.com/popvote/popvote/apps/e2e => ../e2e
 	github.com/popvote/popvote/apps/sms-gateway => ../sms-gateway
 	github.com/popvote/popvote/libs => ../../libs
 )

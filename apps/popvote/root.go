@@ -49,6 +49,7 @@ and open the address it prints.
 		newPollCommand(),
 		newVerifyCommand(),
 		newTrusteeCommand(),
+		newProbeCommand(),
 		newWitnessCommand(),
 		newLogCommand(),
 		newBenchCommand(),

@@ -21,6 +21,7 @@ site = {
     redis         = { cpu = 50, memory = 128 }
     migrate       = { cpu = 50, memory = 128 }
     verify        = { cpu = 50, memory = 128 }
+    prober        = { cpu = 50, memory = 64 }
   }
 
   # The agent on each machine, and its own Vault, which hands on what the active one has to answer.
@@ -63,4 +64,8 @@ site = {
   redis = { program = "/usr/bin/redis-server", client = "/usr/bin/redis-cli", port = 6379, memory = "64mb" }
   # The polls whose public log is read and checked every hour.
   polls = ["hk-2014-06"]
+  # A synthetic voter in each cloud, at its own cloud's edges or at all of them. It votes nowhere, unless it has a poll
+  # of kind rehearsal that is for it alone, and SMS are simulated. ca: a file with who signed the edges' certificate,
+  # if it is nobody whom browsers know.
+  probe = { every_edge = true, poll = "", ca = "/run/popvote-cluster/ca.pem" }
 }

@@ -19,6 +19,7 @@ site = {
     redis         = { cpu = 500, memory = 768 }
     migrate       = { cpu = 200, memory = 128 }
     verify        = { cpu = 500, memory = 512 }
+    prober        = { cpu = 100, memory = 128 }
   }
 
   # The agent on each machine, and the active Vault.
@@ -61,4 +62,8 @@ site = {
   redis = { program = "/usr/bin/redis-server", client = "/usr/bin/redis-cli", port = 6379, memory = "512mb" }
   # The polls whose public log is read and checked every hour.
   polls = ["hk-2014-06"]
+  # A synthetic voter in each cloud, at its own cloud's edges or at all of them. It votes nowhere, unless it has a poll
+  # of kind rehearsal that is for it alone, and SMS are simulated. ca: a file with who signed the edges' certificate,
+  # if it is nobody whom browsers know.
+  probe = { every_edge = true, poll = "", ca = "" }
 }

@@ -16,7 +16,7 @@ func TestPlan(t *testing.T) {
 	nomad := agents.Nomad(t, "cloud-a", "default", agents.Consul(t), agents.Vault(t))
 	apply(t, nomad)
 	for _, vars := range agents.Glob(t, root+"/vars/*.vars.hcl", 5) {
-		for _, path := range agents.Glob(t, root+"/*.nomad.hcl", 8) {
+		for _, path := range agents.Glob(t, root+"/*.nomad.hcl", 9) {
 			name := strings.TrimSuffix(filepath.Base(path), ".nomad.hcl")
 			t.Run(name+" with "+strings.TrimSuffix(filepath.Base(vars), ".vars.hcl"), func(t *testing.T) {
 				parsed, err := agents.Parse(t, path, vars)

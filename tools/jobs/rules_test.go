@@ -38,6 +38,9 @@ var maxKill = func() time.Duration {
 // mayReadDatabase are the only jobs that get near the database's passwords.
 var mayReadDatabase = []string{"ballot-server", "migrate"}
 
+// oneInEach are the jobs of which every cloud has one of its own, and no other.
+var oneInEach = []string{"prober", "redis"}
+
 // job is what the rules look at of what Nomad parsed.
 type job struct {
 	ID, Type, Region, Namespace, NodePool string
@@ -93,9 +96,12 @@ type task struct {
 	KillTimeout  time.Duration
 	Vault        *struct{ Role, ChangeMode string }
 	Consul       any
-	Identity     *struct{ ChangeMode string }
-	Identities   []struct{ Name, ChangeMode string }
-	Templates    []struct{ EmbeddedTmpl, DestPath, Perms, ChangeMode string }
+	Identity     *struct {
+		ChangeMode string
+		Env, File  bool
+	}
+	Identities []struct{ Name, ChangeMode string }
+	Templates  []struct{ EmbeddedTmpl, DestPath, Perms, ChangeMode string }
 }
 
 // site is what the rules need to know of a file of variables.
@@ -139,6 +145,22 @@ var rules = []struct {
 	}},
 	{"spread over every cloud", spread},
 	{"fits without one cloud", fits},
+	{"one in each cloud", func(j job) (wrong []string) {
+		for _, g := range services(j) {
+			if slices.Contains(oneInEach, j.ID) && (*g.Count != len(j.site.datacenters) || mostInACloud(j, g) != 1 || g.Disconnect == nil || *g.Disconnect.Replace) {
+				wrong = append(wrong, fmt.Sprintf("%d of %s, at most %d in a cloud", *g.Count, g.Name, mostInACloud(j, g)))
+			}
+		}
+		return wrong
+	}},
+	{"a prober knows what a voter knows", func(j job) (wrong []string) {
+		for _, t := range tasks(j) {
+			if j.ID == "prober" && (t.Vault != nil || len(t.Identities) > 0 || t.Identity != nil && (t.Identity.Env || t.Identity.File) || strings.Contains(j.source, "secret \"")) {
+				wrong = append(wrong, t.Name+" gets something of Vault or a token of Nomad's")
+			}
+		}
+		return wrong
+	}},
 	{"no two on one machine", func(j job) (wrong []string) {
 		for _, g := range services(j) {
 			if j.site.driver == "exec" && *g.Count > 1 && !slices.ContainsFunc(append(j.Constraints, g.Constraints...), func(c constraint) bool {
@@ -325,17 +347,22 @@ func fits(j job) (wrong []string) {
 		if g.Disconnect != nil && g.Disconnect.Replace != nil && *g.Disconnect.Replace {
 			clouds = max(1, clouds-1)
 		}
-		most := 0
-		for _, c := range append(j.Constraints, g.Constraints...) {
-			if c.Operand == "distinct_property" && c.LTarget == "${node.datacenter}" {
-				most, _ = strconv.Atoi(c.RTarget)
-			}
-		}
+		most := mostInACloud(j, g)
 		if most == 0 || most*clouds < *g.Count || most*clouds >= *g.Count+clouds {
 			wrong = append(wrong, fmt.Sprintf("%d of %s, at most %d in a cloud, with %d clouds left", *g.Count, g.Name, most, clouds))
 		}
 	}
 	return wrong
+}
+
+// mostInACloud is how many copies a cloud takes at most; 0 if that isn't said.
+func mostInACloud(j job, g group) (most int) {
+	for _, c := range append(j.Constraints, g.Constraints...) {
+		if c.Operand == "distinct_property" && c.LTarget == "${node.datacenter}" {
+			most, _ = strconv.Atoi(c.RTarget)
+		}
+	}
+	return most
 }
 
 func noop(j job) (wrong []string) {
@@ -428,7 +455,7 @@ func broken(j job) map[string][]string {
 // TestRules: every job keeps every rule with every file of variables.
 func TestRules(t *testing.T) {
 	for _, vars := range agents.Glob(t, root+"/vars/*.vars.hcl", 5) {
-		for _, path := range agents.Glob(t, root+"/*.nomad.hcl", 8) {
+		for _, path := range agents.Glob(t, root+"/*.nomad.hcl", 9) {
 			name := strings.TrimSuffix(filepath.Base(path), ".nomad.hcl")
 			t.Run(name+" with "+strings.TrimSuffix(filepath.Base(vars), ".vars.hcl"), func(t *testing.T) {
 				t.Parallel()
@@ -453,6 +480,8 @@ func TestEachRuleCanFail(t *testing.T) {
 		"no multiregion, which is not in the community edition": {"redis", `meta {`, "multiregion {\n region \"aws\" {}\n}\nmeta {"},
 		"spread over every cloud":                               {"api-server", `for_each = var.site.datacenters`, `for_each = slice(var.site.datacenters, 0, local.clouds - 1)`},
 		"fits without one cloud":                                {"api-server", `ceil(local.count / max(1, local.clouds - 1))`, `ceil(local.count / local.clouds)`},
+		"one in each cloud":                                     {"prober", `count = local.clouds`, `count = 1`},
+		"a prober knows what a voter knows":                     {"prober", "      consul {}\n", "consul {}\nvault {\n role = \"prober\"\n change_mode = \"noop\"\n}\n"},
 		"no two on one machine":                                 {"api-server", `var.site.distinct_hosts`, `false`},
 		"disconnect":                                            {"haproxy", "    disconnect {\n      lost_after = \"24h\"\n      replace    = false\n    }\n", ""},
 		"lost work is replaced in time":                         {"sms-gateway", `lost_after = "15s"`, `lost_after = "10m"`},

@@ -81,7 +81,7 @@ func NewWorld(ctx context.Context, voters, phone, pollID string, client *http.Cl
 		return nil, err
 	}
 	if res.JSON200 == nil {
-		return nil, fmt.Errorf("couldn't read the manifest: %s", res.Status())
+		return nil, fmt.Errorf("couldn't read the manifest: %w", problemOf(res.HTTPResponse, res.ApplicationproblemJSONDefault))
 	}
 	w.Manifest = &poll.Manifest{}
 	var doc struct{ Document json.RawMessage }
@@ -107,27 +107,15 @@ func bearer(token string) channelsapi.RequestEditorFn {
 
 // Identify takes step 1.
 func (w *World) Identify(ctx context.Context, p Person) (*channelsapi.Session, error) {
-	c, err := w.API.GetChallengeWithResponse(ctx)
+	issued, err := w.Challenge(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if c.JSON200 == nil {
-		return nil, problemOf(c.HTTPResponse, c.ApplicationproblemJSONDefault)
-	}
-	solved, err := challenge.Solve(ctx, c.Body)
+	solved, err := challenge.Solve(ctx, issued)
 	if err != nil {
 		return nil, err
 	}
-	req := channelsapi.SessionRequest{Challenge: solved, Phone: p.Phone}
-	req.Identity.Type, req.Identity.Number = "hkid", p.HKID
-	res, err := w.API.CreateSessionWithResponse(ctx, w.Manifest.ID, req)
-	if err != nil {
-		return nil, err
-	}
-	if res.JSON201 == nil {
-		return nil, problemOf(res.HTTPResponse, res.ApplicationproblemJSONDefault)
-	}
-	return res.JSON201, nil
+	return w.Begin(ctx, p, solved)
 }
 
 // Text sends an SMS from the person's handset.

@@ -47,6 +47,7 @@ type edge struct {
 	metrics              string
 	roots, services      *x509.CertPool // of what voters see, and of services
 	allocation           string
+	chain                []byte // of what voters see, PEM
 	sources              atomic.Int32
 }
 
@@ -155,6 +156,7 @@ func start(t *testing.T, backends ...*backend) *edge {
 	e.giveCertificate()
 	e.makeAuthority()
 
+	programs, ca := e.givePopvote()
 	free := agents.Ports(t, 3)
 	e.https, e.http, e.redis = "127.0.0.1:"+free[0], "127.0.0.1:"+free[1], "127.0.0.1:"+free[2]
 	lab, err := os.ReadFile(jobs + "/vars/lab.vars.hcl")
@@ -172,6 +174,9 @@ func start(t *testing.T, backends ...*backend) *edge {
 		{`(?m)^    requests *= .*$`, `    requests = 50`},
 		{`(?m)^    connections *= .*$`, `    connections = 100`},
 		{`port *= 6379`, `port = ` + free[2]},
+		{`(?m)^  programs *= .*$`, `  programs = "` + programs + `"`},
+		{`(?m)^  public_origin *= .*$`, `  public_origin = "https://vote.example.org"`},
+		{`(?m)^  probe *= .*$`, `  probe = { every_edge = false, poll = "", ca = "` + ca + `" }`},
 	} {
 		line := regexp.MustCompile(change[0])
 		if !line.MatchString(vars) {
@@ -358,6 +363,7 @@ func (e *edge) giveCertificate() {
 	}
 	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
 	e.roots.AppendCertsFromPEM(chain)
+	e.chain = chain
 	e.vault.Must("POST", "/v1/sys/auth/jwt-nomad", data{"type": "jwt"}, nil)
 	e.vault.Must("POST", "/v1/auth/jwt-nomad/config", data{
 		"jwks_url": "http://" + e.nomad.Address + "/.well-known/jwks.json", "jwt_supported_algs": []string{"RS256", "EdDSA"},
@@ -442,6 +448,7 @@ func TestEdge(t *testing.T) {
 
 	e.run("redis")
 	t.Run("Redis", func(t *testing.T) { redis(t, e) })
+	t.Run("prober", func(t *testing.T) { prober(t, e) })
 
 	// What changes around HAProxy begins when nothing else depends on how it was; much of that then still waits.
 	var settled sync.WaitGroup

@@ -44,6 +44,7 @@ var jobs = []struct {
 	{"haproxy", 3},
 	{"control-panel", 1},
 	{"verify", 0},
+	{"prober", 3},
 }
 
 // site is the var-file of this cluster, below Options.Jobs.

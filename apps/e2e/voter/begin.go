@@ -1,0 +1,45 @@
+package voter
+
+import (
+	"context"
+
+	"github.com/popvote/popvote/libs/channelsapi"
+)
+
+// Polls lists the polls.
+func (w *World) Polls(ctx context.Context) (*channelsapi.PollList, error) {
+	res, err := w.API.ListPollsWithResponse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if res.JSON200 == nil {
+		return nil, problemOf(res.HTTPResponse, res.ApplicationproblemJSONDefault)
+	}
+	return res.JSON200, nil
+}
+
+// Challenge fetches a proof of work to do.
+func (w *World) Challenge(ctx context.Context) ([]byte, error) {
+	c, err := w.API.GetChallengeWithResponse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.JSON200 == nil {
+		return nil, problemOf(c.HTTPResponse, c.ApplicationproblemJSONDefault)
+	}
+	return c.Body, nil
+}
+
+// Begin starts a session with a proof of work that is done.
+func (w *World) Begin(ctx context.Context, p Person, solved string) (*channelsapi.Session, error) {
+	req := channelsapi.SessionRequest{Challenge: solved, Phone: p.Phone}
+	req.Identity.Type, req.Identity.Number = "hkid", p.HKID
+	res, err := w.API.CreateSessionWithResponse(ctx, w.Manifest.ID, req)
+	if err != nil {
+		return nil, err
+	}
+	if res.JSON201 == nil {
+		return nil, problemOf(res.HTTPResponse, res.ApplicationproblemJSONDefault)
+	}
+	return res.JSON201, nil
+}
