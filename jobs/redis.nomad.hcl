@@ -135,7 +135,9 @@ job "redis" {
           bind {{ env "NOMAD_IP_service" }}
           port 0
           tls-port {{ env "NOMAD_PORT_service" }}
+          # Whoever has no certificate of the services' authority is not let in; a password would add nothing.
           tls-auth-clients yes
+          protected-mode no
           tls-protocols "TLSv1.3"
           tls-cert-file {{ env "NOMAD_SECRETS_DIR" }}/redis.pem
           tls-key-file {{ env "NOMAD_SECRETS_DIR" }}/redis.pem
