@@ -235,19 +235,6 @@ job "api-server" {
       # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
       consul {}
 
-      # Its cloud's Redis. Without one, the address is of nobody: limits and the wait for an SMS do without it. When
-      # Redis moves to another machine, nomad job restart: a restart by itself would be one of the whole fleet.
-      template {
-        data        = <<-ENV
-          {{- $redis := "127.0.0.1:6379" }}
-          {{- range service "redis|any" }}{{ if eq (index .ServiceMeta "cloud") (env "NOMAD_DC") }}{{ $redis = printf "%s:%d" .Address .Port }}{{ end }}{{ end }}
-          API_SERVER_REDIS_ADDRESS={{ $redis }}
-        ENV
-        destination = "${NOMAD_TASK_DIR}/redis.env"
-        env         = true
-        change_mode = "noop"
-      }
-
       env {
         API_SERVER_REDIS_TLS       = true
         API_SERVER_LISTEN          = "${NOMAD_ADDR_service}"
@@ -259,8 +246,8 @@ job "api-server" {
         API_SERVER_LIMITS_SCALE    = var.site.limits_scale
         API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)
 
-        # Ballot servers and gateways: the program follows them by itself, and goes on with those it knows while Consul
-        # is away. Its own cloud's come first.
+        # Ballot servers, gateways and Redis: the program follows them by itself, and goes on with those it knows while
+        # Consul is away. Its own cloud's come first, and of Redis no other; without that it limits by itself.
         API_SERVER_CONSUL_ADDRESS = var.site.consul
         API_SERVER_CLOUD          = "${node.datacenter}"
 

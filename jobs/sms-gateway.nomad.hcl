@@ -212,16 +212,6 @@ job "sms-gateway" {
       # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
       consul {}
 
-      # Every cloud's Redis: what a voter texted is wherever the voter waits.
-      template {
-        data        = <<-ENV
-          SMS_GATEWAY_REDIS_ADDRESS={{ range $i, $redis := service "redis|any" }}{{ if $i }},{{ end }}{{ .Address }}:{{ .Port }}{{ end }}
-        ENV
-        destination = "${NOMAD_TASK_DIR}/redis.env"
-        env         = true
-        change_mode = "noop"
-      }
-
       env {
         SMS_GATEWAY_REDIS_TLS         = true
         SMS_GATEWAY_LISTEN            = "${NOMAD_ADDR_service}"
@@ -230,6 +220,9 @@ job "sms-gateway" {
         SMS_GATEWAY_SIMULATE_NETWORKS = join(",", var.site.simulate_sms)
         SMS_GATEWAY_PHONE_LISTEN      = "${NOMAD_ADDR_phone}"
         SMS_GATEWAY_INBOUND_NUMBER    = var.site.inbound_number
+
+        # Every cloud's Redis: what a voter texted is wherever the voter waits. The program follows them by itself.
+        SMS_GATEWAY_CONSUL_ADDRESS = var.site.consul
 
         # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
         SMS_GATEWAY_VAULT_ADDRESS = var.site.vault.address

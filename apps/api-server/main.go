@@ -14,6 +14,7 @@ import (
 	"github.com/popvote/popvote/apps/api-server/page"
 	"github.com/popvote/popvote/apps/api-server/server"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
+	"github.com/popvote/popvote/libs/cloudredis"
 	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/discovery"
 	"github.com/popvote/popvote/libs/keyring"
@@ -35,10 +36,11 @@ It reaches ballot-server and sms-gateway over mutual TLS, hears of voters' SMS
 through Redis, and shares the key file with both. It answers /livez, /readyz,
 /metrics and /version at -admin.
 
-Where the two are is said by their addresses, or known to Consul. With
+Where these are is said by their addresses, or known to Consul. With
 -consul-address it follows them as they come and go, takes those that pass their
-checks, its own cloud's first, and sends codes by whichever gateways there are. While
-Consul is away it goes on with those it knows.
+checks, its own cloud's first, sends codes by whichever gateways there are, and uses
+its own cloud's Redis alone. While Consul is away it goes on with those it knows, and
+without any Redis within small limits of its own.
 
 Every flag is also a variable, API_SERVER_REDIS_ADDRESS for -redis-address, and a
 key of the file that -config names (redis: {address: …}).
@@ -47,25 +49,25 @@ Flags:
 `
 
 type config struct {
-	Listen    string                     `koanf:"listen" doc:"Where voters come, host:port: plain HTTP, for a proxy that ends TLS."`
-	Admin     string                     `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
-	Pprof     bool                       `koanf:"pprof" doc:"Also serve Go's profiles at -admin. Whoever reaches it can slow the process down."`
-	Ballots   []string                   `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas. Required, unless Consul knows them."`
-	Gateways  []string                   `koanf:"sms-gateways" doc:"The SMS gateways that send codes, host:port, separated by commas. Default: those that Consul knows, or none; then polls in which voters receive an SMS answer that none can be sent."`
-	Consul    discovery.Settings         `koanf:"consul"`
-	Cloud     string                     `koanf:"cloud" doc:"The cloud this runs in, by the name that services in Consul have it under: its instances are used first. Default: none is."`
-	TLS       string                     `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
-	Keys      string                     `koanf:"keys" doc:"The key file (keys.json) that it shares with ballot-server and sms-gateway; it must exist. Required, unless Vault holds the keys."`
-	Vault     vault.Settings             `koanf:"vault"`
-	Redis     verification.RedisSettings `koanf:"redis"`
-	Proxies   []string                   `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
-	Origin    string                     `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names, and no HSTS."`
-	Origins   []string                   `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
-	Inbound   string                     `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
-	Challenge int                        `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
-	Drain     time.Duration              `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
-	Limits    limits                     `koanf:"limits"`
-	Log       service.LogConfig          `koanf:"log"`
+	Listen    string              `koanf:"listen" doc:"Where voters come, host:port: plain HTTP, for a proxy that ends TLS."`
+	Admin     string              `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Pprof     bool                `koanf:"pprof" doc:"Also serve Go's profiles at -admin. Whoever reaches it can slow the process down."`
+	Ballots   []string            `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas. Required, unless Consul knows them."`
+	Gateways  []string            `koanf:"sms-gateways" doc:"The SMS gateways that send codes, host:port, separated by commas. Default: those that Consul knows, or none; then polls in which voters receive an SMS answer that none can be sent."`
+	Consul    discovery.Settings  `koanf:"consul"`
+	Cloud     string              `koanf:"cloud" doc:"The cloud this runs in, by the name that services in Consul have it under: its instances are used first. Default: none is."`
+	TLS       string              `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
+	Keys      string              `koanf:"keys" doc:"The key file (keys.json) that it shares with ballot-server and sms-gateway; it must exist. Required, unless Vault holds the keys."`
+	Vault     vault.Settings      `koanf:"vault"`
+	Redis     cloudredis.Settings `koanf:"redis"`
+	Proxies   []string            `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
+	Origin    string              `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names, and no HSTS."`
+	Origins   []string            `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
+	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
+	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
+	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
+	Limits    limits              `koanf:"limits"`
+	Log       service.LogConfig   `koanf:"log"`
 }
 
 type limits struct {
@@ -90,7 +92,7 @@ func (c *config) Validate() error {
 		{"-consul-address, which -cloud needs,", c.Cloud != "" && c.Consul.Address == ""},
 		{"-tls or -vault-address", c.TLS == "" && c.Vault.Address == ""},
 		{"-keys or -vault-address", c.Keys == "" && c.Vault.Address == ""},
-		{"-redis-address", c.Redis.Address == ""},
+		{"-redis-address or -consul-address", c.Redis.Address == "" && c.Consul.Address == ""},
 		{"-trusted-proxies", len(c.Proxies) == 0},
 	} {
 		if required.missing {
@@ -133,8 +135,9 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return wrong(err)
 	}
 	metrics, health := service.NewMetrics(name), new(service.Health)
-	finder, err := c.Consul.Open(ctx, map[string][]string{ballotServer: c.Ballots, smsoverhttp.Service: c.Gateways},
-		discovery.Deps{Clock: time.Now, Log: log, Metrics: metrics, Health: health})
+	finder, err := c.Consul.Open(ctx, map[string][]string{
+		ballotServer: c.Ballots, smsoverhttp.Service: c.Gateways, cloudredis.Service: c.Redis.Addresses(),
+	}, discovery.Deps{Clock: time.Now, Log: log, Metrics: metrics, Health: health})
 	if err != nil {
 		return err
 	}
@@ -145,17 +148,25 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return err
 	}
 	keys, certificates := held.Secrets, held.Certificates
-	redis, err := c.Redis.Open(certificates, verification.RedisDeps{Clock: time.Now, Log: log})
+	redis, err := c.Redis.Link(finder, c.Cloud, certificates)
 	if err != nil {
 		return wrong(err)
 	}
 	defer func() { err = errors.Join(err, redis.Close()) }()
-	board := verification.NewFallback(redis, time.Now)
-	limiter, err := openLimiter(ctx, c, keys, certificates, log)
+	notices := verification.NewRedis(verification.RedisConfig{Link: redis}, verification.RedisDeps{Clock: time.Now, Log: log})
+	defer notices.Close()
+	board := verification.NewFallback(notices, time.Now)
+	secret, err := keys.Secret(ctx, keyring.Verification, "")
+	if err != nil {
+		return err
+	}
+	limiter, err := ratelimit.NewShared(ratelimit.SharedConfig{
+		Config: ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, Redis: redis, Secret: secret,
+	}, ratelimit.SharedDeps{Clock: time.Now, Log: log})
 	if err != nil {
 		return wrong(err)
 	}
-	defer func() { err = errors.Join(err, limiter.Close()) }()
+	defer limiter.Close()
 	box, err := overhttp.NewClient(overhttp.ClientConfig{
 		Finder: finder, Service: ballotServer, Cloud: c.Cloud, TLS: certificates.Client(ballotServer), Clock: time.Now,
 	})
@@ -199,19 +210,4 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	return service.Serve(ctx, service.Options{Log: log, Health: health, Drain: c.Drain},
 		service.Listener{Name: "voters", Address: c.Listen, Handler: s.Handler()},
 		service.Listener{Name: "admin", Address: c.Admin, Handler: admin})
-}
-
-// openLimiter counts with the other servers of the cloud, in its Redis.
-func openLimiter(ctx context.Context, c config, keys keyring.Secrets, certificates verification.Certificates, log *slog.Logger) (*ratelimit.Shared, error) {
-	options, err := c.Redis.Options(certificates)
-	if err != nil {
-		return nil, err
-	}
-	secret, err := keys.Secret(ctx, keyring.Verification, "")
-	if err != nil {
-		return nil, err
-	}
-	return ratelimit.NewShared(ratelimit.SharedConfig{
-		Config: ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, Redis: options, Secret: secret,
-	}, ratelimit.SharedDeps{Clock: time.Now, Log: log})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp/overhttptest"
+	"github.com/popvote/popvote/libs/cloudredis"
 	"github.com/popvote/popvote/libs/consultest"
 	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/mtls/devca"
@@ -98,7 +99,7 @@ func TestItServesWhatABallotServerHas(t *testing.T) {
 func TestItFollowsTheBallotServersInConsul(t *testing.T) {
 	dir, redis, agent := site(t), redistest.Start(t), consultest.Start(t)
 	var errs servicetest.Output
-	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, "", redis.Addr(), "-consul-address", agent.Addr(), "-cloud", "here")...)
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, "", "", "-consul-address", agent.Addr(), "-cloud", "here")...)
 	ready := "http://" + at["admin"] + "/readyz"
 	if status, body := servicetest.Get(t, ready); status != http.StatusServiceUnavailable {
 		t.Errorf("without a ballot server: %d %s", status, body)
@@ -108,6 +109,7 @@ func TestItFollowsTheBallotServersInConsul(t *testing.T) {
 		asked[cloud] = new(atomic.Int64)
 		agent.RegisterAt(ballotServer, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), countedBox{asked: asked[cloud]}), cloud)
 	}
+	agent.RegisterAt(cloudredis.Service, redis.Addr(), "here")
 	start("there")
 	servicetest.Eventually(t, ready, `{"state":"ready","checks"`)
 	if asked["there"].Load() == 0 {
@@ -127,6 +129,33 @@ func TestItFollowsTheBallotServersInConsul(t *testing.T) {
 	if status, body := servicetest.Get(t, ready); status != http.StatusOK || !strings.Contains(body, `"ballot-server":{"state":"ready"}`) {
 		t.Errorf("without Consul: %d %s", status, body)
 	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestItUsesItsOwnCloudsRedis as Consul knows it, wherever that goes, and does without another cloud's.
+func TestItUsesItsOwnCloudsRedis(t *testing.T) {
+	agent, dir := consultest.Start(t), site(t)
+	agent.RegisterAt(ballotServer, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), emptyBox{}), "gcp")
+	agent.RegisterAt(cloudredis.Service, redistest.Start(t).Addr(), "gcp")
+	var errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, "", "", "-consul-address", agent.Addr(), "-cloud", "aws")...)
+	ready, metrics := "http://"+at["admin"]+"/readyz", "http://"+at["admin"]+"/metrics"
+	servicetest.Eventually(t, ready, `{"state":"degraded"`)
+	servicetest.Eventually(t, ready, cloudredis.ErrNone.Error())
+	servicetest.Eventually(t, metrics, "popvote_limits_alone 1")
+
+	near := redistest.Start(t)
+	agent.RegisterAt(cloudredis.Service, near.Addr(), "aws")
+	servicetest.Eventually(t, ready, `{"state":"ready"`)
+	servicetest.Eventually(t, metrics, "popvote_limits_alone 0")
+	near.Kill()
+	agent.Deregister(near.Addr())
+	servicetest.Eventually(t, ready, `{"state":"degraded"`)
+	agent.RegisterAt(cloudredis.Service, redistest.Start(t).Addr(), "aws")
+	servicetest.Eventually(t, ready, `{"state":"ready"`)
+	servicetest.Eventually(t, metrics, "popvote_limits_alone 0")
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
@@ -164,9 +193,10 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 	}{
 		"nothing":                 {nil, "-ballot-servers"},
 		"Consul, and a server":    {good("-consul-address", "127.0.0.1:1"), "both"},
-		"Consul, and a gateway":   {good("-ballot-servers", "", "-sms-gateways", "127.0.0.1:1", "-consul-address", "127.0.0.1:1"), "both"},
+		"Consul, and a gateway":   {good("-ballot-servers", "", "-redis-address", "", "-sms-gateways", "127.0.0.1:1", "-consul-address", "127.0.0.1:1"), "both"},
+		"Consul, and Redis":       {good("-ballot-servers", "", "-consul-address", "127.0.0.1:1"), "both"},
 		"a cloud without Consul":  {good("-cloud", "here"), "-cloud"},
-		"no token for Consul":     {good("-ballot-servers", "", "-consul-address", "127.0.0.1:1", "-consul-token-file", filepath.Join(dir, "none")), "token"},
+		"no token for Consul":     {good("-ballot-servers", "", "-redis-address", "", "-consul-address", "127.0.0.1:1", "-consul-token-file", filepath.Join(dir, "none")), "token"},
 		"an unknown flag":         {good("-no-such-flag"), "no-such-flag"},
 		"an unknown key":          {good("-config", filepath.Join(dir, "bad.yaml")), "scales"},
 		"no certificates named":   {good("-tls", ""), "-tls"},

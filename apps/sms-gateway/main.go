@@ -13,11 +13,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/popvote/popvote/apps/sms-gateway/server"
 	"github.com/popvote/popvote/apps/sms-gateway/simulator"
+	"github.com/popvote/popvote/libs/cloudredis"
 	"github.com/popvote/popvote/libs/custody"
+	"github.com/popvote/popvote/libs/discovery"
 	"github.com/popvote/popvote/libs/service"
 	"github.com/popvote/popvote/libs/sms"
 	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
@@ -28,32 +31,38 @@ import (
 const name = "sms-gateway"
 
 const usage = `sms-gateway takes what voters text, leaves it on the verification board (the Redis
-of every cloud), and sends codes for api-server over mutual TLS. It answers /livez, /readyz, /metrics
-and /version.
+of every cloud), and sends codes for api-server over mutual TLS. It answers /livez,
+/readyz, /metrics and /version.
+
+Where Redis is is said by the addresses, or known to Consul: with -consul-address it
+writes to each that there is, as they come and go. One that is lost keeps no other
+waiting, and gets what it missed when it is back.
 
 In this version it knows no provider of SMS: start it with -simulate, which puts a
 page in the phone network's place. Whoever reaches that page can text from any
 number, so everything must then be on loopback addresses, Redis too, or in networks that
--simulate-networks names because nobody else is there.
+-simulate-networks names because nobody else is there. Of those that Consul knows,
+others are left out.
 
-Every flag is also a variable, SMS_GATEWAY_REDIS_ADDRESS for -redis-address, and a
+Every flag is also a variable, SMS_GATEWAY_REDIS_ADDRESSES for -redis-addresses, and a
 key of the file that -config names.
 
 Flags:
 `
 
 type config struct {
-	Listen   string                          `koanf:"listen" doc:"Where api-server has codes sent, host:port. Mutual TLS: nobody else is let in."`
-	TLS      string                          `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
-	Keys     string                          `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; it must exist. Required, unless Vault holds the keys."`
-	Vault    vault.Settings                  `koanf:"vault"`
-	Redis    verification.EveryRedisSettings `koanf:"redis"`
-	Simulate bool                            `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses, and in -simulate-networks."`
-	Networks []string                        `koanf:"simulate-networks" doc:"Networks besides loopback where nobody is but those who try things out, separated by commas. Default: none."`
-	Phone    string                          `koanf:"phone-listen" doc:"Where the simulated phone is, host:port; with -simulate only."`
-	Inbound  string                          `koanf:"inbound-number" doc:"The number that voters text, E.164; with -simulate only."`
-	Admin    string                          `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
-	Log      service.LogConfig               `koanf:"log"`
+	Listen   string                   `koanf:"listen" doc:"Where api-server has codes sent, host:port. Mutual TLS: nobody else is let in."`
+	TLS      string                   `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
+	Keys     string                   `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; it must exist. Required, unless Vault holds the keys."`
+	Vault    vault.Settings           `koanf:"vault"`
+	Consul   discovery.Settings       `koanf:"consul"`
+	Redis    cloudredis.EverySettings `koanf:"redis"`
+	Simulate bool                     `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses, and in -simulate-networks."`
+	Networks []string                 `koanf:"simulate-networks" doc:"Networks besides loopback where nobody is but those who try things out, separated by commas. Default: none."`
+	Phone    string                   `koanf:"phone-listen" doc:"Where the simulated phone is, host:port; with -simulate only."`
+	Inbound  string                   `koanf:"inbound-number" doc:"The number that voters text, E.164; with -simulate only."`
+	Admin    string                   `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Log      service.LogConfig        `koanf:"log"`
 }
 
 func defaults() config {
@@ -75,8 +84,8 @@ func (c *config) Validate() error {
 		return errors.New("-tls or -vault-address is missing")
 	case c.Keys == "" && c.Vault.Address == "":
 		return errors.New("-keys or -vault-address is missing")
-	case len(c.Redis.Addresses) == 0:
-		return errors.New("-redis-address is missing")
+	case len(c.Redis.Addresses) == 0 && c.Consul.Address == "":
+		return errors.New("-redis-addresses or -consul-address is missing")
 	}
 	// Made here, it would be a key file that no other program has.
 	if _, err := os.Stat(c.Keys); c.Keys != "" && err != nil {
@@ -117,7 +126,12 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
-	metrics := service.NewMetrics(name)
+	metrics, health := service.NewMetrics(name), new(service.Health)
+	finder, err := c.Consul.Open(ctx, map[string][]string{cloudredis.Service: c.Redis.Addresses},
+		discovery.Deps{Clock: time.Now, Log: log, Metrics: metrics, Health: health})
+	if err != nil {
+		return err
+	}
 	held, err := custody.Open(ctx, custody.Config{
 		Program: name, Vault: c.Vault, Keys: c.Keys, TLS: c.TLS, Secrets: true,
 	}, custody.Deps{Clock: time.Now, Log: log, Metrics: metrics})
@@ -125,29 +139,29 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return err
 	}
 	certificates := held.Certificates
-	board, err := c.Redis.Open(certificates, verification.RedisDeps{Clock: time.Now, Log: log})
+	access, err := c.Redis.Access(certificates)
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
-	defer func() { err = errors.Join(err, board.Close()) }()
-
 	open, err := listen(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer open.close()
-	gateway := server.New(server.Config{}, server.Deps{Board: board, Secrets: held.Secrets, Clock: time.Now, Log: log, Metrics: metrics})
 	networks, err := c.networks()
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
-	network, err := simulator.New(simulator.Config{
+	simulated := simulator.Config{
 		Embedded: c.Simulate, Addresses: append(open.addresses(), c.Redis.Addresses...), Networks: networks, InboundNumber: sms.Number(c.Inbound),
-	}, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics})
+	}
+	board := verification.NewEverywhere(near{finder, simulated}, access, verification.RedisDeps{Clock: time.Now, Log: log})
+	defer board.Close()
+	gateway := server.New(server.Config{}, server.Deps{Board: board, Secrets: held.Secrets, Clock: time.Now, Log: log, Metrics: metrics})
+	network, err := simulator.New(simulated, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
-	health := new(service.Health)
 	// Without any of these it still does half of its work, or will again.
 	health.Want("redis", board.Health)
 	health.Want("keys", held.Check)
@@ -159,6 +173,17 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		},
 		service.Listener{Name: "phone", Open: open.phone, Handler: network.Handler()},
 		service.Listener{Name: "admin", Open: open.admin, Handler: service.AdminHandler(health, metrics)})
+}
+
+// near leaves out what is found elsewhere: nobody is to verify with anybody's number for voters there.
+type near struct {
+	discovery.Finder
+	simulated simulator.Config
+}
+
+// Find implements discovery.Finder.
+func (n near) Find(service string) []discovery.Instance {
+	return slices.DeleteFunc(n.Finder.Find(service), func(in discovery.Instance) bool { return !n.simulated.Near(in.Address) })
 }
 
 // listeners are open before anything else, so that what is simulated knows where it can be reached.

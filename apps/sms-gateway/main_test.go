@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popvote/popvote/libs/cloudredis"
+	"github.com/popvote/popvote/libs/consultest"
 	"github.com/popvote/popvote/libs/discovery"
 	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/mtls"
@@ -41,8 +44,36 @@ func site(t *testing.T) string {
 func arguments(dir, redis string, more ...string) []string {
 	return append([]string{
 		"-simulate", "-listen", "127.0.0.1:0", "-phone-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0",
-		"-keys", filepath.Join(dir, "keys.json"), "-tls", filepath.Join(dir, "tls", name), "-redis-address", redis,
+		"-keys", filepath.Join(dir, "keys.json"), "-tls", filepath.Join(dir, "tls", name), "-redis-addresses", redis,
 	}, more...)
+}
+
+// listening is an API server's board on a Redis.
+func listening(t *testing.T, s *redistest.Server) *verification.Redis {
+	t.Helper()
+	finder, err := discovery.At(map[string][]string{cloudredis.Service: {s.Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := cloudredis.NewLink(cloudredis.Config{Finder: finder})
+	t.Cleanup(func() { link.Close() })
+	board := verification.NewRedis(verification.RedisConfig{Link: link}, verification.RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(board.Close)
+	return board
+}
+
+// secretOf is what names who waits; made by the one program or the other, it is the same in both.
+func secretOf(t *testing.T, dir string) [32]byte {
+	t.Helper()
+	keys, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := keys.Secret(t.Context(), keyring.Verification, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
 }
 
 // TestItCarriesMessagesBothWays texts from the simulated phone, which an API server hears of through
@@ -52,20 +83,8 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 	var errs servicetest.Output
 	at, stop := servicetest.Start(t, run, 3, &errs, &errs, arguments(dir, redis.Addr())...)
 
-	keys, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	board, err := verification.RedisSettings{Address: redis.Addr()}.Open(nil, verification.RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer board.Close()
-	// Made by the one program or the other: it is the same in both.
-	secret, err := keys.Secret(t.Context(), keyring.Verification, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	board := listening(t, redis)
+	secret := secretOf(t, dir)
 	if got := post(t, "http://"+at["phone"]+"/sms", `{"from":"+85291234567","to":"+85264500000","text":"VOTE AB0D1234"}`); got/100 != 2 {
 		t.Fatalf("texting: %d", got)
 	}
@@ -98,18 +117,54 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 		}
 	}
 	redis.Kill()
-	for degraded := false; !degraded; time.Sleep(20 * time.Millisecond) { // a second, for it to look
-		_, body := servicetest.Get(t, "http://"+at["admin"]+"/readyz")
-		degraded = strings.Contains(body, `"state":"degraded"`)
-		if !degraded && waiting.Err() != nil {
-			t.Fatalf("without Redis: %s", body)
-		}
-	}
+	servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", `"state":"degraded"`)
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
 	if said := errs.String(); strings.Contains(said, "9123") || strings.Contains(said, "123456") {
 		t.Error("its log holds a number or a code")
+	}
+}
+
+// TestItWritesToEveryRedisThatConsulKnows, also to one that is new, and to none on another machine.
+func TestItWritesToEveryRedisThatConsulKnows(t *testing.T) {
+	agent := consultest.Start(t)
+	dir := site(t)
+	secret := secretOf(t, dir)
+	var errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 3, &errs, &errs, arguments(dir, "", "-consul-address", agent.Addr())...)
+	servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", cloudredis.ErrNone.Error())
+
+	var clouds []*redistest.Server
+	var boards []*verification.Redis
+	for i, cloud := range []string{"aws", "gcp", "hetzner"} {
+		clouds = append(clouds, redistest.Start(t))
+		boards = append(boards, listening(t, clouds[i]))
+		agent.RegisterAt(cloudredis.Service, clouds[i].Addr(), cloud)
+		if i == 0 {
+			agent.RegisterAt(cloudredis.Service, "192.0.2.1:6379", "elsewhere")
+			servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
+		}
+		text := fmt.Sprintf("VOTE AB0D123%d", i)
+		if got := post(t, "http://"+at["phone"]+"/sms", fmt.Sprintf(`{"from":"+85291234567","to":"+85264500000","text":%q}`, text)); got/100 != 2 {
+			t.Fatalf("texting: %d", got)
+		}
+	}
+	waiting, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for i, board := range boards {
+		for j := range boards { // of those before it was there, too
+			if _, err := board.Await(waiting, verification.KeyOf(secret, "+85291234567", fmt.Sprintf("VOTE AB0D123%d", j))); err != nil {
+				t.Errorf("cloud %d does not hear of SMS %d: %v", i, j, err)
+			}
+		}
+	}
+	clouds[1].Kill()
+	servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", "couldn't write to "+clouds[1].Addr())
+	agent.Deregister(clouds[1].Addr())
+	servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -128,7 +183,8 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"no certificates named":   {arguments(dir, "127.0.0.1:6379", "-tls", ""), "-tls"},
 		"no keys named":           {arguments(dir, "127.0.0.1:6379", "-keys", ""), "-keys"},
 		"no key file":             {arguments(dir, "127.0.0.1:6379", "-keys", filepath.Join(dir, "none.json")), "-keys"},
-		"no Redis named":          {arguments(dir, ""), "-redis-address"},
+		"no Redis named":          {arguments(dir, ""), "-redis-addresses"},
+		"Redis named and sought":  {arguments(dir, "127.0.0.1:6379", "-consul-address", "127.0.0.1:1"), "one or the other"},
 		"Redis elsewhere":         {arguments(dir, "192.0.2.1:6379"), "loopback"},
 		"the phone for everybody": {arguments(dir, "127.0.0.1:6379", "-phone-listen", "0.0.0.0:0"), "loopback"},
 		"no network":              {arguments(dir, "127.0.0.1:6379", "-simulate-networks", "10.1.2.3"), "-simulate-networks"},

@@ -75,8 +75,19 @@ func newLocal(table []Limit, entries int, clock func() time.Time) (*Local, error
 
 // Take implements Limiter; it never returns an error.
 func (l *Local) Take(_ context.Context, action Action, who Subject) (Decision, error) {
+	d, _ := l.take(action, who)
+	return d, nil
+}
+
+// some is a choice of an action's rows: bit i is row i.
+type some uint32
+
+func (s some) has(i int) bool { return s&(1<<i) != 0 }
+
+// take also says in which rows the subject is busy.
+func (l *Local) take(action Action, who Subject) (best Decision, busy some) {
 	now := l.clock().UnixNano()
-	best := Decision{Allowed: true}
+	best.Allowed = true
 	rows := l.rows[action]
 	for i, r := range rows {
 		key, known := r.key(who)
@@ -91,26 +102,48 @@ func (l *Local) Take(_ context.Context, action Action, who Subject) (Decision, e
 					before.giveBack(key)
 				}
 			}
-			return d, nil
+			return d, 0
 		}
-		if best.Limit.Name == "" || d.share() < best.share() {
-			best = d
+		if r.busy(d.Reset) {
+			busy |= 1 << i
 		}
+		best = best.or(d)
 	}
-	return best, nil
+	return best, busy
 }
 
 // Return implements Limiter; it never returns an error.
 func (l *Local) Return(_ context.Context, action Action, who Subject) error {
-	for _, r := range l.rows[action] {
-		if key, known := r.key(who); known {
-			r.giveBack(key)
-		}
-	}
+	l.giveBack(action, who)
 	return nil
 }
 
+// giveBack also says in which rows the subject was busy until now.
+func (l *Local) giveBack(action Action, who Subject) (busy some) {
+	now := l.clock().UnixNano()
+	for i, r := range l.rows[action] {
+		if key, known := r.key(who); known && r.busy(time.Duration(r.giveBack(key)-now)) {
+			busy |= 1 << i
+		}
+	}
+	return busy
+}
+
+// or is the one with the smaller share left.
+func (d Decision) or(other Decision) Decision {
+	if d.Limit.Name == "" || other.Limit.Name != "" && other.share() < d.share() {
+		return other
+	}
+	return d
+}
+
 func (d Decision) share() float64 { return float64(d.Remaining) / float64(d.Limit.Count) }
+
+// window is how far an arrival time may run ahead.
+func (r *row) window() int64 { return r.interval * int64(r.Count) }
+
+// busy says that more than an eighth of an allowance is used up, if it is whole again after reset.
+func (r *row) busy(reset time.Duration) bool { return int64(reset) > r.window()/8 }
 
 // take is GCRA: the arrival time is when the allowance would be whole again; each action moves it on
 // by one interval, and it may not run ahead of now by more than the window.
@@ -120,7 +153,7 @@ func (r *row) take(key uint64, now int64) Decision {
 	defer s.mu.Unlock()
 	arrival, _ := s.arrivals.Get(key)
 	next := max(arrival, now) + r.interval
-	window := r.interval * int64(r.Count)
+	window := r.window()
 	if ahead := next - now; ahead > window {
 		return Decision{Limit: r.Limit, Reset: time.Duration(arrival - now), RetryAfter: time.Duration(ahead - window)}
 	}
@@ -128,13 +161,25 @@ func (r *row) take(key uint64, now int64) Decision {
 	return Decision{Allowed: true, Limit: r.Limit, Remaining: int((window - (next - now)) / r.interval), Reset: time.Duration(next - now)}
 }
 
-func (r *row) giveBack(key uint64) {
+// giveBack returns the arrival time as it was before.
+func (r *row) giveBack(key uint64) int64 {
 	s := &r.shards[key%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if arrival, ok := s.arrivals.Get(key); ok {
+	arrival, ok := s.arrivals.Get(key)
+	if ok {
 		s.arrivals.Add(key, arrival-r.interval)
 	}
+	return arrival
+}
+
+// learn moves the arrival time on to what others know, which is until reset from now.
+func (r *row) learn(key uint64, now int64, reset time.Duration) {
+	s := &r.shards[key%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	arrival, _ := s.arrivals.Get(key)
+	s.arrivals.Add(key, max(arrival, now+min(int64(reset), r.window())))
 }
 
 // key hashes what the row counts by; false where the subject does not say it.

@@ -1,31 +1,26 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/popvote/popvote/libs/cloudredis"
 )
 
 const (
 	// patience is how long sending and checking wait for Redis, by default. Redis takes less than 1 ms.
 	patience = 100 * time.Millisecond
-	// tellWithin bounds one telling, which nobody waits for.
-	tellWithin = time.Second
-	// tellEvery is the least time between two tellings: a busy network's actions become one number.
-	tellEvery = 20 * time.Millisecond
-	// tellAtMost is how many actions one telling holds, and untold how many may wait for it.
-	tellAtMost, untold = 4096, 1 << 15
 	// again is the most by which a lost Redis is left alone between two tries.
 	again = 250 * time.Millisecond
 )
@@ -33,8 +28,8 @@ const (
 // SharedConfig is how a Shared is made. Redis and Secret are required.
 type SharedConfig struct {
 	Config
-	// Redis says where it is, with its password and TLS. Times are set here.
-	Redis *redis.Options
+	// Redis leads to the one of the cloud. It may be shared, and is to be closed after the limiter.
+	Redis *cloudredis.Link
 	// Secret is one that all who share the limits hold. Names on the server are made with what is derived
 	// from it: they are no place for addresses, nor for who voted.
 	Secret [32]byte
@@ -51,36 +46,31 @@ type SharedDeps struct {
 // Shared counts in a Redis that the API servers of one cloud share (GCRA, by redis_rate), behind a Local:
 // what that refuses never gets there.
 //
-// Sending an SMS and trying a code ask Redis before they go on. Everything else goes on at once, is told
-// to Redis within some 20 ms, and is refused from then on if the servers together allowed too much: a
-// cast never waits for Redis.
+// Sending an SMS and trying a code ask Redis before they go on. Everything else goes on at once. What somebody
+// does who has used up more than an eighth of an allowance here is told to Redis soon after, and its answer
+// is what the Local knows from then on. A cast never waits for Redis, and nearly none costs it anything.
 //
-// A Redis that is lost leaves each server its own limits, and for sending and checking the small ones of
-// Reserve beside: closed to a small budget, never open. It never returns an error.
+// A Redis that is lost leaves each server its Local, and for sending and checking the small budgets of
+// Reserve beside: closed to a little, never open. It never returns an error.
 type Shared struct {
 	local, reserve *Local
 	clock          func() time.Time
 	log            *slog.Logger
 	patience       time.Duration
 	secret         [32]byte
-	client         *redis.Client
-	limiter        *redis_rate.Limiter
+	redis          *cloudredis.Link
 
-	refused *refused
-	events  chan event
-	dropped atomic.Uint64
-	away    atomic.Bool
-	lost    chan struct{} // wakes watch; room for one
+	away atomic.Bool
+	lost chan struct{} // wakes watch; room for one
 
-	stop context.CancelFunc
-	done chan struct{} // closed when watch and tell have ended
-}
+	mu sync.Mutex
+	// guarded by mu: what Redis is to be told, by a row's key
+	untold map[uint64]*count
+	news   chan struct{} // wakes tell; room for one
+	missed atomic.Uint64
 
-// event is an action that Redis has not been told of; n is −1 for one that is handed back.
-type event struct {
-	action Action
-	who    Subject
-	n      int
+	stop  context.CancelFunc
+	group sync.WaitGroup // watch and tell
 }
 
 var (
@@ -102,38 +92,16 @@ func NewShared(c SharedConfig, deps SharedDeps) (*Shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Patience == 0 {
-		c.Patience = patience
-	}
-	logging.Disable() // it writes to stderr by itself; what matters comes back as errors
-	options := *c.Redis
-	options.Protocol = 2
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = tellWithin, tellWithin, tellWithin, tellWithin
-	options.ContextTimeoutEnabled = true
-	options.DialerRetries = 1
-	options.MaxRetries = -1 // a lost answer may have counted
-	options.DisableIdentity = true
-	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shared{
-		local: local, reserve: reserve, clock: deps.Clock, log: deps.Log, patience: c.Patience,
-		secret: keyed(c.Secret),
-		client: redis.NewClient(&options), refused: newRefused(c.Entries),
-		events: make(chan event, untold), lost: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
+		local: local, reserve: reserve, clock: deps.Clock, log: deps.Log,
+		patience: cmp.Or(c.Patience, patience), secret: keyed(c.Secret), redis: c.Redis,
+		lost: make(chan struct{}, 1), untold: map[uint64]*count{}, news: make(chan struct{}, 1), stop: stop,
 	}
-	s.limiter = redis_rate.NewLimiter(s.client)
 	s.away.Store(true) // until it has answered
 	s.lost <- struct{}{}
-	go func() {
-		defer close(s.done)
-		told := make(chan struct{})
-		go func() {
-			defer close(told)
-			s.tellAll(ctx)
-		}()
-		s.watch(ctx)
-		<-told
-	}()
+	s.group.Go(func() { s.watch(ctx) })
+	s.group.Go(func() { s.tell(ctx) })
 	return s, nil
 }
 
@@ -144,11 +112,10 @@ func keyed(secret [32]byte) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// Close cuts the connections. What Redis was not told yet is forgotten.
-func (s *Shared) Close() error {
+// Close ends it. What Redis was not told yet is forgotten.
+func (s *Shared) Close() {
 	s.stop()
-	<-s.done
-	return s.client.Close()
+	s.group.Wait()
 }
 
 // exact says which actions ask before they go on: one costs money, the other is guessing.
@@ -156,116 +123,85 @@ func exact(action Action) bool { return action == Send || action == Check }
 
 // Take implements Limiter.
 func (s *Shared) Take(ctx context.Context, action Action, who Subject) (Decision, error) {
-	rows := s.local.rows[action]
-	if d, found := s.refused.find(rows, who, s.clock); found {
-		return d, nil
+	d, busy := s.local.take(action, who)
+	switch {
+	case !d.Allowed:
+	case exact(action):
+		d = s.ask(ctx, action, who, d)
+		if !d.Allowed {
+			s.local.giveBack(action, who)
+		}
+	case busy != 0:
+		s.note(s.local.rows[action], busy, who, 1)
 	}
-	d, err := s.local.Take(ctx, action, who)
-	if err != nil || !d.Allowed || d.Limit.Name == "" {
-		return d, err
-	}
-	if exact(action) {
-		return s.ask(ctx, action, who, d)
-	}
-	s.tell(event{action, who, 1})
 	return d, nil
 }
 
 // Return implements Limiter.
 func (s *Shared) Return(ctx context.Context, action Action, who Subject) error {
-	if err := s.local.Return(ctx, action, who); err != nil {
-		return err
-	}
-	if !exact(action) {
-		s.tell(event{action, who, -1})
-		return nil
-	}
-	// Whether Redis or the reserve counted it is not known here. A budget that is only there while Redis
-	// is away gets nothing back: it errs on the side that costs nothing.
-	if !s.away.Load() {
-		s.giveBack(ctx, s.local.rows[action], who)
+	busy := s.local.giveBack(action, who)
+	switch {
+	case !exact(action):
+		s.note(s.local.rows[action], busy, who, -1)
+	case !s.away.Load():
+		// If it was the reserve that counted it, that gets nothing back, and Redis a little too much: an SMS
+		// was under way while Redis came back.
+		within, cancel := s.within(ctx, s.patience)
+		defer cancel()
+		if err := s.handBack(within, s.counts(action, who)); err != nil {
+			s.gone(ctx, err)
+		}
 	}
 	return nil
 }
 
-// ask counts an action in Redis, or in the reserve if that doesn't answer.
-func (s *Shared) ask(ctx context.Context, action Action, who Subject, best Decision) (Decision, error) {
+// within bounds what Redis is asked. A voter who leaves must not look like a Redis that does.
+func (s *Shared) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}
+
+// ask counts an action in Redis, or in the reserve if that doesn't answer; then Redis may have counted it too.
+func (s *Shared) ask(ctx context.Context, action Action, who Subject, here Decision) Decision {
 	if s.away.Load() {
-		return s.alone(ctx, action, who, best)
+		return s.alone(action, who, here)
 	}
-	// A voter who leaves must not look like a Redis that does.
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
+	within, cancel := s.within(ctx, s.patience)
 	defer cancel()
-	rows := s.local.rows[action]
-	for i, r := range rows {
-		name, known := s.name(r, who)
-		if !known {
-			continue
-		}
-		got, err := s.limiter.Allow(within, name, r.inRedis())
-		if err != nil {
-			s.gone(ctx, err)
-			return s.alone(ctx, action, who, best)
-		}
-		d := Decision{Allowed: got.Allowed > 0, Limit: r.Limit, Remaining: got.Remaining, Reset: got.ResetAfter, RetryAfter: max(0, got.RetryAfter)}
-		if !d.Allowed {
-			s.giveBack(ctx, rows[:i], who)
-			return d, s.local.Return(ctx, action, who)
-		}
-		if d.share() < best.share() {
-			best = d
+	counts := s.counts(action, who)
+	answers, err := s.count(within, counts)
+	if err != nil {
+		s.gone(ctx, err)
+		return s.alone(action, who, here)
+	}
+	var taken []count
+	var refused *Decision
+	for i, c := range counts {
+		d := c.decision(answers[i])
+		switch {
+		case d.Allowed:
+			taken = append(taken, c)
+			here = here.or(d)
+		case refused == nil:
+			refused = &d
 		}
 	}
-	return best, nil
+	if refused == nil {
+		return here
+	}
+	if err := s.handBack(within, taken); err != nil {
+		s.gone(ctx, err)
+	}
+	return *refused
 }
 
 // alone counts against the small budget that this server has while Redis is away.
-func (s *Shared) alone(ctx context.Context, action Action, who Subject, best Decision) (Decision, error) {
-	d, err := s.reserve.Take(ctx, action, who)
-	switch {
-	case err != nil:
-		return d, err
-	case !d.Allowed:
-		return d, s.local.Return(ctx, action, who)
-	case d.Limit.Name != "" && d.share() < best.share():
-		return d, nil
-	default:
-		return best, nil
+func (s *Shared) alone(action Action, who Subject, here Decision) Decision {
+	d, _ := s.reserve.take(action, who)
+	if !d.Allowed {
+		return d
 	}
+	return here.or(d)
 }
-
-// handBack takes one action back. KEYS: redis_rate's record, a time in seconds. ARGV: the seconds that
-// an action costs.
-var handBack = redis.NewScript(`
-local at = redis.call('GET', KEYS[1])
-if at then redis.call('SET', KEYS[1], tostring(tonumber(at) - tonumber(ARGV[1])), 'KEEPTTL') end
-return 1
-`)
-
-// recordOf is where redis_rate keeps a name.
-func recordOf(name string) string { return "rate:" + name }
-
-func (s *Shared) giveBack(ctx context.Context, rows []*row, who Subject) {
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
-	defer cancel()
-	pipe := s.client.Pipeline()
-	for _, r := range rows {
-		if name, known := s.name(r, who); known {
-			handBack.Eval(within, pipe, []string{recordOf(name)}, r.cost())
-		}
-	}
-	if _, err := pipe.Exec(within); err != nil {
-		s.gone(ctx, err)
-	}
-}
-
-// inRedis is a row as redis_rate takes it.
-func (r *row) inRedis() redis_rate.Limit {
-	return redis_rate.Limit{Rate: r.Count, Burst: r.Count, Period: r.Window}
-}
-
-// cost of one action, seconds.
-func (r *row) cost() float64 { return r.Window.Seconds() / float64(r.Count) }
 
 // name is what a row counts a subject by, on the server; false where the subject does not say it.
 func (s *Shared) name(r *row, who Subject) (string, bool) {
@@ -287,10 +223,7 @@ func (s *Shared) gone(ctx context.Context, err error) {
 		return
 	}
 	s.log.WarnContext(ctx, "lost the Redis of the limits; each server counts for itself", slog.Any("error", err))
-	select {
-	case s.lost <- struct{}{}:
-	default:
-	}
+	wake(s.lost)
 }
 
 // watch asks a lost Redis until it answers.
@@ -312,16 +245,17 @@ func (s *Shared) watch(ctx context.Context) {
 	}
 }
 
-// probe counts nothing, with both scripts: Redis then knows them.
+// probe counts nothing, and has Redis know the script.
 func (s *Shared) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, tellWithin)
-	defer cancel()
-	limit := redis_rate.PerSecond(1)
-	if _, err := s.limiter.AllowN(ctx, "popvote:probe", limit, 0); err != nil {
-		return err
-	}
-	_, err := s.limiter.AllowAtMost(ctx, "popvote:probe", limit, 0)
+	_, err := redis_rate.NewLimiter(s.redis.Client()).AllowAtMost(ctx, "popvote:probe", redis_rate.PerSecond(1), 0)
 	return err
+}
+
+func wake(one chan struct{}) {
+	select {
+	case one <- struct{}{}:
+	default:
+	}
 }
 
 // pause waits; false if the context ended first.
@@ -339,12 +273,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 var (
 	aloneMetric = prometheus.NewDesc("popvote_limits_alone",
 		"1 while the Redis of the limits is away and this server counts for itself, with the small budgets for sending and checking.", nil, nil)
-	untoldMetric = prometheus.NewDesc("popvote_limits_untold_total",
-		"Actions that Redis was never told of: it was away, or more came than it was told in time.", nil, nil)
+	missedMetric = prometheus.NewDesc("popvote_limits_untold_total",
+		"Times that Redis was to be told of somebody busy and was not: it was away, or there were too many.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
-func (s *Shared) Describe(out chan<- *prometheus.Desc) { out <- aloneMetric; out <- untoldMetric }
+func (s *Shared) Describe(out chan<- *prometheus.Desc) { out <- aloneMetric; out <- missedMetric }
 
 // Collect implements prometheus.Collector.
 func (s *Shared) Collect(out chan<- prometheus.Metric) {
@@ -353,5 +287,5 @@ func (s *Shared) Collect(out chan<- prometheus.Metric) {
 		alone = 1
 	}
 	out <- prometheus.MustNewConstMetric(aloneMetric, prometheus.GaugeValue, alone)
-	out <- prometheus.MustNewConstMetric(untoldMetric, prometheus.CounterValue, float64(s.dropped.Load()))
+	out <- prometheus.MustNewConstMetric(missedMetric, prometheus.CounterValue, float64(s.missed.Load()))
 }

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"github.com/popvote/popvote/libs/cloudredis"
+	"github.com/popvote/popvote/libs/discovery"
 	"github.com/popvote/popvote/libs/redistest"
 )
 
@@ -75,26 +78,62 @@ func onRedis(t *testing.T) bench {
 
 func dial(t *testing.T, s *redistest.Server, now func() time.Time) *Redis {
 	t.Helper()
-	r, err := NewRedis(RedisConfig{Address: s.Addr()}, RedisDeps{Clock: now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
+	return open(t, RedisConfig{Link: linkTo(t, cloudredis.Access{}, s.Addr())}, now)
+}
+
+func open(t *testing.T, c RedisConfig, now func() time.Time) *Redis {
+	t.Helper()
+	r := NewRedis(c, RedisDeps{Clock: now, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(r.Close)
 	return r
+}
+
+func linkTo(t *testing.T, access cloudredis.Access, address string) *cloudredis.Link {
+	t.Helper()
+	l := cloudredis.NewLink(cloudredis.Config{Access: access, Finder: at(address)})
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// places are where Redis is found; a test changes them.
+type places struct {
+	mu    sync.Mutex
+	found []discovery.Instance // guarded by mu
+}
+
+func at(addresses ...string) *places {
+	p := &places{}
+	p.become(addresses...)
+	return p
+}
+
+func (p *places) Find(string) []discovery.Instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.found)
+}
+
+func (p *places) become(addresses ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.found = nil
+	for _, address := range addresses {
+		p.found = append(p.found, discovery.Instance{Address: address})
+	}
 }
 
 // age brings the end of every record on the server nearer, as if time had passed.
 func age(ctx context.Context, fatalf func(string, ...any), r *Redis, d time.Duration) {
-	names, err := r.client.Keys(ctx, "*").Result()
+	names, err := r.link.Client().Keys(ctx, "*").Result()
 	if err != nil {
 		fatalf("%v", err)
 	}
 	for _, name := range names {
-		left, err := r.client.PTTL(ctx, name).Result()
+		left, err := r.link.Client().PTTL(ctx, name).Result()
 		if err == nil && left > d {
-			err = r.client.PExpire(ctx, name, left-d).Err()
+			err = r.link.Client().PExpire(ctx, name, left-d).Err()
 		} else if err == nil {
-			err = r.client.Del(ctx, name).Err()
+			err = r.link.Client().Del(ctx, name).Err()
 		}
 		if err != nil {
 			fatalf("%v", err)
@@ -329,7 +368,7 @@ func TestTheTwoBoardsAreTwins(t *testing.T) {
 	c := newClock()
 	r := dial(t, server, c.Now)
 	rapid.Check(t, func(t *rapid.T) {
-		if err := r.client.FlushAll(context.Background()).Err(); err != nil {
+		if err := r.link.Client().FlushAll(context.Background()).Err(); err != nil {
 			t.Fatal(err)
 		}
 		m := NewMemory(c.Now)
@@ -393,7 +432,7 @@ func TestTheTwoBoardsAreTwins(t *testing.T) {
 				a, errA := m.Await(over, k)
 				if errA != nil {
 					// A wait that ends by itself would cost time: the server is asked whether it knows better.
-					if n := r.client.Exists(ctx, heardName(k)).Val(); n != 0 {
+					if n := r.link.Client().Exists(ctx, heardName(k)).Val(); n != 0 {
 						t.Fatal("heard on Redis, not in memory")
 					}
 					return

@@ -7,43 +7,51 @@ import (
 	"fmt"
 	"log/slog"
 	mrand "math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/popvote/popvote/libs/cloudredis"
+	"github.com/popvote/popvote/libs/discovery"
 )
 
 const (
 	// maxRecent bounds what is held for boards that missed it. Beyond it the oldest is forgotten: that
 	// costs a voter of a cloud whose Redis is away another SMS.
 	maxRecent = 1 << 16
-	// lookEvery is how often an idle board is asked whether it still has what it was given.
+	// lookEvery is how often the boards are looked for, and an idle one is asked whether it still has what it
+	// was given.
 	lookEvery = time.Second
 	// markFor is how long a board remembers that we wrote to it; longer than any pause between looks.
 	markFor = time.Hour
 )
 
-// Everywhere writes what was heard to the Redis of every cloud. Each is written to in its own time and in
-// order, so that a slow or a lost one holds up no other. What is still alive is held here: a board that
-// comes back is given what it missed, and all of it if it came back empty.
+// Everywhere writes what was heard to the Redis of every cloud, wherever those are just now. Each is written
+// to in its own time and in order, so that a slow or a lost one holds up no other. What is still alive is
+// held here: a board that is new, or comes back, is given what it missed, and all of it if it is empty.
 //
 // A gateway that dies takes what a lost board missed with it. Its voters, waiting in that cloud, come to
 // another one or text again.
 type Everywhere struct {
-	clock   func() time.Time
-	log     *slog.Logger
-	timeout time.Duration
-	boards  []*carrier
+	finder discovery.Finder
+	access cloudredis.Access
+	clock  func() time.Time
+	log    *slog.Logger
+	// mark is a record of ours on each board: one without it has lost everything.
+	mark string
 
 	stop  context.CancelFunc
-	group sync.WaitGroup
+	group sync.WaitGroup // who looks for boards, and a carrier for each
 
 	mu sync.Mutex
 	// guarded by mu
-	recent []*record // in the order they came
-	first  int       // the number of recent[0]
+	boards map[string]*carrier // by address
+	recent []*record           // in the order they came
+	first  int                 // the number of recent[0]
 	closed bool
 }
 
@@ -60,102 +68,123 @@ type record struct {
 
 // carrier brings records to one board.
 type carrier struct {
-	all    *Everywhere
-	config RedisConfig
-	client *redis.Client
-	// mark is a record of ours on the board: a board without it has lost everything.
-	mark string
-	news chan struct{} // room for one
+	all     *Everywhere
+	address string
+	client  *redis.Client
+	leave   context.CancelFunc
+	news    chan struct{} // room for one
 
 	next int // the number of the first record it did not bring; its goroutine's own
 
 	lost time.Time // guarded by Everywhere.mu: since when the board is away; zero while it is not
 }
 
-// NewEverywhere returns a Hearer on several boards, none of which need be there yet. Close it.
-func NewEverywhere(boards []RedisConfig, deps RedisDeps) (*Everywhere, error) {
-	if len(boards) == 0 {
-		return nil, errors.New("redis.address is missing")
-	}
+// NewEverywhere returns a Hearer on every board that is found as cloudredis.Service, none of which need be
+// there yet. Close it.
+func NewEverywhere(finder discovery.Finder, access cloudredis.Access, deps RedisDeps) *Everywhere {
 	ctx, stop := context.WithCancel(context.Background())
-	e := &Everywhere{clock: deps.Clock, log: deps.Log, stop: stop}
-	mark := "popvote:gateway:" + hashed(rand.Text())
-	seen := map[string]bool{}
-	for _, config := range boards {
-		config, err := config.complete()
-		if err == nil && seen[config.Address] {
-			err = fmt.Errorf("%s is named twice", config.Address)
-		}
-		if err != nil {
-			stop()
-			return nil, err
-		}
-		seen[config.Address] = true
-		e.timeout = max(e.timeout, config.Timeout)
-		e.boards = append(e.boards, &carrier{all: e, config: config, mark: mark, news: make(chan struct{}, 1), lost: deps.Clock()})
+	e := &Everywhere{
+		finder: finder, access: access, clock: deps.Clock, log: deps.Log, stop: stop,
+		mark: "popvote:gateway:" + hashed(rand.Text()), boards: map[string]*carrier{},
 	}
-	for _, c := range e.boards {
-		c.client = c.config.client()
-		e.group.Go(func() { c.carry(ctx) })
-	}
-	return e, nil
+	e.group.Go(func() { e.follow(ctx) })
+	return e
 }
 
 // Close gives each board that is there what it has not got yet, and cuts the connections.
-func (e *Everywhere) Close() error {
+func (e *Everywhere) Close() {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
 	e.stop()
 	e.group.Wait()
-	var errs []error
-	for _, c := range e.boards {
-		errs = append(errs, c.client.Close())
+}
+
+// follow has a carrier for each board that is found, until the context ends.
+func (e *Everywhere) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		e.meet(ctx, e.finder.Find(cloudredis.Service))
+		pause(ctx, lookEvery)
 	}
-	return errors.Join(errs...)
+}
+
+func (e *Everywhere) meet(ctx context.Context, found []discovery.Instance) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	there := map[string]bool{}
+	for _, in := range found {
+		there[in.Address] = true
+		if e.boards[in.Address] != nil {
+			continue
+		}
+		c := &carrier{all: e, address: in.Address, client: e.access.Client(in.Address), news: make(chan struct{}, 1), lost: e.clock()}
+		var carrying context.Context
+		carrying, c.leave = context.WithCancel(ctx)
+		e.boards[in.Address] = c
+		e.group.Go(func() { c.carry(carrying) })
+	}
+	for address, c := range e.boards {
+		if !there[address] {
+			c.leave()
+			delete(e.boards, address)
+			e.log.InfoContext(ctx, "left a verification board that is not there any more", slog.String("address", address))
+		}
+	}
 }
 
 // Heard implements Hearer: it returns when the first board has the record, and ErrAway if none took it in
 // time. Even then it is brought to them later, if they come back before it ends.
 func (e *Everywhere) Heard(ctx context.Context, key Key, at time.Time, ttl time.Duration) error {
 	r := &record{key: key, at: at, until: e.clock().Add(ttl), taken: make(chan struct{})}
-	e.mu.Lock()
-	if e.closed {
-		e.mu.Unlock()
+	if !e.post(r) {
 		return fmt.Errorf("couldn't record an SMS: %w: the boards are closed", ErrAway)
+	}
+	within := e.access.Within()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-r.taken:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("couldn't record an SMS: %w: no board took it in %v", ErrAway, within)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// post holds a record, and wakes who brings it; false once they are gone.
+func (e *Everywhere) post(r *record) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
 	}
 	e.recent = append(e.recent, r)
 	e.trim()
-	e.mu.Unlock()
 	for _, c := range e.boards {
 		select {
 		case c.news <- struct{}{}:
 		default:
 		}
 	}
-	timer := time.NewTimer(e.timeout)
-	defer timer.Stop()
-	select {
-	case <-r.taken:
-		return nil
-	case <-timer.C:
-		return fmt.Errorf("couldn't record an SMS: %w: none of %d took it in %v", ErrAway, len(e.boards), e.timeout)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return true
 }
 
-// Health is nil while every board takes what it is given.
+// Health is nil while there are boards, and every one takes what it is given.
 func (e *Everywhere) Health(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(e.boards) == 0 {
+		return fmt.Errorf("couldn't write to a verification board: %w: %w", ErrAway, cloudredis.ErrNone)
+	}
 	var away []string
 	for _, c := range e.boards {
 		if !c.lost.IsZero() {
-			away = append(away, c.config.Address)
+			away = append(away, c.address)
 		}
 	}
 	if len(away) > 0 {
+		slices.Sort(away)
 		return fmt.Errorf("couldn't write to %s: %w", strings.Join(away, ", "), ErrAway)
 	}
 	return nil
@@ -184,6 +213,7 @@ func (e *Everywhere) since(number int) ([]*record, int) {
 
 // carry brings records until the context ends, and then what is left.
 func (c *carrier) carry(ctx context.Context) {
+	defer func() { _ = c.client.Close() }() // nothing is under way
 	for ctx.Err() == nil {
 		more, err := c.round(ctx)
 		switch {
@@ -195,7 +225,7 @@ func (c *carrier) carry(ctx context.Context) {
 			c.rest(ctx)
 		}
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.Timeout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.all.access.Within())
 	defer cancel()
 	for {
 		if more, err := c.round(last); err != nil || !more {
@@ -220,7 +250,7 @@ func (c *carrier) round(ctx context.Context) (more bool, err error) {
 	records, next := c.all.since(c.next)
 	now := c.all.clock()
 	pipe := c.client.Pipeline()
-	mark := pipe.SetArgs(ctx, c.mark, 1, redis.SetArgs{Get: true, TTL: markFor})
+	mark := pipe.SetArgs(ctx, c.all.mark, 1, redis.SetArgs{Get: true, TTL: markFor})
 	for _, r := range records {
 		hear.Eval(ctx, pipe, []string{heardName(r.key)},
 			strconv.FormatInt(r.at.UnixNano(), 10), milliseconds(r.until.Sub(now)), channelOf(r.key), r.key[:])
@@ -231,17 +261,17 @@ func (c *carrier) round(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	empty := errors.Is(mark.Err(), redis.Nil)
-	c.next = next
-	if empty {
-		c.next = 0 // it had nothing of ours: from the oldest on
+	c.brought(ctx, records)
+	if empty := errors.Is(mark.Err(), redis.Nil); empty && c.next > 0 {
+		c.next = 0 // it had nothing of ours any more: from the oldest on
+		return true, nil
 	}
-	c.brought(ctx, records, empty)
-	return empty || len(records) == batch, nil
+	c.next = next
+	return len(records) == batch, nil
 }
 
 // brought tells those who wait for their records to be anywhere.
-func (c *carrier) brought(ctx context.Context, records []*record, empty bool) {
+func (c *carrier) brought(ctx context.Context, records []*record) {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
 	for _, r := range records {
@@ -251,8 +281,8 @@ func (c *carrier) brought(ctx context.Context, records []*record, empty bool) {
 		}
 	}
 	if !c.lost.IsZero() {
-		c.all.log.InfoContext(ctx, "writing to a verification board", slog.String("address", c.config.Address),
-			slog.Duration("after", c.all.clock().Sub(c.lost)), slog.Bool("empty", empty))
+		c.all.log.InfoContext(ctx, "writing to a verification board", slog.String("address", c.address),
+			slog.Duration("after", c.all.clock().Sub(c.lost)))
 		c.lost = time.Time{}
 	}
 }
@@ -262,6 +292,6 @@ func (c *carrier) interrupted(ctx context.Context, err error) {
 	defer c.all.mu.Unlock()
 	if c.lost.IsZero() {
 		c.lost = c.all.clock()
-		c.all.log.WarnContext(ctx, "lost a verification board; trying again", slog.String("address", c.config.Address), slog.Any("error", err))
+		c.all.log.WarnContext(ctx, "lost a verification board; trying again", slog.String("address", c.address), slog.Any("error", err))
 	}
 }

@@ -3,14 +3,15 @@ package verification
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"path/filepath"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/popvote/popvote/libs/mtls"
-	"github.com/popvote/popvote/libs/mtls/devca"
+	"github.com/popvote/popvote/libs/cloudredis"
 	"github.com/popvote/popvote/libs/redistest"
 )
 
@@ -19,25 +20,30 @@ type clouds struct {
 	servers [3]*redistest.Server
 	boards  [3]*Redis
 	gateway *Everywhere
+	// places are where the gateway finds them.
+	places *places
 }
 
 func threeClouds(t *testing.T) *clouds {
 	t.Helper()
 	c := &clouds{}
-	var configs []RedisConfig
+	var addresses []string
 	for i := range c.servers {
 		c.servers[i] = redistest.Start(t)
 		c.boards[i] = dial(t, c.servers[i], time.Now)
-		configs = append(configs, RedisConfig{Address: c.servers[i].Addr(), Timeout: time.Second})
+		addresses = append(addresses, c.servers[i].Addr())
 	}
-	gateway, err := NewEverywhere(configs, RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { gateway.Close() })
-	c.gateway = gateway
-	eventually(t, "all clouds are there", func() bool { return gateway.Health(t.Context()) == nil })
+	c.places = at(addresses...)
+	c.gateway = everywhere(t, c.places, cloudredis.Access{}, time.Now)
+	eventually(t, "all clouds are there", func() bool { return c.gateway.Health(t.Context()) == nil })
 	return c
+}
+
+func everywhere(t *testing.T, p *places, access cloudredis.Access, now func() time.Time) *Everywhere {
+	t.Helper()
+	e := NewEverywhere(p, access, RedisDeps{Clock: now, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(e.Close)
+	return e
 }
 
 // told fails unless an API server of a cloud hears of every key from a number up to another.
@@ -104,7 +110,7 @@ func TestARedisThatWasEmptiedIsFilledAgain(t *testing.T) {
 		}
 	}
 	told(t, c.boards[0], 0, 3, at)
-	if err := c.boards[0].client.FlushAll(t.Context()).Err(); err != nil {
+	if err := c.boards[0].link.Client().FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	// Who waits already is told, too.
@@ -129,9 +135,7 @@ func TestWithAllCloudsLostTheProviderBringsItAgain(t *testing.T) {
 	if err := c.gateway.Heard(t.Context(), keyOf(1), at, time.Minute); err != nil {
 		t.Errorf("brought again: %v", err)
 	}
-	if err := c.gateway.Close(); err != nil {
-		t.Error(err)
-	}
+	c.gateway.Close()
 	if err := c.gateway.Heard(t.Context(), keyOf(1), at, time.Minute); !errors.Is(err, ErrAway) {
 		t.Errorf("closed: %v", err)
 	}
@@ -141,11 +145,7 @@ func TestWithAllCloudsLostTheProviderBringsItAgain(t *testing.T) {
 func TestWhatIsHeldIsBoundedAndEnds(t *testing.T) {
 	server, now := redistest.Start(t), newClock()
 	server.Kill()
-	e, err := NewEverywhere([]RedisConfig{{Address: server.Addr(), Timeout: time.Nanosecond}}, RedisDeps{Clock: now.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { e.Close() })
+	e := everywhere(t, at(server.Addr()), cloudredis.Access{Timeout: time.Nanosecond}, now.Now)
 	for i := range maxRecent + 10 {
 		if err := e.Heard(t.Context(), Key{byte(i), byte(i >> 8), byte(i >> 16)}, now.Now(), time.Minute); !errors.Is(err, ErrAway) {
 			t.Fatal(err)
@@ -158,52 +158,77 @@ func TestWhatIsHeldIsBoundedAndEnds(t *testing.T) {
 	if records, next := e.since(0); len(records) != 0 || next != maxRecent+10 {
 		t.Errorf("%d records are over, up to %d", len(records), next)
 	}
-	for _, boards := range [][]RedisConfig{nil, {{Address: "nowhere"}}, {{Address: "127.0.0.1:1"}, {Address: "127.0.0.1:1"}}} {
-		if _, err := NewEverywhere(boards, RedisDeps{Clock: time.Now}); err == nil {
-			t.Errorf("%v: taken", boards)
-		}
-	}
 }
 
-// TestOverTLS: the certificate says who Redis is, and ours lets us in.
-func TestOverTLS(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := devca.Make(devca.Config{Dir: dir, Services: []string{"redis", "api-server", "control-panel"}, Clock: time.Now}); err != nil {
+// TestCloudsComeAndGo: a cloud's Redis that moves, or is new, has what was heard before.
+func TestCloudsComeAndGo(t *testing.T) {
+	c, at := threeClouds(t), time.Now()
+	first, second, third := c.servers[0].Addr(), c.servers[1].Addr(), c.servers[2].Addr()
+	hear := func(i int) {
+		t.Helper()
+		if err := c.gateway.Heard(t.Context(), keyOf(i), at, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.places.become(first)
+	eventually(t, "two are left alone", func() bool { return len(c.gateway.at()) == 1 })
+	c.servers[1].Kill()
+	c.servers[1].Start() // it knows nothing any more
+	hear(1)
+	told(t, c.boards[0], 1, 2, at)
+	c.places.become(first, second, third)
+	told(t, c.boards[1], 1, 2, at)
+	told(t, c.boards[2], 1, 2, at)
+	c.places.become()
+	eventually(t, "it has nobody to tell", func() bool { return errors.Is(c.gateway.Health(t.Context()), cloudredis.ErrNone) })
+	if err := c.gateway.Heard(t.Context(), keyOf(2), at, time.Minute); !errors.Is(err, ErrAway) {
+		t.Errorf("heard by nobody: %v", err)
+	}
+	c.places.become(third)
+	told(t, c.boards[2], 2, 3, at)
+	hear(3)
+	told(t, c.boards[2], 3, 4, at)
+}
+
+func (e *Everywhere) at() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.boards))
+}
+
+// TestWhoWaitsFollowsTheRedis: a voter waits at a server whose cloud's Redis moves, and is told through the
+// new one; the old one may still be there.
+func TestWhoWaitsFollowsTheRedis(t *testing.T) {
+	from, to, at := redistest.Start(t), redistest.Start(t), at()
+	link := cloudredis.NewLink(cloudredis.Config{Finder: at})
+	t.Cleanup(func() { link.Close() })
+	board := open(t, RedisConfig{Link: link, Patience: time.Minute}, time.Now)
+	if _, err := board.Await(t.Context(), keyOf(0)); !errors.Is(err, ErrAway) || !errors.Is(err, cloudredis.ErrNone) {
+		t.Errorf("without any Redis: %v", err)
+	}
+	at.become(from.Addr())
+	eventually(t, "it listens", func() bool { return board.Health(t.Context()) == nil })
+	sent := time.Now()
+	waited := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		got, err := board.Await(ctx, keyOf(1))
+		if err == nil && !got.Equal(sent) {
+			err = fmt.Errorf("told of %v", got)
+		}
+		waited <- err
+	}()
+	eventually(t, "the voter waits", func() bool { return board.waiters() == 1 })
+	at.become(to.Addr())
+	if err := dial(t, to, time.Now).Heard(t.Context(), keyOf(1), sent, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	certificates, err := mtls.Load(filepath.Join(dir, "api-server"), time.Now)
-	if err != nil {
-		t.Fatal(err)
+	if err := <-waited; err != nil {
+		t.Error(err)
 	}
-	deps := RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)}
-	for service, right := range map[string]bool{"redis": true, "control-panel": false} {
-		server := redistest.StartWithTLS(t, filepath.Join(dir, service), "")
-		r, err := RedisSettings{Address: server.Addr(), TLS: true}.Open(certificates, deps)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { r.Close() })
-		if _, err := r.Spend(t.Context(), "id", time.Minute); (err == nil) != right || !right && !errors.Is(err, mtls.ErrWrongService) {
-			t.Errorf("a server that is %s: %v", service, err)
-		}
-		if !right {
-			continue
-		}
-		e, err := EveryRedisSettings{Addresses: []string{server.Addr()}, TLS: true}.Open(certificates, deps)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { e.Close() })
-		if err := e.Heard(t.Context(), keyOf(1), time.Now(), time.Minute); err != nil {
-			t.Error(err)
-		}
-		plain, err := RedisSettings{Address: server.Addr()}.Open(nil, deps)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { plain.Close() })
-		if _, err := plain.Spend(t.Context(), "id", time.Minute); !errors.Is(err, ErrAway) {
-			t.Errorf("without TLS: %v", err)
-		}
+	at.become() // the last one is kept
+	if fresh, err := board.Spend(t.Context(), "id", time.Minute); err != nil || !fresh {
+		t.Errorf("%v, %v", fresh, err)
 	}
 }

@@ -1,22 +1,21 @@
 package verification
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/popvote/popvote/libs/cloudredis"
 )
 
 // ErrAway is a board whose server can't be asked, or that did not answer in time. Whether it did what
@@ -26,16 +25,10 @@ var ErrAway = errors.New("the verification board's server is away")
 // ErrBusy is a session whose codes so many are asking about at once that no try could be counted.
 var ErrBusy = errors.New("too many ask about this session's codes at once")
 
-// RedisConfig is how a Redis reaches its server. Address is required.
+// RedisConfig is how a Redis reaches its server. Link is required.
 type RedisConfig struct {
-	// Address is host:port of the server.
-	Address string
-	// Password is the server's, if it wants one.
-	Password string
-	// TLS makes connections with it; nil for none.
-	TLS *tls.Config
-	// Timeout is how long one command, or making a connection for it, may take; 0 means 1 s.
-	Timeout time.Duration
+	// Link leads to the server. It may be shared, and is to be closed after the board.
+	Link *cloudredis.Link
 	// Patience is how long those who wait do so without hearing from the server before they are sent
 	// away with ErrAway, to come back elsewhere; 0 means 10 s. A restart takes one.
 	Patience time.Duration
@@ -51,10 +44,10 @@ type RedisDeps struct {
 // random ids only, each for a while; a server that comes back empty costs voters another SMS. A call
 // that the server doesn't answer is ErrAway, never a guess: nothing is spent, sent or tried unseen.
 type Redis struct {
-	config RedisConfig
-	clock  func() time.Time
-	log    *slog.Logger
-	client *redis.Client
+	link     *cloudredis.Link
+	patience time.Duration
+	clock    func() time.Time
+	log      *slog.Logger
 
 	stop context.CancelFunc
 	done chan struct{} // closed when the subscription's goroutine has ended
@@ -70,71 +63,33 @@ type Redis struct {
 var _ Board = (*Redis)(nil)
 
 // NewRedis returns a board on a server, which need not be there yet. Close it.
-func NewRedis(config RedisConfig, deps RedisDeps) (*Redis, error) {
-	config, err := config.complete()
-	if err != nil {
-		return nil, err
-	}
+func NewRedis(config RedisConfig, deps RedisDeps) *Redis {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Redis{
-		config:  config,
-		clock:   deps.Clock,
-		log:     deps.Log,
-		client:  config.client(),
-		stop:    stop,
-		done:    make(chan struct{}),
-		waiting: waiting{},
-		lost:    deps.Clock(),
+		link:     config.Link,
+		patience: cmp.Or(config.Patience, 10*time.Second),
+		clock:    deps.Clock,
+		log:      deps.Log,
+		stop:     stop,
+		done:     make(chan struct{}),
+		waiting:  waiting{},
+		lost:     deps.Clock(),
 	}
 	go func() {
 		defer close(r.done)
 		r.listen(ctx)
 	}()
-	return r, nil
+	return r
 }
 
-func (c RedisConfig) complete() (RedisConfig, error) {
-	if _, _, err := net.SplitHostPort(c.Address); err != nil {
-		return c, fmt.Errorf("couldn't read the address of Redis: %q is not host:port", c.Address)
-	}
-	if c.Timeout == 0 {
-		c.Timeout = time.Second
-	}
-	if c.Patience == 0 {
-		c.Patience = 10 * time.Second
-	}
-	return c, nil
-}
-
-func (c RedisConfig) client() *redis.Client {
-	logging.Disable() // it writes to stderr by itself; what matters comes back as errors
-	return redis.NewClient(&redis.Options{
-		Addr:                  c.Address,
-		Password:              c.Password,
-		TLSConfig:             c.TLS,
-		Protocol:              2,
-		DialTimeout:           c.Timeout,
-		ReadTimeout:           c.Timeout,
-		WriteTimeout:          c.Timeout,
-		PoolTimeout:           c.Timeout,
-		ContextTimeoutEnabled: true,
-		DialerRetries:         1,
-		// A lost answer is an error: to try again would count a try, or a sending, twice.
-		MaxRetries:               -1,
-		DisableIdentity:          true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
-}
-
-// Close sends away those who wait, and cuts the connections.
-func (r *Redis) Close() error {
+// Close sends away those who wait, and ends the subscription.
+func (r *Redis) Close() {
 	r.stop()
 	<-r.done
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.closed = true
 	r.waiting.tellAll(notice{err: fmt.Errorf("couldn't wait for an SMS: %w: the board is closed", ErrAway)})
-	r.mu.Unlock()
-	return r.client.Close()
 }
 
 // Lost says that nothing is heard of the server. It is known at once when connections break, and within
@@ -147,7 +102,7 @@ func (r *Redis) Lost() bool {
 
 // Health is nil while the server answers and its notices arrive.
 func (r *Redis) Health(ctx context.Context) error {
-	if err := r.client.Ping(ctx).Err(); err != nil {
+	if err := r.link.Client().Ping(ctx).Err(); err != nil {
 		return away(ctx, "ask the verification board", err)
 	}
 	if r.Lost() {
@@ -180,7 +135,7 @@ return 1
 
 // Heard implements Board.
 func (r *Redis) Heard(ctx context.Context, key Key, at time.Time, ttl time.Duration) error {
-	err := hear.Run(ctx, r.client, []string{heardName(key)},
+	err := hear.Run(ctx, r.link.Client(), []string{heardName(key)},
 		strconv.FormatInt(at.UnixNano(), 10), milliseconds(ttl), channelOf(key), key[:]).Err()
 	if err != nil {
 		return away(ctx, "record an SMS", err)
@@ -205,7 +160,7 @@ func (r *Redis) Await(ctx context.Context, key Key) (time.Time, error) {
 		r.mu.Unlock()
 	}()
 
-	text, err := r.client.Get(ctx, heardName(key)).Result()
+	text, err := r.link.Client().Get(ctx, heardName(key)).Result()
 	switch {
 	case err == nil:
 		return readTime(text)
@@ -282,7 +237,7 @@ const exchanges = 20
 func (r *Redis) change(ctx context.Context, session string, to func(*codes) (*codes, time.Duration)) error {
 	name := codesName(session)
 	for range exchanges {
-		old, err := r.client.Get(ctx, name).Result()
+		old, err := r.link.Client().Get(ctx, name).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return away(ctx, "read a session's codes", err)
 		}
@@ -305,7 +260,7 @@ func (r *Redis) change(ctx context.Context, session string, to func(*codes) (*co
 		if ttl != 0 || c == nil {
 			px = milliseconds(ttl)
 		}
-		done, err := exchange.Run(ctx, r.client, []string{name}, old, text, px).Int()
+		done, err := exchange.Run(ctx, r.link.Client(), []string{name}, old, text, px).Int()
 		if err != nil {
 			return away(ctx, "write a session's codes", err)
 		}
@@ -318,7 +273,7 @@ func (r *Redis) change(ctx context.Context, session string, to func(*codes) (*co
 
 // Spend implements Board.
 func (r *Redis) Spend(ctx context.Context, id string, ttl time.Duration) (bool, error) {
-	err := r.client.SetArgs(ctx, spentName(id), 1, redis.SetArgs{Mode: "NX", TTL: time.Duration(milliseconds(ttl)) * time.Millisecond}).Err()
+	err := r.link.Client().SetArgs(ctx, spentName(id), 1, redis.SetArgs{Mode: "NX", TTL: time.Duration(milliseconds(ttl)) * time.Millisecond}).Err()
 	switch {
 	case err == nil:
 		return true, nil

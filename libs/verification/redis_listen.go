@@ -50,7 +50,7 @@ func (r *Redis) interrupted(ctx context.Context, err error) {
 		r.lost = now
 		r.log.WarnContext(ctx, "lost the verification board; trying again", slog.Any("error", err))
 	}
-	if now.Sub(r.lost) >= r.config.Patience {
+	if now.Sub(r.lost) >= r.patience {
 		r.waiting.tellAll(notice{err: fmt.Errorf("couldn't wait for an SMS: %w: %w", ErrAway, err)})
 	}
 }
@@ -63,7 +63,8 @@ func (r *Redis) subscription(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := r.client.Subscribe(ctx, channels...)
+	client := r.link.Client()
+	s := client.Subscribe(ctx, channels...)
 	// Closing is what ends a read.
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer func() {
@@ -71,9 +72,9 @@ func (r *Redis) subscription(ctx context.Context) error {
 			_ = s.Close()
 		}
 	}()
-	go ping(ctx, s)
+	go r.look(ctx, client, s)
 
-	silence := r.config.Timeout // until it is there, then longer
+	silence := r.link.Within() // until it is there, then longer
 	for {
 		received, err := s.ReceiveTimeout(ctx, silence)
 		if err != nil {
@@ -95,13 +96,18 @@ func (r *Redis) subscription(ctx context.Context) error {
 	}
 }
 
-func ping(ctx context.Context, s *redis.PubSub) {
+// look keeps a subscription audible, and ends it when the server has moved.
+func (r *Redis) look(ctx context.Context, client *redis.Client, s *redis.PubSub) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			_ = s.Ping(ctx) // the reader notices
+			if r.link.Client() != client {
+				_ = s.Close() // the reader notices, as it does below
+				return
+			}
+			_ = s.Ping(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -126,7 +132,7 @@ func (r *Redis) catchUp(ctx context.Context) error {
 		for i, key := range some {
 			names[i] = heardName(key)
 		}
-		states, err := r.client.MGet(ctx, names...).Result()
+		states, err := r.link.Client().MGet(ctx, names...).Result()
 		if err != nil {
 			return fmt.Errorf("couldn't read who was heard meanwhile: %w", err)
 		}

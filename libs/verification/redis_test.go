@@ -3,12 +3,12 @@ package verification
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/popvote/popvote/libs/cloudredis"
 	"github.com/popvote/popvote/libs/redistest"
 )
 
@@ -112,10 +112,10 @@ func TestALostNoticeIsMadeUpFor(t *testing.T) {
 		told <- err
 	}()
 	eventually(t, "it waits, and listens", func() bool { return r.waiters() == 1 && r.Health(t.Context()) == nil })
-	if err := r.client.Set(t.Context(), heardName(keyOf(1)), time.Now().UnixNano(), time.Minute).Err(); err != nil {
+	if err := r.link.Client().Set(t.Context(), heardName(keyOf(1)), time.Now().UnixNano(), time.Minute).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.client.Do(t.Context(), "client", "kill", "type", "pubsub").Err(); err != nil {
+	if err := r.link.Client().Do(t.Context(), "client", "kill", "type", "pubsub").Err(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-told; err != nil {
@@ -137,7 +137,7 @@ func TestOneConnectionListensHoweverManyWait(t *testing.T) {
 		})
 	}
 	eventually(t, "all wait", func() bool { return r.waiters() == 200 && r.Health(t.Context()) == nil })
-	list, err := r.client.Do(t.Context(), "client", "list", "type", "pubsub").Text()
+	list, err := r.link.Client().Do(t.Context(), "client", "list", "type", "pubsub").Text()
 	if n := strings.Count(list, "sub=16"); err != nil || n != 1 || strings.Count(list, "\n") != 1 {
 		t.Errorf("%d subscriptions (%v):\n%s", n, err, list)
 	}
@@ -149,12 +149,8 @@ func TestOneConnectionListensHoweverManyWait(t *testing.T) {
 // wait within the board's patience, and afterwards everything works again.
 func TestAFrozenServerAnswersNobodyForLong(t *testing.T) {
 	server := redistest.Start(t)
-	r, err := NewRedis(RedisConfig{Address: server.Addr(), Timeout: 300 * time.Millisecond, Patience: time.Second},
-		RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
+	link := linkTo(t, cloudredis.Access{Timeout: 300 * time.Millisecond}, server.Addr())
+	r := open(t, RedisConfig{Link: link, Patience: time.Second}, time.Now)
 	eventually(t, "healthy", func() bool { return r.Health(t.Context()) == nil })
 	told := make(chan error, 1)
 	go func() {
@@ -205,15 +201,15 @@ func TestEveryRecordEndsAndSaysNothing(t *testing.T) {
 	r.Unsent(ctx, session)
 	r.NewCode(ctx, session+"2", [32]byte{1}, rules, time.Now())
 	r.Spend(ctx, session, time.Minute)
-	names, err := r.client.Keys(ctx, "*").Result()
+	names, err := r.link.Client().Keys(ctx, "*").Result()
 	if err != nil || len(names) != 4 {
 		t.Fatalf("%d records, want 4: %v", len(names), err)
 	}
 	for _, name := range names {
-		if left := r.client.TTL(ctx, name).Val(); left <= 0 || left > rules.TTL {
+		if left := r.link.Client().TTL(ctx, name).Val(); left <= 0 || left > rules.TTL {
 			t.Errorf("%s ends in %v", name, left)
 		}
-		if value := r.client.Get(ctx, name).Val(); strings.Contains(name+value, "session") {
+		if value := r.link.Client().Get(ctx, name).Val(); strings.Contains(name+value, "session") {
 			t.Errorf("%s names a session", name)
 		}
 	}
@@ -227,30 +223,11 @@ func TestAClosedBoardKeepsNobody(t *testing.T) {
 		told <- err
 	}()
 	eventually(t, "it waits", func() bool { return r.waiters() == 1 })
-	if err := r.Close(); err != nil {
-		t.Error(err)
-	}
+	r.Close()
 	if err := <-told; !errors.Is(err, ErrAway) {
 		t.Errorf("who waited: %v", err)
 	}
 	if _, err := r.Await(t.Context(), keyOf(1)); !errors.Is(err, ErrAway) {
 		t.Errorf("who comes later: %v", err)
-	}
-}
-
-func TestAPasswordIsSaid(t *testing.T) {
-	server := redistest.StartWithPassword(t, "open-sesame")
-	for password, works := range map[string]bool{"open-sesame": true, "open-barley": false} {
-		r, err := NewRedis(RedisConfig{Address: server.Addr(), Password: password}, RedisDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.Spend(t.Context(), "id", time.Minute); (err == nil) != works {
-			t.Errorf("with %q: %v", password, err)
-		}
-		r.Close()
-	}
-	if _, err := NewRedis(RedisConfig{Address: "nowhere"}, RedisDeps{}); err == nil {
-		t.Error("an address without a port was taken")
 	}
 }

@@ -111,14 +111,19 @@ func (s *Site) startAll() {
 		served = append(served, s.o.Via(ViaBallots, p.At["services"]))
 	}
 	keys := filepath.Join(s.Data, "keys.json")
+	redis := []string{"-redis-addresses", s.Redis.Addr()}
+	if s.o.Consul != nil {
+		s.o.Consul.RegisterAt("redis", s.Redis.Addr(), "") // of all clouds
+		redis = []string{"-consul-address", s.o.Consul.Addr()}
+	}
 	s.Gateway = s.start("sms-gateway", Listeners{"sending": {"-listen", freeAddress(s.t)}, "phone": {"-phone-listen", freeAddress(s.t)}},
-		"-simulate", "-keys", keys, "-redis-address", s.Redis.Addr())
+		append(redis, "-simulate", "-keys", keys)...)
 	if s.o.Consul != nil {
 		s.o.Consul.RegisterAt("sms-gateway", s.Gateway.At["sending"], Cloud(0))
 	}
 	for n := range s.o.APIs {
 		s.APIs = append(s.APIs, s.start("api-server", Listeners{"voters": {"-listen", freeAddress(s.t)}},
-			append(s.finds(n, served, s.Gateway.At["sending"]), "-keys", keys, "-redis-address", s.Redis.Addr(), "-inbound-number", "+85264500000",
+			append(s.finds(n, served, s.Gateway.At["sending"]), "-keys", keys, "-inbound-number", "+85264500000",
 				"-trusted-proxies", "none", "-challenge-cost", "1", "-limits-scale", "10000", "-drain", "0s")...))
 	}
 	s.Panel = s.start("control-panel", Listeners{"operators": {"-listen", freeAddress(s.t)}}, s.finds(0, all)...)
@@ -127,14 +132,14 @@ func (s *Site) startAll() {
 // Cloud is the name of the n-th cloud.
 func Cloud(n int) string { return fmt.Sprintf("cloud-%c", 'a'+n) }
 
-// finds is how a program in the n-th cloud finds ballot servers, and gateways if it calls any.
+// finds is how a program in the n-th cloud finds ballot servers; and gateways and Redis, if it calls any.
 func (s *Site) finds(n int, ballots []string, gateways ...string) []string {
 	if s.o.Consul != nil {
 		return []string{"-consul-address", s.o.Consul.Addr(), "-cloud", Cloud(n)}
 	}
 	args := []string{"-ballot-servers", strings.Join(ballots, ",")}
 	if len(gateways) > 0 {
-		args = append(args, "-sms-gateways", strings.Join(gateways, ","))
+		args = append(args, "-sms-gateways", strings.Join(gateways, ","), "-redis-address", s.Redis.Addr())
 	}
 	return args
 }

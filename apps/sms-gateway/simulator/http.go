@@ -80,7 +80,7 @@ func (s *Simulator) local(next http.Handler) http.Handler {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
-		if !s.config.near(net.JoinHostPort(host, "0")) {
+		if !s.config.Near(net.JoinHostPort(host, "0")) {
 			http.Error(w, "The simulated phone is at a loopback address, or in a network that was named for it.", http.StatusMisdirectedRequest)
 			return
 		}

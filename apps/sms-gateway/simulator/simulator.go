@@ -96,7 +96,7 @@ func New(config Config, deps Deps) (*Simulator, error) {
 		return nil, fmt.Errorf("%w: it is not known where this process listens", ErrNotEmbedded)
 	}
 	for _, address := range config.Addresses {
-		if !config.near(address) {
+		if !config.Near(address) {
 			return nil, fmt.Errorf("%w: this process is at %s", ErrNotEmbedded, address)
 		}
 	}
@@ -120,8 +120,8 @@ func New(config Config, deps Deps) (*Simulator, error) {
 	return s, nil
 }
 
-// near is whether only those who try things out are at an address, host:port.
-func (c *Config) near(address string) bool {
+// Near is whether only those who try things out are at an address, host:port.
+func (c *Config) Near(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false

@@ -31,16 +31,25 @@ session.
 
 ## Several servers
 
-The API servers of one cloud count together, in the cloud's Redis (the generic cell rate algorithm, by redis_rate);
-clouds count apart. Each server first asks its own memory with the same table, and what that refuses never reaches
-Redis. Sending an SMS and trying a code then ask Redis before they go on, for 100 ms at most. Everything else goes on
-at once, is told to Redis within some 20 ms, and is refused from then on if the servers together allowed too much: so
-a limit may be overrun by what happens in that time, and nobody waits. What stands in Redis is counters under keyed
-hashes, which end with their windows: no address, no tag.
+The API servers of one cloud count together, in the cloud's Redis (the generic cell rate algorithm, by
+redis_rate); clouds count apart. Each server first asks its own memory, with the same table, and what
+that refuses never reaches Redis.
 
-When Redis is lost, each server counts in its own memory alone, and sending and checking are held to these small
-budgets beside: closed to a little, never open. What the servers counted together until then is forgotten if Redis comes
-back empty; each server's own memory stands. ` + "`popvote_limits_alone`" + ` is 1 for as long.
+* **Sending an SMS and trying a code** then ask Redis before they go on, for 100 ms at most. What all
+  servers of a cloud allow of these is exact.
+* **Everything else** goes on at once, so that a cast never waits for Redis. Who has used up more than an
+  eighth of an allowance at a server is told to Redis, within some 50 ms, and the server knows from the answer
+  what the others have allowed: its headers say so, and it refuses when all of it is used up. So a limit may be
+  overrun by what was not told, an eighth of it at each server, and by what happens meanwhile; and nearly every
+  cast costs Redis nothing.
+
+What stands in Redis is counters under keyed hashes, which end with their windows: no address, no tag.
+
+When Redis is lost (dead, frozen, or none is known to Consul), each server counts in its own memory alone, and
+sending and checking are held to these small budgets beside: closed to a little, never open. What the servers
+counted together until then is forgotten if Redis comes back empty; each server's own memory stands.
+` + "`popvote_limits_alone`" + ` is 1 for as long. Codes that are sent meanwhile are known to the server that sent them,
+and can be tried there alone; who waits for an SMS of their own is asked to try again. No vote needs Redis.
 
 `
 
