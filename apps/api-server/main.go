@@ -39,8 +39,9 @@ through Redis, and shares the key file with both. It answers /livez, /readyz,
 Where these are is said by their addresses, or known to Consul. With
 -consul-address it follows them as they come and go, takes those that pass their
 checks, its own cloud's first, sends codes by whichever gateways there are, and uses
-its own cloud's Redis alone. While Consul is away it goes on with those it knows, and
-without any Redis within small limits of its own.
+its own cloud's Redis and, for codes, that of the cloud where a session is at home.
+While Consul is away it goes on with those it knows, and without any Redis within
+small limits of its own.
 
 Every flag is also a variable, API_SERVER_REDIS_ADDRESS for -redis-address, and a
 key of the file that -config names (redis: {address: …}).
@@ -155,7 +156,13 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	defer func() { err = errors.Join(err, redis.Close()) }()
 	notices := verification.NewRedis(verification.RedisConfig{Link: redis}, verification.RedisDeps{Clock: time.Now, Log: log})
 	defer notices.Close()
-	board := verification.NewFallback(notices, time.Now)
+	access, err := c.Redis.Access(certificates)
+	if err != nil {
+		return wrong(err)
+	}
+	homes := verification.NewHomes(finder, access, time.Now)
+	defer func() { err = errors.Join(err, homes.Close()) }()
+	board := verification.NewFallback(notices, homes, time.Now)
 	secret, err := keys.Secret(ctx, keyring.Verification, "")
 	if err != nil {
 		return err

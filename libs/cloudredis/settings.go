@@ -39,11 +39,16 @@ func (s Settings) Addresses() []string {
 // Link returns the way to that Redis, which a finder of Service finds by its address, or in its cloud.
 // Certificates are used if TLS is wanted. Close it.
 func (s Settings) Link(finder discovery.Finder, cloud string, certificates Certificates) (*Link, error) {
-	access, err := access(s.PasswordFile, s.TLS, certificates)
+	access, err := s.Access(certificates)
 	if err != nil {
 		return nil, err
 	}
 	return NewLink(Config{Access: access, Finder: finder, Cloud: cloud}), nil
+}
+
+// Access is how to get in to that Redis, and to the other clouds' that Consul knows.
+func (s Settings) Access(certificates Certificates) (Access, error) {
+	return access(s.PasswordFile, s.TLS, certificates)
 }
 
 // Access is how to get in to each of them.

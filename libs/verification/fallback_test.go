@@ -5,14 +5,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popvote/popvote/libs/cloudredis"
 	"github.com/popvote/popvote/libs/redistest"
 )
+
+// fallback is the board of an API server in the cloud of a Redis, which is the only one.
+func fallback(t *testing.T, server *redistest.Server, now func() time.Time) Fallback {
+	t.Helper()
+	homes := NewHomes(at(server.Addr()), cloudredis.Access{}, now)
+	t.Cleanup(func() { homes.Close() })
+	return NewFallback(dial(t, server, now), homes, now)
+}
 
 // TestWithoutRedisCodesAreSentAndTriesAreCounted follows one voter's session through a loss.
 func TestWithoutRedisCodesAreSentAndTriesAreCounted(t *testing.T) {
 	server, now := redistest.Start(t), newClock()
-	r := dial(t, server, now.Now)
-	here, there := NewFallback(r, now.Now), NewFallback(dial(t, server, now.Now), now.Now)
+	here, there := fallback(t, server, now.Now), fallback(t, server, now.Now)
 	eventually(t, "both listen", func() bool { return !here.Lost() && !there.Lost() })
 	ctx, right, wrong := t.Context(), [32]byte{1}, [32]byte{2}
 	try := func(f Fallback, mac [32]byte) CodeResult {
@@ -81,7 +89,7 @@ func TestWithoutRedisCodesAreSentAndTriesAreCounted(t *testing.T) {
 
 func TestWithoutRedisWorkIsSpentOnceHere(t *testing.T) {
 	server := redistest.Start(t)
-	f := NewFallback(dial(t, server, time.Now), time.Now)
+	f := fallback(t, server, time.Now)
 	eventually(t, "it listens", func() bool { return !f.Lost() })
 	spend := func(id string, want bool) {
 		t.Helper()
@@ -102,7 +110,7 @@ func TestWithoutRedisWorkIsSpentOnceHere(t *testing.T) {
 
 func TestASendingThatFailedIsTakenBackWhereItWasCounted(t *testing.T) {
 	server, now := redistest.Start(t), newClock()
-	f := NewFallback(dial(t, server, now.Now), now.Now)
+	f := fallback(t, server, now.Now)
 	for _, redis := range []bool{true, false} {
 		eventually(t, "it knows", func() bool { return f.Lost() != redis })
 		for range 3 {

@@ -44,7 +44,7 @@ type RedisDeps struct {
 // random ids only, each for a while; a server that comes back empty costs voters another SMS. A call
 // that the server doesn't answer is ErrAway, never a guess: nothing is spent, sent or tried unseen.
 type Redis struct {
-	link     *cloudredis.Link
+	records
 	patience time.Duration
 	clock    func() time.Time
 	log      *slog.Logger
@@ -66,7 +66,7 @@ var _ Board = (*Redis)(nil)
 func NewRedis(config RedisConfig, deps RedisDeps) *Redis {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Redis{
-		link:     config.Link,
+		records:  records{config.Link},
 		patience: cmp.Or(config.Patience, 10*time.Second),
 		clock:    deps.Clock,
 		log:      deps.Log,
@@ -180,8 +180,11 @@ func (r *Redis) Await(ctx context.Context, key Key) (time.Time, error) {
 	}
 }
 
+// records is the part of a Board that any server may keep by itself: nobody waits for it.
+type records struct{ link *cloudredis.Link }
+
 // NewCode implements Board.
-func (r *Redis) NewCode(ctx context.Context, session string, mac [32]byte, limits CodeLimits, now time.Time) (state CodeState, err error) {
+func (r records) NewCode(ctx context.Context, session string, mac [32]byte, limits CodeLimits, now time.Time) (state CodeState, err error) {
 	err = r.change(ctx, session, func(c *codes) (*codes, time.Duration) {
 		if c == nil {
 			c = &codes{}
@@ -194,7 +197,7 @@ func (r *Redis) NewCode(ctx context.Context, session string, mac [32]byte, limit
 }
 
 // Unsent implements Board.
-func (r *Redis) Unsent(ctx context.Context, session string) error {
+func (r records) Unsent(ctx context.Context, session string) error {
 	return r.change(ctx, session, func(c *codes) (*codes, time.Duration) {
 		if c == nil || c.Before == nil {
 			return nil, 0
@@ -204,7 +207,7 @@ func (r *Redis) Unsent(ctx context.Context, session string) error {
 }
 
 // TryCode implements Board.
-func (r *Redis) TryCode(ctx context.Context, session string, mac [32]byte, now time.Time) (state CodeState, err error) {
+func (r records) TryCode(ctx context.Context, session string, mac [32]byte, now time.Time) (state CodeState, err error) {
 	err = r.change(ctx, session, func(c *codes) (next *codes, _ time.Duration) {
 		if c == nil {
 			state = noRecord()
@@ -234,7 +237,7 @@ const exchanges = 20
 
 // change applies a change to a session's record, nil for none, before it returns: what it said may be
 // told only then. A change to nil leaves the record. A ttl of 0 keeps the record's end.
-func (r *Redis) change(ctx context.Context, session string, to func(*codes) (*codes, time.Duration)) error {
+func (r records) change(ctx context.Context, session string, to func(*codes) (*codes, time.Duration)) error {
 	name := codesName(session)
 	for range exchanges {
 		old, err := r.link.Client().Get(ctx, name).Result()
@@ -272,7 +275,7 @@ func (r *Redis) change(ctx context.Context, session string, to func(*codes) (*co
 }
 
 // Spend implements Board.
-func (r *Redis) Spend(ctx context.Context, id string, ttl time.Duration) (bool, error) {
+func (r records) Spend(ctx context.Context, id string, ttl time.Duration) (bool, error) {
 	err := r.link.Client().SetArgs(ctx, spentName(id), 1, redis.SetArgs{Mode: "NX", TTL: time.Duration(milliseconds(ttl)) * time.Millisecond}).Err()
 	switch {
 	case err == nil:
