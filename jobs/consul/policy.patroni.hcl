@@ -1,5 +1,5 @@
 # Patroni elects the database's leader: its keys, its sessions, its own service. On the machines of the database, and
-# no job.
+# no job. It reads nobody's health: the other members' addresses are in its keys.
 key_prefix "service/popvote-db/" {
   policy = "write"
 }
@@ -10,12 +10,4 @@ session_prefix "" {
 
 service "popvote-db" {
   policy = "write"
-}
-
-node_prefix "" {
-  policy = "read"
-}
-
-agent_prefix "" {
-  policy = "read"
 }

@@ -4,6 +4,7 @@ package agents
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -246,14 +247,38 @@ func Write(t testing.TB, name, content string) string {
 }
 
 // Consul starts one that is a whole cluster.
-func Consul(t testing.TB) *Program {
+func Consul(t testing.TB) *Program { return consul(t, "-hcl=ports { dns = -1 }") }
+
+// GuardedConsul starts one that denies what no policy allows, and answers DNS at the address given as well. Its
+// header has the token of whoever may do everything.
+func GuardedConsul(t testing.TB) (guarded *Program, dns string) {
+	t.Helper()
+	root, port := rand.Text(), Ports(t, 1)[0]
+	guarded = consul(t, "-hcl="+fmt.Sprintf(`
+ports { dns = %s }
+acl {
+  enabled        = true
+  default_policy = "deny"
+  tokens {
+    initial_management = %q
+    agent              = %q
+  }
+}`, port, root, root))
+	guarded.Header.Set("X-Consul-Token", root)
+	guarded.Await("able to check tokens", func() error { return guarded.Ask("GET", "/v1/acl/token/self", nil, nil) })
+	return guarded, "127.0.0.1:" + port
+}
+
+func consul(t testing.TB, more ...string) *Program {
 	t.Helper()
 	free := Ports(t, 4)
-	consul := Start(t, "127.0.0.1:"+free[0], Path(t, "consul"), "agent", "-server", "-bootstrap-expect=1", "-node=jobs",
-		"-bind=127.0.0.1", "-client=127.0.0.1", "-data-dir="+t.TempDir(), "-disable-host-node-id", "-log-level=warn",
-		"-http-port="+free[0], "-server-port="+free[1], "-serf-lan-port="+free[2], "-serf-wan-port="+free[3],
-		"-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1",
-		"-hcl=disable_update_check = true", "-hcl=performance { raft_multiplier = 1 }")
+	consul := Start(t, "127.0.0.1:"+free[0], Path(t, "consul"), append([]string{
+		"agent", "-server", "-bootstrap-expect=1", "-node=jobs",
+		"-bind=127.0.0.1", "-client=127.0.0.1", "-data-dir=" + t.TempDir(), "-disable-host-node-id", "-log-level=warn",
+		"-http-port=" + free[0], "-server-port=" + free[1], "-serf-lan-port=" + free[2], "-serf-wan-port=" + free[3],
+		"-grpc-port=-1", "-grpc-tls-port=-1",
+		"-hcl=disable_update_check = true", "-hcl=performance { raft_multiplier = 1 }",
+	}, more...)...)
 	consul.leader()
 	return consul
 }
@@ -270,7 +295,7 @@ func Vault(t testing.TB) *Program {
 }
 
 // Nomad starts one that is server and client, in the datacenter and the pool given, with our namespace. Its workloads
-// log in to Vault by auth/jwt-nomad.
+// log in to Vault by auth/jwt-nomad; and to Consul by nomad-workloads, if Consul has a token for Nomad.
 func Nomad(t testing.TB, datacenter, pool string, consul, vault *Program) *Program {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -326,7 +351,7 @@ consul {
   auto_advertise   = false
   client_auto_join = false
   server_auto_join = false
-}
+%s}
 vault {
   enabled               = true
   address               = "http://%s"
@@ -336,7 +361,7 @@ vault {
     ttl = "1h"
   }
 }
-`, datacenter, data, free[0], free[1], free[2], pool, consul.Address, vault.Address)))
+`, datacenter, data, free[0], free[1], free[2], pool, consul.Address, guard(consul), vault.Address)))
 	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	nomad := start(t, "127.0.0.1:"+free[0], command)
 	nomad.leader()
@@ -362,6 +387,66 @@ vault {
 		return nil
 	})
 	return nomad
+}
+
+// guard is what packer/files/nomad.d/nomad.hcl says of workloads and Consul.
+func guard(consul *Program) string {
+	token := consul.Header.Get("X-Consul-Token")
+	if token == "" {
+		return ""
+	}
+	return fmt.Sprintf(`  token = %q
+  service_identity {
+    aud = ["consul.io"]
+    ttl = "1h"
+  }
+  task_identity {
+    aud = ["consul.io"]
+    ttl = "1h"
+  }
+`, token)
+}
+
+// Patroni starts one with a PostgreSQL of its own, as the user postgres, and returns when it knows its leader.
+func Patroni(t testing.TB, consul *Program) *Program {
+	t.Helper()
+	free := Ports(t, 2)
+	dir := temporary(t)
+	for _, command := range [][]string{{"mkdir", dir + "/data"}, {"chown", "-R", "postgres:postgres", dir}} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", command, err, out)
+		}
+	}
+	config := filepath.Join(dir, "patroni.yml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `
+scope: popvote-db
+name: jobs
+restapi: {listen: "127.0.0.1:%[1]s", connect_address: "127.0.0.1:%[1]s"}
+consul: {host: "%[2]s", scheme: http, consistency: consistent, register_service: true, token: "%[3]s"}
+watchdog: {mode: "off"}
+bootstrap:
+  dcs: {ttl: 20, loop_wait: 5, retry_timeout: 5, failsafe_mode: true}
+  initdb: [{encoding: UTF8}, {locale: C.UTF-8}, {auth-local: trust}, {auth-host: reject}]
+postgresql:
+  listen: 127.0.0.1:%[4]s
+  connect_address: 127.0.0.1:%[4]s
+  data_dir: %[5]s/data
+  bin_dir: /usr/lib/postgresql/15/bin
+  pgpass: %[5]s/pgpass
+  use_unix_socket: true
+  authentication: {superuser: {username: postgres}, replication: {username: replicator}}
+  pg_hba: [local all all trust]
+  parameters: {unix_socket_directories: %[5]s, fsync: "off", dynamic_shared_memory_type: mmap}
+`, free[0], consul.Address, consul.Header.Get("X-Consul-Token"), free[1], dir), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// PostgreSQL outlives a Patroni that is killed, and its shared memory a PostgreSQL that is: in namespaces they don't.
+	command := exec.Command("sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc &&
+		exec setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"`, "patroni", "patroni", config)
+	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC}
+	patroni := start(t, "127.0.0.1:"+free[0], command)
+	patroni.Await("leader", func() error { return patroni.Ask("GET", "/leader", nil, nil) })
+	return patroni
 }
 
 // groups returns the control groups that Nomad makes for itself, the innermost first. It doesn't remove them when it
