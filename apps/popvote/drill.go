@@ -52,7 +52,9 @@ after the other. What was taken away is given back, also after Ctrl-C.
 			}
 			var all []*drill.Report
 			for _, d := range drills {
-				r, err := drill.Run(cmd.Context(), c, d, voters, func(line string) { _, _ = fmt.Fprintln(progress, line) })
+				r, err := drill.Run(cmd.Context(), &drill.Lab{Cluster: c}, d, drill.Options{
+					Voters: voters, Dir: dir, Say: func(line string) { _, _ = fmt.Fprintln(progress, line) },
+				})
 				if err != nil {
 					return fmt.Errorf("couldn't run %s: %w", d.Name, err)
 				}

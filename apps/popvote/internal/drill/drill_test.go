@@ -53,7 +53,7 @@ func TestGap(t *testing.T) {
 func TestJudge(t *testing.T) {
 	r := &runner{
 		Drill:  Drill{Limit: 30 * time.Second, Works: true},
-		load:   &load{acks: []ack{{at: time.Second}, {at: 50 * time.Second}}},
+		load:   &rows{ledger: ledger{acks: []ack{{at: time.Second}, {at: 50 * time.Second}}}},
 		report: &Report{FaultAt: 2, UndoAt: 55, End: 60, count: count{Lost: 3}},
 	}
 	r.judge()

@@ -23,6 +23,12 @@ type Drill struct {
 	// the lost work.
 	Hold  time.Duration
 	Works bool
+	// Walk is the longest time in which nobody's phone is verified that is allowed; 0: any, as voters can wait.
+	Walk time.Duration
+	// Services says that it takes something away from the services, and is nothing without them.
+	Services bool
+	// Prepared has enough voters verified before it begins to cast for as long as it holds.
+	Prepared bool
 	// other takes a cloud without leaders instead of the leaders' own.
 	other bool
 
