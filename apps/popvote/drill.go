@@ -23,8 +23,8 @@ func newDrillCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drill [NAME]...",
 		Short: "Take a cloud away under load, and measure what that does",
-		Long: `Take something away from the cluster on this machine (popvote cluster up) while votes are written, and measure
-what that does: votes acknowledged, lost, doubled, the longest time without a write. Without names, all run, one
+		Long: `Take something away from the cluster on this machine (popvote cluster up) while voters vote, and measure what
+that does: votes acknowledged, lost, doubled, the longest time without a vote. Without names, all run, one
 after the other. What was taken away is given back, also after Ctrl-C.
 
 ` + drillNames() + `
@@ -80,7 +80,7 @@ after the other. What was taken away is given back, also after Ctrl-C.
 	f.define(cmd)
 	out.flag(cmd.Flags())
 	cmd.Flags().StringVar(&reports, "reports", "data/drills", "where the report goes, into a directory named by the time")
-	cmd.Flags().IntVar(&voters, "voters", 8, "voters at it at once")
+	cmd.Flags().IntVar(&voters, "voters", 8, "voters at it at once, each of whom casts once a second at most")
 	return cmd
 }
 

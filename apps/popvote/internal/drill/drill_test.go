@@ -3,30 +3,10 @@
 package drill
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 )
-
-// Whatever is wrong with the votes in the end is seen.
-func TestCompare(t *testing.T) {
-	open := map[string]bool{"asked": true, "asked too": true}
-	for name, test := range map[string]struct {
-		acked, there []string
-		want         count
-	}{
-		"all there":  {[]string{"a", "b"}, []string{"b", "a"}, count{Acknowledged: 2, Stored: 2, Unknown: 2}},
-		"lost":       {[]string{"a", "b"}, []string{"a"}, count{Acknowledged: 2, Stored: 1, Lost: 1, Unknown: 2}},
-		"doubled":    {[]string{"a"}, []string{"a", "a", "a"}, count{Acknowledged: 1, Stored: 3, Doubled: 1, Unknown: 2}},
-		"strange":    {[]string{"a"}, []string{"a", "x"}, count{Acknowledged: 1, Stored: 2, Strange: 1, Unknown: 2}},
-		"unanswered": {[]string{"a"}, []string{"a", "asked"}, count{Acknowledged: 1, Stored: 2, Unknown: 2, Recovered: 1}},
-	} {
-		if got := compare(test.acked, open, test.there); !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%s: %+v, want %+v", name, got, test.want)
-		}
-	}
-}
 
 // The longest time without a vote counts if it began in the fault, also if it lasted longer, and if
 // nothing came any more.
@@ -53,11 +33,11 @@ func TestGap(t *testing.T) {
 func TestJudge(t *testing.T) {
 	r := &runner{
 		Drill:  Drill{Limit: 30 * time.Second, Works: true},
-		load:   &rows{ledger: ledger{acks: []ack{{at: time.Second}, {at: 50 * time.Second}}}},
+		load:   &voters{ledger: ledger{acks: []ack{{at: time.Second}, {at: 50 * time.Second}}}},
 		report: &Report{FaultAt: 2, UndoAt: 55, End: 60, count: count{Lost: 3}},
 	}
 	r.judge()
-	if all := strings.Join(r.report.Wrong, "; "); len(r.report.Wrong) != 3 || !strings.Contains(all, "3 acknowledged votes are lost") || !strings.Contains(all, "48.0 s") {
+	if all := strings.Join(r.report.Wrong, "; "); len(r.report.Wrong) != 4 || !strings.Contains(all, "3 acknowledged votes are lost") || !strings.Contains(all, "48.0 s") {
 		t.Errorf("it says: %s", all)
 	}
 	if got := r.report.PerSecond; got[1] != 1 || got[50] != 1 || len(got) != 61 {

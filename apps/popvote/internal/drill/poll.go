@@ -20,15 +20,16 @@ import (
 type Poll struct {
 	ID string
 
-	box ballotapi.Admin
+	box func(ctx context.Context) (ballotapi.Admin, error)
 	key []byte
 }
 
 // change is what the audit chain says about it.
 var change = ballotapi.Change{Actor: "popvote drill", Reason: "drill"}
 
-// OpenPoll makes a poll like that of June 2014, in which voters text, and opens it.
-func OpenPoll(ctx context.Context, box ballotapi.Admin) (*Poll, error) {
+// OpenPoll makes a poll like that of June 2014, in which voters text, and opens it. The box is asked for
+// again at the end: the ballot servers may be others by then.
+func OpenPoll(ctx context.Context, box func(ctx context.Context) (ballotapi.Admin, error)) (*Poll, error) {
 	sample, err := poll.Sample("hk-2014-06")
 	if err != nil {
 		return nil, err
@@ -41,24 +42,31 @@ func OpenPoll(ctx context.Context, box ballotapi.Admin) (*Poll, error) {
 	definition := sample.Seeded(public, now, now.Add(24*time.Hour))
 	definition.ID = "drill-" + now.UTC().Format("2006-01-02-150405")
 	p := &Poll{ID: definition.ID, box: box, key: key}
-	if err := errors.Join(box.Apply(ctx, *definition, change), p.move(ctx, poll.Open)); err != nil {
+	admin, err := box(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = admin.Apply(ctx, *definition, change); err == nil {
+		err = admin.Move(ctx, p.ID, poll.Open, change)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("couldn't open a poll: %w", err)
 	}
 	return p, nil
 }
 
-func (p *Poll) move(ctx context.Context, to poll.State) error {
-	return p.box.Move(ctx, p.ID, to, change)
-}
-
 // Finish closes the poll, counts and publishes it, leaves its bundle in a directory, and reads it.
 func (p *Poll) Finish(ctx context.Context, dir string) (f votecheck.Final, err error) {
-	for _, step := range []func(context.Context) error{
-		func(ctx context.Context) error { return p.move(ctx, poll.Closed) },
-		func(ctx context.Context) error { return p.box.Count(ctx, p.ID, p.key, change) },
-		func(ctx context.Context) error { return p.move(ctx, poll.Published) },
+	box, err := p.box(ctx)
+	if err != nil {
+		return f, err
+	}
+	for _, step := range []func() error{
+		func() error { return box.Move(ctx, p.ID, poll.Closed, change) },
+		func() error { return box.Count(ctx, p.ID, p.key, change) },
+		func() error { return box.Move(ctx, p.ID, poll.Published, change) },
 	} {
-		if err := step(ctx); err != nil {
+		if err := step(); err != nil {
 			return f, fmt.Errorf("couldn't finish the poll %s: %w", p.ID, err)
 		}
 	}
@@ -67,13 +75,13 @@ func (p *Poll) Finish(ctx context.Context, dir string) (f votecheck.Final, err e
 	if err != nil {
 		return f, fmt.Errorf("couldn't keep the poll's bundle: %w", err)
 	}
-	if err := errors.Join(p.box.Bundle(ctx, p.ID, file), file.Close()); err != nil {
+	if err := errors.Join(box.Bundle(ctx, p.ID, file), file.Close()); err != nil {
 		return f, fmt.Errorf("couldn't keep the poll's bundle: %w", err)
 	}
 	if f, err = votecheck.ReadBundle(path); err != nil {
 		return f, err
 	}
-	stats, err := p.box.Stats(ctx, p.ID)
+	stats, err := box.Stats(ctx, p.ID)
 	if err != nil {
 		return f, fmt.Errorf("couldn't read the operator's figures: %w", err)
 	}

@@ -130,6 +130,19 @@ func (v *voters) prepare(ctx context.Context, at, want int) error {
 	return nil
 }
 
+// begun are voters of whom enough are verified.
+func begun(ctx context.Context, vote *Vote, d Drill, at int, dir string) (*voters, error) {
+	v, err := newVoters(ctx, vote, dir, at)
+	if err != nil {
+		return nil, err
+	}
+	want := 5 * at
+	if d.Prepared {
+		want = perVoter * at
+	}
+	return v, v.prepare(ctx, at, want)
+}
+
 // run has voters vote until ctx ends, some at once and each at most once a second, and then gives those
 // that wait for an answer a little longer.
 func (v *voters) run(ctx context.Context, at int) {

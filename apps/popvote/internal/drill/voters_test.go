@@ -18,6 +18,7 @@ import (
 	"github.com/popvote/popvote/apps/e2e/instance"
 	"github.com/popvote/popvote/apps/e2e/votecheck"
 	"github.com/popvote/popvote/apps/popvote/internal/local"
+	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/channelsapi"
 )
 
@@ -56,7 +57,7 @@ func open(t *testing.T) (*instance.Instance, *Vote) {
 		t.Fatal(err)
 	}
 	t.Cleanup(box.Close)
-	p, err := OpenPoll(t.Context(), box)
+	p, err := OpenPoll(t.Context(), func(context.Context) (ballotapi.Admin, error) { return box, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func open(t *testing.T) (*instance.Instance, *Vote) {
 }
 
 // until waits until so many more votes are acknowledged.
-func until(t *testing.T, l load, more int) {
+func until(t *testing.T, l *voters, more int) {
 	t.Helper()
 	want := len(l.acknowledged()) + more
 	for deadline := time.Now().Add(time.Minute); len(l.acknowledged()) < want; time.Sleep(20 * time.Millisecond) {
@@ -99,7 +100,7 @@ func TestVoters(t *testing.T) {
 	running.Go(func() { l.run(ctx, 8) })
 	until(t, l, 20)
 	i.Kill()
-	for deadline := time.Now().Add(time.Minute); l.(*voters).failures() == 0; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); l.failures() == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody noticed that the server died")
 		}
@@ -148,7 +149,7 @@ func TestDeadEdge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := l.(*voters).worlds[1]
+	dead := l.worlds[1]
 	api, err := channelsapi.NewClientWithResponses("http://127.0.0.1:1", channelsapi.WithHTTPClient(dead.HTTP))
 	if err != nil {
 		t.Fatal(err)

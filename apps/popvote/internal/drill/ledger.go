@@ -12,20 +12,6 @@ import (
 	"time"
 )
 
-// load is voters at it while something is taken away.
-type load interface {
-	// run has voters vote until ctx ends, so many at once.
-	run(ctx context.Context, voters int)
-	// check says, after run, what became of the votes.
-	check(ctx context.Context) (count, error)
-	// since is how long ago the load was made, which all its times count from.
-	since() time.Duration
-	// last is when the newest vote was acknowledged; 0: none was.
-	last() time.Duration
-	// acknowledged are all votes so far of which voters were told that they are safe.
-	acknowledged() []ack
-}
-
 // ledger is what voters were told, and when.
 type ledger struct {
 	began time.Time
@@ -113,8 +99,7 @@ type count struct {
 	Reasons map[string]int `json:"reasons,omitempty"`
 }
 
-// patience is how long one try may take. A try that is given up cancels the wait for the standby, so
-// that the vote may be there and not replicated: what the rules are for.
+// patience is how long one try may take.
 const patience = 4 * time.Second
 
 // gap is the longest time without an acknowledgement that began at or after from and before to.
