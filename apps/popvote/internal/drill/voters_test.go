@@ -62,18 +62,24 @@ func open(t *testing.T) (*instance.Instance, *Vote) {
 		t.Fatal(err)
 	}
 	vote := &Vote{Poll: p.ID, Finish: p.Finish, Phones: func(context.Context) ([]string, error) { return []string{i.Phone}, nil }}
+	for range 3 {
+		vote.Edges = append(vote.Edges, edge(t, i))
+	}
+	return i, vote
+}
+
+// edge is one more way to an instance.
+func edge(t *testing.T, i *instance.Instance) (origin string) {
+	t.Helper()
 	at, err := url.Parse(i.Voters)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
-		proxy := httputil.NewSingleHostReverseProxy(at)
-		proxy.ErrorLog = log.New(io.Discard, "", 0) // that the server is away is what the test is about
-		edge := httptest.NewServer(proxy)
-		t.Cleanup(edge.Close)
-		vote.Edges = append(vote.Edges, edge.URL)
-	}
-	return i, vote
+	proxy := httputil.NewSingleHostReverseProxy(at)
+	proxy.ErrorLog = log.New(io.Discard, "", 0) // that the server is away is what tests are about
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // until waits until so many more votes are acknowledged.
