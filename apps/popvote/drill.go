@@ -186,18 +186,21 @@ func writeDrillFile(dir, name string, write func(io.Writer) error) error {
 }
 
 func writeDrills(w io.Writer, all []*drill.Report) error {
-	t := newTable(w, "DRILL", "ACKNOWLEDGED", "LOST", "DOUBLED", "UNKNOWN", "LONGEST GAP S", "REPLACED S", "P99 MS BEFORE", "DURING", "AFTER", "HELD")
+	t := newTable(w, "DRILL", "HELD", "ACKNOWLEDGED", "LOST", "DOUBLED", "UNKNOWN", "LONGEST GAP S", "LEFT OUT S", "REPLACED S", "SPREAD S", "P99 MS BEFORE", "DURING", "AFTER")
+	seconds := func(s float64) string {
+		if s == 0 {
+			return "-"
+		}
+		return fmt.Sprintf("%.1f", s)
+	}
 	for _, r := range all {
 		held := "yes"
 		if !r.OK() {
 			held = "NO"
 		}
-		replaced := "-"
-		if r.Replaced > 0 {
-			replaced = fmt.Sprintf("%.0f", r.Replaced)
-		}
-		t.row(r.Name, r.Acknowledged, r.Lost, r.Doubled, r.Unknown, fmt.Sprintf("%.1f", r.Gap), replaced,
-			fmt.Sprintf("%.0f", r.P99Before), fmt.Sprintf("%.0f", r.P99During), fmt.Sprintf("%.0f", r.P99After), held)
+		t.row(r.Name, held, r.Acknowledged, r.Lost, r.Doubled, r.Unknown, fmt.Sprintf("%.1f", r.Gap),
+			seconds(r.Ejected), seconds(r.Replaced), seconds(r.SettledAfter),
+			fmt.Sprintf("%.0f", r.P99Before), fmt.Sprintf("%.0f", r.P99During), fmt.Sprintf("%.0f", r.P99After))
 	}
 	if err := t.flush(); err != nil {
 		return err

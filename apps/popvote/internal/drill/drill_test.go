@@ -23,7 +23,7 @@ func TestGap(t *testing.T) {
 		"whole":                 {0, 50, 19},
 		"between two and after": {22, 30, 18},
 	} {
-		if got := gap(acks, time.Duration(test.from)*time.Second, time.Duration(test.to)*time.Second); got != time.Duration(test.want)*time.Second {
+		if got, _ := gap(acks, time.Duration(test.from)*time.Second, time.Duration(test.to)*time.Second); got != time.Duration(test.want)*time.Second {
 			t.Errorf("%s: %s, want %d s", name, got, test.want)
 		}
 	}
@@ -48,11 +48,19 @@ func TestJudge(t *testing.T) {
 // What is written on the page is text, whatever it holds.
 func TestPage(t *testing.T) {
 	var page strings.Builder
-	err := WritePage(&page, []*Report{{Name: "kill-leaders", End: 60, PerSecond: []int{5, 0}, Events: []Event{{At: 3, What: "<b>none</b>"}}}})
+	err := WritePage(&page, []*Report{{
+		Name: "kill-leaders", End: 60, FaultAt: 10, UndoAt: 40, Gap: 12.5, GapAt: 11, PerSecond: []int{5, 0}, Walks: []int{1, 2},
+		Events: []Event{{At: 3, What: "<b>none</b>"}},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(page.String(), "<svg") || !strings.Contains(page.String(), "&lt;b&gt;none") || strings.Contains(page.String(), "<b>none") {
 		t.Errorf("the page is %s", page.String())
+	}
+	for _, want := range []string{`class="fault"`, `class="gap"`, `class="walks"`, "12.5 s without a vote"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the picture lacks %s", want)
+		}
 	}
 }

@@ -102,27 +102,29 @@ type count struct {
 // patience is how long one try may take.
 const patience = 4 * time.Second
 
-// gap is the longest time without an acknowledgement that began at or after from and before to.
-func gap(acks []ack, from, to time.Duration) (longest time.Duration) {
+// gap is the longest time without an acknowledgement that began at or after from and before to, and when
+// it began.
+func gap(acks []ack, from, to time.Duration) (longest, began time.Duration) {
 	times := make([]time.Duration, len(acks))
 	for i, a := range acks {
 		times[i] = a.at
 	}
 	slices.Sort(times)
 	was := from
+	note := func(at time.Duration) {
+		if was < to && at-was > longest {
+			longest, began = at-was, was
+		}
+	}
 	for _, at := range times {
 		if at < from {
 			continue
 		}
-		if was < to {
-			longest = max(longest, at-was)
-		}
+		note(at)
 		was = at
 	}
-	if was < to { // nothing more came
-		longest = max(longest, to-was)
-	}
-	return longest
+	note(to) // nothing more came
+	return longest, began
 }
 
 // p99 is the time that of a hundred voters one waited longer than, of those answered in a time.

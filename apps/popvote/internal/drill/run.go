@@ -64,8 +64,9 @@ type Report struct {
 	End     float64 `json:"end"`
 
 	count
-	// Gap is the longest time without an acknowledgement that began in the fault; GapAfter after its end.
+	// Gap is the longest time without an acknowledgement that began in the fault, at GapAt; GapAfter after its end.
 	Gap      float64 `json:"gap_seconds"`
+	GapAt    float64 `json:"gap_at"`
 	GapAfter float64 `json:"gap_after_seconds"`
 	// WalkGap is the longest time in which nobody's phone was verified that began in the fault.
 	WalkGap float64 `json:"walk_gap_seconds,omitempty"`
@@ -333,14 +334,18 @@ func (r *runner) walks() {
 			p.Walks[s]++
 		}
 	}
-	p.WalkGap = gap(through, seconds(p.FaultAt), seconds(p.UndoAt)).Seconds()
+	longest, _ := gap(through, seconds(p.FaultAt), seconds(p.UndoAt))
+	p.WalkGap = longest.Seconds()
 }
 
 // judge computes the figures, and says what is not as it was foreseen.
 func (r *runner) judge() {
 	p, acks := r.report, r.load.acknowledged()
 	fault, undo, end := seconds(p.FaultAt), seconds(p.UndoAt), seconds(p.End)
-	p.Gap, p.GapAfter = gap(acks, fault, undo).Seconds(), gap(acks, undo, end).Seconds()
+	in, at := gap(acks, fault, undo)
+	p.Gap, p.GapAt = in.Seconds(), at.Seconds()
+	in, _ = gap(acks, undo, end)
+	p.GapAfter = in.Seconds()
 	p.P99Before = p99(acks, 0, fault).Seconds() * 1000
 	p.P99During = p99(acks, fault, undo).Seconds() * 1000
 	p.P99After = p99(acks, undo, end).Seconds() * 1000

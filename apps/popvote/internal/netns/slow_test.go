@@ -4,6 +4,7 @@ package netns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -92,5 +93,34 @@ func TestSlowAndDead(t *testing.T) {
 	await(t, "the cloud", func() bool { return reached(t, here.Addr) })
 	if exec.Command("ip", "link", "show", n.Name+"-s1").Run() == nil {
 		t.Error("the cable between is left")
+	}
+}
+
+// A port that is refused is refused at once, to the cloud itself too, and nothing else is.
+func TestRefuse(t *testing.T) {
+	n := up(t)
+	here, there := n.Cloud(0), n.Cloud(1)
+	serve(t, here)
+	serve(t, there)
+	if err := here.Refuse(t.Context(), 80); err != nil {
+		t.Fatal(err)
+	}
+	_, err := net.DialTimeout("tcp", here.Addr.String()+":80", 5*time.Second)
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("from this machine: %v", err)
+	}
+	for _, from := range n.All() {
+		if pings(t, from, here) {
+			t.Errorf("%s reaches it", from.Name)
+		}
+	}
+	if !pings(t, here, there) {
+		t.Error("it reaches nobody else either")
+	}
+	if err := here.Heal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !reached(t, here.Addr) {
+		t.Error("it is refused still")
 	}
 }
