@@ -113,13 +113,13 @@ func voteWithoutRedis(ctx context.Context, s *apart.Site, h *history, w *voter.W
 	if err != nil {
 		return err
 	}
-	mine, err := seal(w)
+	mine, err := w.Seal()
 	if err != nil {
 		return err
 	}
 	s.Redis.Kill()
 	defer s.Redis.Start()
-	if _, err := h.cast(ctx, w, p, token, mine); err != nil {
+	if _, err := w.Record(ctx, h.Recorder, p, token, mine); err != nil {
 		return err
 	}
 	session, err := w.Identify(ctx, p)
@@ -146,15 +146,15 @@ func voteApart(ctx context.Context, h *history, begins, verifies, casts *voter.W
 	if err != nil {
 		return fmt.Errorf("couldn't verify: %w", err)
 	}
-	mine, err := seal(casts)
+	mine, err := casts.Seal()
 	if err != nil {
 		return err
 	}
-	first, err := h.cast(ctx, casts, p, token, mine)
+	first, err := casts.Record(ctx, h.Recorder, p, token, mine)
 	if err != nil {
 		return fmt.Errorf("couldn't cast: %w", err)
 	}
-	again, err := h.cast(ctx, begins, p, token, mine)
+	again, err := begins.Record(ctx, h.Recorder, p, token, mine)
 	if err == nil && again.Code != first.Code {
 		err = errors.New("a retry elsewhere got another receipt")
 	}

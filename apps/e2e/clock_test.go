@@ -42,7 +42,7 @@ func TestClockSteps(t *testing.T) {
 		for range 5 {
 			p := people[0]
 			people = people[1:]
-			if _, err := h.cast(t.Context(), w, p.person, p.token, p.e); problemCode(err) != want || want == "" && err != nil {
+			if _, err := w.Record(t.Context(), h.Recorder, p.person, p.token, p.e); problemCode(err) != want || want == "" && err != nil {
 				t.Errorf("%s: voter %s was told %v, want %q", when, p.person.N, err, want)
 			}
 		}
@@ -62,7 +62,7 @@ func TestClockSteps(t *testing.T) {
 	i.Kill()
 	i = i.RestartWith(env, everybodyAtOnce...)
 	next("the server was started again", "poll-closed")
-	if _, err := h.cast(t.Context(), w, first.person, first.token, first.e); err != nil {
+	if _, err := w.Record(t.Context(), h.Recorder, first.person, first.token, first.e); err != nil {
 		t.Errorf("a retry of a recorded ballot: %v", err)
 	}
 
@@ -79,7 +79,7 @@ func TestClockSteps(t *testing.T) {
 type ready struct {
 	person voter.Person
 	token  string
-	e      *envelope
+	e      *voter.Envelope
 }
 
 // admitted takes people through the first two steps.
@@ -92,7 +92,7 @@ func admitted(t *testing.T, w *voter.World, n int) []ready {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := seal(w)
+		e, err := w.Seal()
 		if err != nil {
 			t.Fatal(err)
 		}

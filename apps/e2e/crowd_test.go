@@ -53,7 +53,7 @@ func comeAndVote(ctx context.Context, w *voter.World, h *history, p voter.Person
 	if err != nil {
 		return fmt.Errorf("couldn't verify: %w", err)
 	}
-	mine, err := seal(w)
+	mine, err := w.Seal()
 	if err != nil {
 		return err
 	}
@@ -61,34 +61,34 @@ func comeAndVote(ctx context.Context, w *voter.World, h *history, p voter.Person
 	case n%20 == 3:
 		return voteTwice(ctx, w, h, p, token, mine, refused)
 	case n%10 == 7:
-		first, err := h.cast(ctx, w, p, token, mine)
+		first, err := w.Record(ctx, h.Recorder, p, token, mine)
 		if err != nil {
 			return err
 		}
-		again, err := h.cast(ctx, w, p, token, mine)
+		again, err := w.Record(ctx, h.Recorder, p, token, mine)
 		if err == nil && again.Code != first.Code {
 			err = errors.New("a retry got another receipt")
 		}
 		return err
 	default:
-		_, err := h.cast(ctx, w, p, token, mine)
+		_, err := w.Record(ctx, h.Recorder, p, token, mine)
 		return err
 	}
 }
 
 // voteTwice casts two different ballots from two sessions at once: one is taken, one refused.
-func voteTwice(ctx context.Context, w *voter.World, h *history, p voter.Person, token string, mine *envelope, refused *atomic.Int64) error {
+func voteTwice(ctx context.Context, w *voter.World, h *history, p voter.Person, token string, mine *voter.Envelope, refused *atomic.Int64) error {
 	second, err := verified(ctx, w, p)
 	if err != nil {
 		return fmt.Errorf("couldn't verify a second time: %w", err)
 	}
-	other, err := seal(w)
+	other, err := w.Seal()
 	if err != nil {
 		return err
 	}
 	taken := make(chan error, 2)
-	go func() { _, err := h.cast(ctx, w, p, token, mine); taken <- err }()
-	go func() { _, err := h.cast(ctx, w, p, second, other); taken <- err }()
+	go func() { _, err := w.Record(ctx, h.Recorder, p, token, mine); taken <- err }()
+	go func() { _, err := w.Record(ctx, h.Recorder, p, second, other); taken <- err }()
 	a, b := <-taken, <-taken
 	if a == nil {
 		a, b = b, a

@@ -49,11 +49,11 @@ func TestDiskFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := seal(w)
+		e, err := w.Seal()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err = h.cast(t.Context(), w, person, token, e); err == nil {
+		if _, err = w.Record(t.Context(), h.Recorder, person, token, e); err == nil {
 			continue
 		}
 		refused = true
@@ -66,7 +66,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatal(err)
 		}
 		for deadline := time.Now().Add(20 * time.Second); err != nil; {
-			if _, err = h.cast(t.Context(), w, person, token, e); err != nil && time.Now().After(deadline) {
+			if _, err = w.Record(t.Context(), h.Recorder, person, token, e); err != nil && time.Now().After(deadline) {
 				t.Fatalf("a cast with space again: %v\n%s", err, i.Output)
 			}
 		}

@@ -31,15 +31,15 @@ func TestJourney(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				e, err := seal(w)
+				e, err := w.Seal()
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := h.cast(t.Context(), w, person, token, e)
+				got, err := w.Record(t.Context(), h.Recorder, person, token, e)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := receipt.VerifyBallot(*got, e.sealed, w.Manifest.SigningKey); err != nil {
+				if err := receipt.VerifyBallot(*got, e.Sealed, w.Manifest.SigningKey); err != nil {
 					t.Error(err)
 				}
 			}
@@ -112,19 +112,19 @@ func TestVotersGoOnAfterARestart(t *testing.T) {
 	if err != nil {
 		t.Fatalf("step 2 after a restart: %v", err)
 	}
-	e, err := seal(w)
+	e, err := w.Seal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	i.Kill()
 	i = i.Restart(everybodyAtOnce...)
-	first, err := h.cast(t.Context(), w, person, token, e)
+	first, err := w.Record(t.Context(), h.Recorder, person, token, e)
 	if err != nil {
 		t.Fatalf("step 3 after a kill: %v", err)
 	}
 	i.Stop()
 	i = i.Restart(everybodyAtOnce...)
-	again, err := h.cast(t.Context(), w, person, token, e)
+	again, err := w.Record(t.Context(), h.Recorder, person, token, e)
 	if err != nil || again.Code != first.Code {
 		t.Fatalf("the same ballot after a restart: %v %v", again, err)
 	}
@@ -151,11 +151,11 @@ func TestPollCommandsWithoutAnInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := seal(w)
+	e, err := w.Seal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.cast(t.Context(), w, person, token, e); err != nil {
+	if _, err := w.Record(t.Context(), h.Recorder, person, token, e); err != nil {
 		t.Fatal(err)
 	}
 	i.Stop()

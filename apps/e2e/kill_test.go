@@ -95,7 +95,7 @@ func (l *load) vote(ctx context.Context, p voter.Person) {
 	if err != nil {
 		return
 	}
-	e, err := seal(l.anywhere())
+	e, err := l.anywhere().Seal()
 	if err != nil {
 		return
 	}
@@ -103,18 +103,17 @@ func (l *load) vote(ctx context.Context, p voter.Person) {
 	impatient := rand.IntN(8) == 0
 	// One in twenty is sent a second time by something on the way, and arrives late.
 	if rand.IntN(20) == 0 {
-		late := *e
-		late.process = 0
+		late := e.Late()
 		l.all.Go(func() {
 			select {
 			case <-ctx.Done():
 			case <-time.After(rand.N(2 * time.Second)):
-				_, _ = l.h.cast(ctx, l.anywhere(), p, token, &late)
+				_, _ = l.anywhere().Record(ctx, l.h.Recorder, p, token, late)
 			}
 		})
 	}
 	_, err = voter.Patiently(ctx, func() (struct{}, error) {
-		_, err := l.h.cast(ctx, l.anywhere(), p, token, e)
+		_, err := l.anywhere().Record(ctx, l.h.Recorder, p, token, e)
 		if err == nil {
 			l.voted.Add(1)
 		}
@@ -125,7 +124,7 @@ func (l *load) vote(ctx context.Context, p voter.Person) {
 	})
 	// One in ten did not see the answer, and asks again.
 	if err == nil && rand.IntN(10) == 0 {
-		_, _ = l.h.cast(ctx, l.anywhere(), p, token, e)
+		_, _ = l.anywhere().Record(ctx, l.h.Recorder, p, token, e)
 	}
 }
 

@@ -101,12 +101,12 @@ func TestNothingLeaks(t *testing.T) {
 				}
 				s.codes = append(s.codes, code)
 			}
-			e, err := seal(w)
+			e, err := w.Seal()
 			if err != nil {
 				t.Fatal(err)
 			}
 			for range 2 {
-				if _, err := h.cast(t.Context(), w, person, token, e); err != nil {
+				if _, err := w.Record(t.Context(), h.Recorder, person, token, e); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -207,11 +207,11 @@ func voteIn(t *testing.T, i *instance.Instance, n int) *ballotapi.Receipt {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := seal(w)
+	e, err := w.Seal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	receipt, err := record(t).cast(t.Context(), w, p, token, e)
+	receipt, err := w.Record(t.Context(), record(t).Recorder, p, token, e)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ under Patroni. As root, on Linux; see docs/cluster.md.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f.define(cmd)
-	cmd.AddCommand(newClusterUpCommand(f), newClusterDownCommand(f), newClusterStatusCommand(f))
+	cmd.AddCommand(newClusterUpCommand(f), newClusterDownCommand(f), newClusterStatusCommand(f), newClusterRebalanceCommand(f))
 	return cmd
 }
 
@@ -138,6 +138,27 @@ func newClusterStatusCommand(f *clusterFlags) *cobra.Command {
 	}
 	out.flag(cmd.Flags())
 	return cmd
+}
+
+func newClusterRebalanceCommand(f *clusterFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rebalance",
+		Short: "Spread the services' copies evenly over the clouds again",
+		Long: `Spread the services' copies evenly over the clouds again, after one has come back: of each job that isn't, Nomad
+places every copy anew, one at a time, by another value of its variable "rebalance". Voters go on meanwhile.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.cluster(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if _, err := c.Rebalance(cmd.Context()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), c.Spread(cmd.Context()))
+			return err
+		},
+	}
 }
 
 func writeCluster(w io.Writer, s cluster.Status) error {

@@ -141,6 +141,9 @@ func (i *Instance) Kill() {
 	<-i.ended
 }
 
+// Pid is the process's number, for programs that signal it.
+func (i *Instance) Pid() int { return i.cmd.Process.Pid }
+
 // Ended is closed when the process has ended, by itself or not.
 func (i *Instance) Ended() <-chan struct{} { return i.ended }
 

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/popvote/popvote/libs/ballot"
@@ -62,6 +63,8 @@ type Problem struct {
 	Status int
 	Code   string
 	Effect string
+	// After is the wait that the answer asks for; 0: none.
+	After time.Duration
 }
 
 func (p *Problem) Error() string { return fmt.Sprintf("%d %s (%s)", p.Status, p.Code, p.Effect) }
@@ -95,7 +98,8 @@ func problemOf(res *http.Response, p *channelsapi.Problem) error {
 	if p == nil {
 		return fmt.Errorf("an answer that is no problem document: %s", res.Status)
 	}
-	return &Problem{Status: p.Status, Code: string(p.Code), Effect: string(p.Effect)}
+	after, _ := strconv.Atoi(res.Header.Get("Retry-After")) // none: 0
+	return &Problem{Status: p.Status, Code: string(p.Code), Effect: string(p.Effect), After: time.Duration(after) * time.Second}
 }
 
 func bearer(token string) channelsapi.RequestEditorFn {
@@ -190,12 +194,12 @@ func (w *World) Verify(ctx context.Context, p Person, s *channelsapi.Session) (s
 	if err := w.Text(ctx, p, *s.Verification.Number, *s.Verification.Text); err != nil {
 		return "", err
 	}
-	return w.Await(ctx, s)
+	return w.Await(ctx, s.AccessToken)
 }
 
 // Await holds a long poll until the phone is verified.
-func (w *World) Await(ctx context.Context, s *channelsapi.Session) (string, error) {
-	res, err := w.API.AwaitVerificationWithResponse(ctx, bearer(s.AccessToken))
+func (w *World) Await(ctx context.Context, token string) (string, error) {
+	res, err := w.API.AwaitVerificationWithResponse(ctx, bearer(token))
 	if err != nil {
 		return "", err
 	}

@@ -11,10 +11,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/popvote/popvote/libs/mtls"
-	"github.com/popvote/popvote/libs/mtls/devca"
 )
 
 // link leads to the cluster's directory: job files name programs and certificates by it, wherever that is.
@@ -42,13 +40,7 @@ func (c *Cluster) lay() error {
 	if err := os.Symlink(c.Dir, link); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("couldn't make a link to the cluster: %w", err)
 	}
-	hosts := []string{"localhost", "127.0.0.1", c.Network.Host().String()}
-	for _, cloud := range c.Network.All() {
-		hosts = append(hosts, cloud.Addr.String())
-	}
-	if _, err := devca.Make(devca.Config{
-		Dir: c.certificates(), Services: []string{"vault", Database, "haproxy"}, Hosts: hosts, Clock: time.Now,
-	}); err != nil {
+	if err := c.certify("vault", Database, "haproxy"); err != nil {
 		return err
 	}
 	for _, dir := range []string{"audit", "bin"} {

@@ -25,7 +25,6 @@ import (
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
 	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/discovery"
-	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/vault"
 	"github.com/popvote/popvote/libs/vault/setup"
 )
@@ -115,6 +114,16 @@ func (c *Cluster) passing(ctx context.Context, service string, want int) error {
 	}
 	if n < want {
 		return fmt.Errorf("%d are", n)
+	}
+	return nil
+}
+
+// servicesReady says which service has too few copies that pass all their checks.
+func (c *Cluster) servicesReady(ctx context.Context) error {
+	for _, job := range jobs {
+		if err := c.passing(ctx, job.name, job.copies); job.copies > 0 && err != nil {
+			return fmt.Errorf("of %s, %d should be ready: %w", job.name, job.copies, err)
+		}
 	}
 	return nil
 }
@@ -231,18 +240,16 @@ func (c *Cluster) setVault(ctx context.Context) error {
 	if len(steps) > 0 {
 		c.say("Vault: %d policies, engines, roles and settings", len(steps))
 	}
-	edge, err := client.Logical().ReadWithContext(ctx, "secret/data/popvote/haproxy")
+	edge, err := client.Logical().ReadWithContext(ctx, edgeSecret)
 	if err != nil || edge != nil {
 		return err
 	}
-	certificate, certErr := os.ReadFile(filepath.Join(c.certificates(), "haproxy", mtls.CertFile))
-	key, keyErr := os.ReadFile(filepath.Join(c.certificates(), "haproxy", mtls.KeyFile))
-	if err := errors.Join(certErr, keyErr); err != nil {
-		return fmt.Errorf("couldn't read the edge's certificate: %w", err)
+	secret, err := c.edgeCertificate()
+	if err != nil {
+		return err
 	}
-	_, err = client.Logical().WriteWithContext(ctx, "secret/data/popvote/haproxy", map[string]any{
-		"options": map[string]any{"cas": 0}, "data": map[string]any{"certificate": string(certificate), "key": string(key)},
-	})
+	secret["options"] = map[string]any{"cas": 0}
+	_, err = client.Logical().WriteWithContext(ctx, edgeSecret, secret)
 	return err
 }
 

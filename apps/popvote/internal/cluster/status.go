@@ -345,7 +345,7 @@ func (c *Cluster) vaultReady(ctx context.Context) error {
 
 // Ready says what is not as it should be before anything is taken away, and after it is back.
 func (c *Cluster) Ready(ctx context.Context) error {
-	for _, ready := range []func(context.Context) error{c.consulReady, c.vaultReady, c.databaseReady, c.nomadReady} {
+	for _, ready := range []func(context.Context) error{c.consulReady, c.vaultReady, c.databaseReady, c.nomadReady, c.servicesReady} {
 		if err := ready(ctx); err != nil {
 			return err
 		}

@@ -3,30 +3,10 @@
 package drill
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 )
-
-// Whatever is wrong with the votes in the end is seen.
-func TestCompare(t *testing.T) {
-	open := map[string]bool{"asked": true, "asked too": true}
-	for name, test := range map[string]struct {
-		acked, there []string
-		want         count
-	}{
-		"all there":  {[]string{"a", "b"}, []string{"b", "a"}, count{Acknowledged: 2, Stored: 2, Unknown: 2}},
-		"lost":       {[]string{"a", "b"}, []string{"a"}, count{Acknowledged: 2, Stored: 1, Lost: 1, Unknown: 2}},
-		"doubled":    {[]string{"a"}, []string{"a", "a", "a"}, count{Acknowledged: 1, Stored: 3, Doubled: 1, Unknown: 2}},
-		"strange":    {[]string{"a"}, []string{"a", "x"}, count{Acknowledged: 1, Stored: 2, Strange: 1, Unknown: 2}},
-		"unanswered": {[]string{"a"}, []string{"a", "asked"}, count{Acknowledged: 1, Stored: 2, Unknown: 2, Recovered: 1}},
-	} {
-		if got := compare(test.acked, open, test.there); !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%s: %+v, want %+v", name, got, test.want)
-		}
-	}
-}
 
 // The longest time without a vote counts if it began in the fault, also if it lasted longer, and if
 // nothing came any more.
@@ -43,7 +23,7 @@ func TestGap(t *testing.T) {
 		"whole":                 {0, 50, 19},
 		"between two and after": {22, 30, 18},
 	} {
-		if got := gap(acks, time.Duration(test.from)*time.Second, time.Duration(test.to)*time.Second); got != time.Duration(test.want)*time.Second {
+		if got, _ := gap(acks, time.Duration(test.from)*time.Second, time.Duration(test.to)*time.Second); got != time.Duration(test.want)*time.Second {
 			t.Errorf("%s: %s, want %d s", name, got, test.want)
 		}
 	}
@@ -53,11 +33,11 @@ func TestGap(t *testing.T) {
 func TestJudge(t *testing.T) {
 	r := &runner{
 		Drill:  Drill{Limit: 30 * time.Second, Works: true},
-		load:   &load{acks: []ack{{at: time.Second}, {at: 50 * time.Second}}},
+		load:   &voters{ledger: ledger{acks: []ack{{at: time.Second}, {at: 50 * time.Second}}}},
 		report: &Report{FaultAt: 2, UndoAt: 55, End: 60, count: count{Lost: 3}},
 	}
 	r.judge()
-	if all := strings.Join(r.report.Wrong, "; "); len(r.report.Wrong) != 3 || !strings.Contains(all, "3 acknowledged votes are lost") || !strings.Contains(all, "48.0 s") {
+	if all := strings.Join(r.report.Wrong, "; "); len(r.report.Wrong) != 4 || !strings.Contains(all, "3 acknowledged votes are lost") || !strings.Contains(all, "48.0 s") {
 		t.Errorf("it says: %s", all)
 	}
 	if got := r.report.PerSecond; got[1] != 1 || got[50] != 1 || len(got) != 61 {
@@ -68,11 +48,19 @@ func TestJudge(t *testing.T) {
 // What is written on the page is text, whatever it holds.
 func TestPage(t *testing.T) {
 	var page strings.Builder
-	err := WritePage(&page, []*Report{{Name: "kill-leaders", End: 60, PerSecond: []int{5, 0}, Events: []Event{{At: 3, What: "<b>none</b>"}}}})
+	err := WritePage(&page, []*Report{{
+		Name: "kill-leaders", End: 60, FaultAt: 10, UndoAt: 40, Gap: 12.5, GapAt: 11, PerSecond: []int{5, 0}, Walks: []int{1, 2},
+		Events: []Event{{At: 3, What: "<b>none</b>"}},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(page.String(), "<svg") || !strings.Contains(page.String(), "&lt;b&gt;none") || strings.Contains(page.String(), "<b>none") {
 		t.Errorf("the page is %s", page.String())
+	}
+	for _, want := range []string{`class="fault"`, `class="gap"`, `class="walks"`, "12.5 s without a vote"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the picture lacks %s", want)
+		}
 	}
 }

@@ -54,3 +54,10 @@ func (c Cloud) Heal(ctx context.Context) error {
 func (c Cloud) nft(ctx context.Context, rules string) error {
 	return do(ctx, rules, "nsenter", "--net="+c.path(), "nft", "-f", "-")
 }
+
+// Refuse has a cloud refuse all connections to a port, those that are open too, as if nobody listened
+// there, until Heal.
+func (c Cloud) Refuse(ctx context.Context, port int) error {
+	return c.nft(ctx, fmt.Sprintf("add table %[1]s\ndelete table %[1]s\nadd table %[1]s\n"+
+		"add chain %[1]s in { type filter hook input priority 0; }\nadd rule %[1]s in tcp dport %[2]d reject with tcp reset\n", table, port))
+}

@@ -128,6 +128,12 @@ func (n *Network) Up(ctx context.Context) error {
 	}
 	for i, c := range n.All() {
 		if c.there() && exists(n.veth(i)) {
+			// Whoever slowed it may have died.
+			if bridged, _ := n.slow(i); exists(bridged) {
+				if err := n.plug(ctx, i); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if err := n.join(ctx, i, c); err != nil {
@@ -170,6 +176,11 @@ func (n *Network) join(ctx context.Context, i int, c Cloud) error {
 }
 
 func (n *Network) leave(ctx context.Context, i int, c Cloud) error {
+	if bridged, _ := n.slow(i); exists(bridged) {
+		if err := ip(ctx, "link", "delete", bridged); err != nil {
+			return err
+		}
+	}
 	if exists(n.veth(i)) {
 		if err := ip(ctx, "link", "delete", n.veth(i)); err != nil {
 			return err
@@ -179,6 +190,20 @@ func (n *Network) leave(ctx context.Context, i int, c Cloud) error {
 		return ip(ctx, "netns", "delete", c.namespace)
 	}
 	return nil
+}
+
+// slow is the cable that comes between a slow cloud's own and the bridge; see Slow.
+func (n *Network) slow(i int) (bridged, held string) {
+	return fmt.Sprintf("%s-s%d", n.Name, i+1), fmt.Sprintf("%s-h%d", n.Name, i+1)
+}
+
+// plug puts a cloud's cable back into the bridge, whatever was between.
+func (n *Network) plug(ctx context.Context, i int) error {
+	var failed error
+	if bridged, _ := n.slow(i); exists(bridged) {
+		failed = ip(ctx, "link", "delete", bridged)
+	}
+	return errors.Join(failed, ip(ctx, strings.Fields("link set "+n.veth(i)+" master "+n.bridge()+" arp on up")...))
 }
 
 // Down kills what runs in the clouds and removes them and the bridge. What is not there is no error.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +23,11 @@ import (
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv("NETNS_SERVE") != "":
-		fmt.Fprintln(os.Stderr, http.ListenAndServe(os.Getenv("NETNS_SERVE"), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(os.Stderr, http.ListenAndServe(os.Getenv("NETNS_SERVE"), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n, err := strconv.Atoi(r.FormValue("bytes")); err == nil {
+				w.Write(make([]byte, n))
+				return
+			}
 			io.WriteString(w, "here")
 		})))
 		os.Exit(1)
