@@ -130,7 +130,7 @@ func voteWithoutRedis(ctx context.Context, s *apart.Site, h *history, w *voter.W
 		_, err := w.Verify(ctx, p, session)
 		return err
 	}
-	if _, err := w.Await(ctx, session); problemCode(err) != "unavailable" {
+	if _, err := w.Await(ctx, session.AccessToken); problemCode(err) != "unavailable" {
 		return fmt.Errorf("waiting for an SMS that nobody would hear of: %w", err)
 	}
 	return nil
