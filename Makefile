@@ -88,6 +88,9 @@ cluster: bootstrap pages cluster-tools ## three clouds on this machine, in netwo
 	@for program in $(PROGRAMS); do $(MAKE) --no-print-directory "bin/$$program"; done
 	bin/popvote cluster up
 
+cluster-journey: npm ## vote in a browser through each cloud's balancer (after make cluster)
+	cd apps/e2e/browser && node --test --test-timeout=120000 cluster-journey.mjs
+
 drill: ## take a cloud away in every way, and measure (after make cluster; as root)
 	bin/popvote drill
 
