@@ -7,9 +7,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/popvote/popvote/libs/cloudredis"
 	"github.com/popvote/popvote/libs/discovery"
@@ -36,7 +39,8 @@ type home struct {
 	resting time.Time
 }
 
-// rest is how long a Redis that didn't answer is left alone: each question may take a second to fail.
+// rest is how long a Redis that didn't answer in time is left alone: each question would take as long again. One
+// that refuses at once is asked each time, so that it is used from the moment it is back.
 const rest = 2 * time.Second
 
 // NewHomes returns the homes in all clouds whose Redis are found. Close it.
@@ -104,7 +108,9 @@ func (h *Homes) ask(id string, question func(records) (final bool, err error)) e
 		switch {
 		case errors.Is(err, ErrAway):
 			away = err
-			h.tire(one)
+			if slow(err) {
+				h.tire(one)
+			}
 		case err != nil || final:
 			return err
 		}
@@ -113,6 +119,12 @@ func (h *Homes) ask(id string, question func(records) (final bool, err error)) e
 }
 
 var errResting = fmt.Errorf("couldn't ask a cloud that didn't answer before: %w", ErrAway)
+
+// slow says whether it took time to learn that nobody answers.
+func slow(err error) bool {
+	late, ok := errors.AsType[net.Error](err)
+	return ok && late.Timeout() || errors.Is(err, redis.ErrPoolTimeout)
+}
 
 func (h *Homes) rests(one *home) bool {
 	h.mu.Lock()
