@@ -341,3 +341,42 @@ func TestARevokedTokenIsAnotherLogin(t *testing.T) {
 		t.Errorf("%v fetches failed: %v", failed, ring.Err())
 	}
 }
+
+// TestSealingAndOpeningAskNobody: not for one token of ten thousand, whoever sealed it, nor for those that don't
+// open. Vault is asked when the ring is, and by nothing else.
+func TestSealingAndOpeningAskNobody(t *testing.T) {
+	c := startVault(t)
+	address, keys, all := counting(t, c.Address())
+	ring, _ := c.ring(t, new(ahead), address)
+	other, _ := c.ring(t, new(ahead), c.Address())
+	ours, theirs := token.NewCodec(ring), token.NewCodec(other)
+	before := all.Load()
+	if keys.Load() != 1 || before < 3 {
+		t.Fatalf("%d requests, %d of them for the keys: the log-in and the ring don't come by here", before, keys.Load())
+	}
+	forged := "lunch.vault:v77:" + base64.StdEncoding.EncodeToString(make([]byte, 200))
+	for range 10_000 {
+		text, err := ours.Seal(aSession)
+		if err == nil {
+			_, err = theirs.Open(text, time.Now())
+		}
+		if err == nil {
+			text, err = theirs.Seal(aSession)
+		}
+		if err == nil {
+			_, err = ours.Open(text, time.Now())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ours.Open(forged, time.Now()); !errors.Is(err, token.ErrInvalid) {
+			t.Fatalf("a forged token: %v", err)
+		}
+	}
+	if n := all.Load() - before; n != 0 {
+		t.Errorf("Vault was asked %d times", n)
+	}
+	// It is not that nobody could ask by here: the wish for the forged version does, as soon as anybody fetches.
+	go ring.Run(t.Context())
+	await(t, "the ring is fetched again", func() bool { return keys.Load() == 2 })
+}
