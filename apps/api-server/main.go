@@ -60,6 +60,7 @@ type config struct {
 	TLS       string              `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
 	Keys      string              `koanf:"keys" doc:"The key file (keys.json) that it shares with ballot-server and sms-gateway; it must exist. Required, unless Vault holds the keys."`
 	Vault     vault.Settings      `koanf:"vault"`
+	KeysAge   time.Duration       `koanf:"token-keys-max-age" doc:"How long token keys that can't be fetched from Vault again still seal new tokens; they open for ever. Too short, and a sealed Vault stops the vote; too long, and a key that was retired is still in use. Unused with -keys."`
 	Redis     cloudredis.Settings `koanf:"redis"`
 	Proxies   []string            `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
 	Origin    string              `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names, and no HSTS."`
@@ -78,7 +79,7 @@ type limits struct {
 
 func defaults() config {
 	return config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Drain: 5 * time.Second,
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
 		Limits: limits{Scale: 1}, Log: service.DefaultLog(),
 	}
 }
@@ -105,6 +106,10 @@ func (c *config) Validate() error {
 	}
 	if c.Drain < 0 {
 		return errors.New("-drain must not be negative")
+	}
+	// Fetched every half minute, and looked for by others after ten: what is shorter stops the vote for nothing.
+	if c.KeysAge < 10*time.Minute {
+		return errors.New("-token-keys-max-age must be at least 10m")
 	}
 	// Made here, it would be a key file that no other program has.
 	if _, err := os.Stat(c.Keys); c.Keys != "" && err != nil {
@@ -143,7 +148,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return err
 	}
 	held, err := custody.Open(ctx, custody.Config{
-		Program: name, Vault: c.Vault, Keys: c.Keys, TLS: c.TLS, Tokens: true, Secrets: true,
+		Program: name, Vault: c.Vault, Keys: c.Keys, TLS: c.TLS, Tokens: true, TokensMaxAge: c.KeysAge, Secrets: true,
 	}, custody.Deps{Clock: time.Now, Log: log, Metrics: metrics})
 	if err != nil {
 		return err

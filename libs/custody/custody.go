@@ -26,6 +26,8 @@ type Config struct {
 	Keys, TLS string
 	// Tokens is for a program that seals and opens access tokens.
 	Tokens bool
+	// TokensMaxAge is how old their keys from Vault may be and still seal; 0 is keyring.DefaultMaxAge.
+	TokensMaxAge time.Duration
 	// Secrets is for one that has secrets of other purposes.
 	Secrets bool
 }
@@ -81,6 +83,7 @@ func (h *Held) keys(ctx context.Context, c Config, d Deps) error {
 	}
 	deps := keyring.VaultDeps{Client: h.Vault, Clock: d.Clock, Log: d.Log, Metrics: d.Metrics}
 	if c.Tokens {
+		deps.MaxAge = c.TokensMaxAge
 		ring, err := keyring.OpenVaultTokens(ctx, keyring.TokenKey, deps)
 		if err != nil {
 			return err

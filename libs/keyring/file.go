@@ -109,8 +109,8 @@ func OpenFile(path string, clock func() time.Time) (*File, error) {
 }
 
 // Sealing implements Tokens. Once a day it makes the next version; if that fails, the old one goes on
-// and Err says why.
-func (f *File) Sealing() (int, cipher.AEAD) {
+// and Err says why. It is never too old: nobody else makes versions that this process could miss.
+func (f *File) Sealing() (int, cipher.AEAD, error) {
 	now := f.clock()
 	v := f.now.Load()
 	if now.Sub(v.versions[len(v.versions)-1].created) >= rotateEvery && f.mu.TryLock() {
@@ -123,10 +123,10 @@ func (f *File) Sealing() (int, cipher.AEAD) {
 	}
 	for _, k := range slices.Backward(v.versions) {
 		if now.Sub(k.created) >= settle {
-			return k.number, k.aead
+			return k.number, k.aead, nil
 		}
 	}
-	return v.versions[0].number, v.versions[0].aead
+	return v.versions[0].number, v.versions[0].aead, nil
 }
 
 // Opening implements Tokens. A version that another process may have made in the meantime is looked

@@ -49,7 +49,7 @@ func open(t testing.TB, path string, c *clock) *keyring.File {
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "data", "keys.json") }
 
 func sealing(f *keyring.File) int {
-	version, _ := f.Sealing()
+	version, _, _ := f.Sealing()
 	return version
 }
 
@@ -143,7 +143,7 @@ func TestKeysRotateDailyAndSettleFirst(t *testing.T) {
 	c := newClock()
 	path := newPath(t)
 	f := open(t, path, c)
-	_, first := f.Sealing()
+	_, first, _ := f.Sealing()
 
 	c.pass(24*time.Hour - time.Second)
 	if version := sealing(f); version != 1 {
@@ -162,7 +162,7 @@ func TestKeysRotateDailyAndSettleFirst(t *testing.T) {
 		t.Errorf("after 119 s, version %d seals", version)
 	}
 	c.pass(time.Second)
-	version, now := f.Sealing()
+	version, now, _ := f.Sealing()
 	if version != 2 || !opens(now, second) || opens(now, first) {
 		t.Errorf("after two minutes, version %d seals", version)
 	}
@@ -188,7 +188,7 @@ func TestAVersionOpensAsLongAsItsTokensMayLive(t *testing.T) {
 	newest := 0
 	for range 10 * 24 * 4 {
 		c.pass(15 * time.Minute)
-		version, _ := f.Sealing()
+		version, _, _ := f.Sealing()
 		lastSealed[version] = c.Now()
 		if version < newest {
 			t.Fatalf("version %d seals after version %d", version, newest)
@@ -368,7 +368,7 @@ func TestManyAtOnce(t *testing.T) {
 				if before, ok := all.LoadOrStore(scope, s); ok && before != s {
 					t.Errorf("two secrets for %s", scope)
 				}
-				version, sealed := f.Sealing()
+				version, sealed, _ := f.Sealing()
 				if opened, err := files[(i+1)%2].Opening(version); err != nil || !opens(sealed, opened) {
 					t.Errorf("what version %d seals does not open: %v", version, err)
 				}

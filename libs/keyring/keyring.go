@@ -10,10 +10,13 @@ import (
 // ErrUnknownVersion is a token sealed with a key that the ring does not hold.
 var ErrUnknownVersion = errors.New("unknown key version")
 
+// ErrTooOld is a ring that nobody could renew for so long that nothing more is sealed with it.
+var ErrTooOld = errors.New("the token keys are too old to seal with")
+
 // Tokens is the ring of token keys (AES-256-GCM). Safe for concurrent use; never blocks on a network.
 type Tokens interface {
-	// Sealing returns the newest version that every verifier has by now.
-	Sealing() (version int, aead cipher.AEAD)
+	// Sealing returns the newest version that every verifier has by now; or ErrTooOld, and then Opening goes on.
+	Sealing() (version int, aead cipher.AEAD, err error)
 	// Opening returns a version's key, or ErrUnknownVersion.
 	Opening(version int) (cipher.AEAD, error)
 }

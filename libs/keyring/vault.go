@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -24,13 +25,15 @@ const (
 	missEvery = 5 * time.Second
 	// old is the age from which on a ring that can't be fetched is an alarm.
 	old = 10 * time.Minute
+	// DefaultMaxAge is how old the ring may be and still seal: VaultDeps.MaxAge says why.
+	DefaultMaxAge = 24 * time.Hour
 	// fetching is how long one fetch may take.
 	fetching = 10 * time.Second
 )
 
 // VaultTokens is the ring of token keys that Vault's transit engine makes and rotates, held in this
 // process's memory: Sealing and Opening never ask anybody. While Vault is sealed or gone the ring stays as
-// it was. Safe for concurrent use.
+// it was, and seals for MaxAge, and opens for ever. Safe for concurrent use.
 //
 // Keys are wiped once they are expanded; what the runtime has left of them in memory that is free by now,
 // and the expanded keys of a version that is retired, are beyond our reach.
@@ -41,6 +44,7 @@ type VaultTokens struct {
 	key    string
 	every  time.Duration // pollEvery but in tests
 	ripe   time.Duration // settle but in tests
+	max    time.Duration // VaultDeps.MaxAge
 
 	ring  atomic.Pointer[[]version] // oldest first
 	miss  chan struct{}             // holds one wish for a version that the ring lacks
@@ -62,6 +66,14 @@ type VaultDeps struct {
 	Log    *slog.Logger
 	// Metrics gets keyring_age_seconds and keyring_fetches_total.
 	Metrics prometheus.Registerer
+	// MaxAge is how old the ring of token keys may be and still seal; 0 is DefaultMaxAge, a day.
+	//
+	// A sealed Vault stops nobody from voting, so the limit is generous; but there is one. The keys rotate daily, so
+	// that none seals more than GCM's random nonces are good for and a known one soon seals nothing: who can't see
+	// a rotation goes on with a key that may be retired by now, and its tokens open nowhere else. Whoever could cut
+	// a server off from Vault could keep it on a stolen key for ever. A day costs nobody anything: certificates end
+	// then as well, so that services cut off for longer don't reach each other.
+	MaxAge time.Duration
 }
 
 // TokenKey is the name of the token key at transit/.
@@ -69,7 +81,7 @@ const TokenKey = "popvote-token"
 
 // OpenVaultTokens fetches the ring of a transit key. Run keeps it fresh.
 func OpenVaultTokens(ctx context.Context, key string, d VaultDeps) (*VaultTokens, error) {
-	v := &VaultTokens{client: d.Client, clock: d.Clock, log: d.Log, key: key, every: pollEvery, ripe: settle, miss: make(chan struct{}, 1)}
+	v := &VaultTokens{client: d.Client, clock: d.Clock, log: d.Log, key: key, every: pollEvery, ripe: settle, max: cmp.Or(d.MaxAge, DefaultMaxAge), miss: make(chan struct{}, 1)}
 	v.fetches = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "keyring_fetches_total", Help: "Fetches of the token keys from Vault, by how they went.",
 	}, []string{"result"})
@@ -99,14 +111,17 @@ func (v *VaultTokens) Err() error {
 }
 
 // Sealing implements Tokens.
-func (v *VaultTokens) Sealing() (int, cipher.AEAD) {
+func (v *VaultTokens) Sealing() (int, cipher.AEAD, error) {
 	now, ring := v.clock(), *v.ring.Load()
+	if now.UnixNano()-v.fresh.Load() >= int64(v.max) {
+		return 0, nil, ErrTooOld
+	}
 	for _, k := range slices.Backward(ring) {
 		if now.Sub(k.created) >= v.ripe {
-			return k.number, k.aead
+			return k.number, k.aead, nil
 		}
 	}
-	return ring[0].number, ring[0].aead
+	return ring[0].number, ring[0].aead, nil
 }
 
 // Opening implements Tokens. A version that the ring lacks makes Run fetch it again, soon; whoever asked
@@ -158,6 +173,8 @@ func (v *VaultTokens) refresh(ctx context.Context) {
 	err := v.fetch(ctx)
 	switch {
 	case ctx.Err() != nil:
+	case err != nil && v.Age() >= v.max:
+		v.log.LogAttrs(ctx, slog.LevelError, "the token keys are too old: no session begins here", slog.Duration("age", v.Age()), slog.Any("error", err))
 	case err != nil && v.Age() >= old:
 		v.log.LogAttrs(ctx, slog.LevelError, "the token keys are old: no new version would open here", slog.Duration("age", v.Age()), slog.Any("error", err))
 	case err != nil && before == nil:

@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -112,23 +113,24 @@ func await(t *testing.T, what string, is func() bool) {
 	t.Fatalf("waited in vain until %s", what)
 }
 
-// counting stands before a Vault and counts what is asked.
-func counting(t *testing.T, address string) (string, *atomic.Int64) {
+// counting stands before a Vault and counts how often the keys are asked for, and everything.
+func counting(t *testing.T, address string) (at string, keys, all *atomic.Int64) {
 	t.Helper()
 	to, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var asked atomic.Int64
+	keys, all = new(atomic.Int64), new(atomic.Int64)
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all.Add(1)
 		if strings.HasPrefix(r.URL.Path, "/v1/transit/export") {
-			asked.Add(1)
+			keys.Add(1)
 		}
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.Close)
-	return s.URL, &asked
+	return s.URL, keys, all
 }
 
 var aSession = token.Session{ID: "q83vEjRWeJCrze8SNFZ4kA", Poll: "lunch", Step: token.Verified, Expires: time.Now().Add(100 * time.Hour)}
@@ -206,12 +208,12 @@ func TestRotationLogsNobodyOut(t *testing.T) {
 		c.write(t, "transit/keys/popvote-token/rotate", nil)
 		for i, r := range rings {
 			await(t, fmt.Sprintf("ring %d has version %d", i, version), func() bool { _, err := r.Opening(version); return err == nil })
-			if now, _ := r.Sealing(); now != version-1 {
+			if now, _, _ := r.Sealing(); now != version-1 {
 				t.Errorf("version %d seals, and %d is just made", now, version)
 			}
 		}
 		for _, r := range rings {
-			await(t, "the new version seals", func() bool { now, _ := r.Sealing(); return now == version })
+			await(t, "the new version seals", func() bool { now, _, _ := r.Sealing(); return now == version })
 		}
 		before := opened.Load()
 		await(t, "tokens of the new version are in use", func() bool { return opened.Load() > before+20 })
@@ -228,7 +230,7 @@ func TestRotationLogsNobodyOut(t *testing.T) {
 }
 
 // TestASealedVaultStopsNobody: sealing and opening go on, the ring's age grows, and once Vault is unsealed all
-// is as before.
+// is as before. Only after a day is nothing more sealed.
 func TestASealedVaultStopsNobody(t *testing.T) {
 	c, a := startVault(t), new(ahead)
 	ring, metrics := c.ring(t, a, c.Address())
@@ -262,17 +264,36 @@ func TestASealedVaultStopsNobody(t *testing.T) {
 		t.Error("no fetch has failed")
 	}
 
+	// After a day nothing more is sealed; what is sealed opens.
+	a.pass(23*time.Hour + 30*time.Minute)
+	if _, err := codec.Seal(aSession); err != nil {
+		t.Errorf("within a day: %v", err)
+	}
+	a.pass(time.Hour)
+	if _, err := codec.Seal(aSession); !errors.Is(err, keyring.ErrTooOld) {
+		t.Errorf("after a day a session is sealed: %v", err)
+	}
+	if _, err := codec.SealBytes([]byte("x"), nil); !errors.Is(err, keyring.ErrTooOld) || !errors.Is(codec.Ready(), keyring.ErrTooOld) {
+		t.Errorf("after a day bytes are sealed: %v", err)
+	}
+	if _, err := codec.Open(before, time.Now()); err != nil {
+		t.Errorf("after a day nothing opens: %v", err)
+	}
+
 	c.Unseal()
 	await(t, "it is fetched again", func() bool { return ring.Err() == nil && ring.Age() < time.Minute })
 	if age := metric(t, metrics, "keyring_age_seconds", ""); age > 60 {
 		t.Errorf("the ring's age is %v s", age)
+	}
+	if _, err := codec.Seal(aSession); err != nil || codec.Ready() != nil {
+		t.Errorf("it doesn't seal again: %v", err)
 	}
 }
 
 // TestAVersionFromTheFutureIsOneFetch: never one by whoever asks, and not one for each who asks.
 func TestAVersionFromTheFutureIsOneFetch(t *testing.T) {
 	c := startVault(t)
-	address, asked := counting(t, c.Address())
+	address, asked, _ := counting(t, c.Address())
 	ring, _ := c.ring(t, new(ahead), address)
 	ring.Every(time.Hour)
 	flood := func(version int) {
@@ -319,4 +340,43 @@ func TestARevokedTokenIsAnotherLogin(t *testing.T) {
 	if failed := metric(t, metrics, "keyring_fetches_total", "failed"); failed > 0 {
 		t.Errorf("%v fetches failed: %v", failed, ring.Err())
 	}
+}
+
+// TestSealingAndOpeningAskNobody: not for one token of ten thousand, whoever sealed it, nor for those that don't
+// open. Vault is asked when the ring is, and by nothing else.
+func TestSealingAndOpeningAskNobody(t *testing.T) {
+	c := startVault(t)
+	address, keys, all := counting(t, c.Address())
+	ring, _ := c.ring(t, new(ahead), address)
+	other, _ := c.ring(t, new(ahead), c.Address())
+	ours, theirs := token.NewCodec(ring), token.NewCodec(other)
+	before := all.Load()
+	if keys.Load() != 1 || before < 3 {
+		t.Fatalf("%d requests, %d of them for the keys: the log-in and the ring don't come by here", before, keys.Load())
+	}
+	forged := "lunch.vault:v77:" + base64.StdEncoding.EncodeToString(make([]byte, 200))
+	for range 10_000 {
+		text, err := ours.Seal(aSession)
+		if err == nil {
+			_, err = theirs.Open(text, time.Now())
+		}
+		if err == nil {
+			text, err = theirs.Seal(aSession)
+		}
+		if err == nil {
+			_, err = ours.Open(text, time.Now())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ours.Open(forged, time.Now()); !errors.Is(err, token.ErrInvalid) {
+			t.Fatalf("a forged token: %v", err)
+		}
+	}
+	if n := all.Load() - before; n != 0 {
+		t.Errorf("Vault was asked %d times", n)
+	}
+	// It is not that nobody could ask by here: the wish for the forged version does, as soon as anybody fetches.
+	go ring.Run(t.Context())
+	await(t, "the ring is fetched again", func() bool { return keys.Load() == 2 })
 }

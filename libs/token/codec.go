@@ -86,8 +86,18 @@ func (c *Codec) Seal(s Session) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("couldn't encode a session: %w", err)
 	}
-	version, aead := c.keys.Sealing()
+	version, aead, err := c.keys.Sealing()
+	if err != nil {
+		return "", fmt.Errorf("couldn't seal a session: %w", err)
+	}
 	return string(seal([]byte(s.Poll+"."), version, aead, plain, associated(version, s.Poll))), nil
+}
+
+// Ready says whether Seal would seal: nil, or keyring.ErrTooOld. Who is about to do what only a new token makes
+// good asks before.
+func (c *Codec) Ready() error {
+	_, _, err := c.keys.Sealing()
+	return err
 }
 
 // Open returns the session of a token: ErrInvalid for what the ring did not seal for the poll it
@@ -123,7 +133,10 @@ func (c *Codec) Open(token string, now time.Time) (Session, error) {
 
 // SealBytes seals any bytes into the bare transit form, with associated data.
 func (c *Codec) SealBytes(plain, associated []byte) (string, error) {
-	version, aead := c.keys.Sealing()
+	version, aead, err := c.keys.Sealing()
+	if err != nil {
+		return "", fmt.Errorf("couldn't seal: %w", err)
+	}
 	return string(seal(nil, version, aead, plain, associated)), nil
 }
 

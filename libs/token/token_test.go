@@ -25,7 +25,7 @@ type ring struct {
 	keys    map[int]byte
 }
 
-func (r ring) Sealing() (int, cipher.AEAD) { return r.sealing, aead(r.keys[r.sealing]) }
+func (r ring) Sealing() (int, cipher.AEAD, error) { return r.sealing, aead(r.keys[r.sealing]), nil }
 
 func (r ring) Opening(version int) (cipher.AEAD, error) {
 	b, ok := r.keys[version]
@@ -301,6 +301,6 @@ func BenchmarkOpen(b *testing.B) {
 // fixed holds its cipher ready, as the real rings do.
 type fixed struct{ aead cipher.AEAD }
 
-func cached() keyring.Tokens                     { return fixed{aead('b')} }
-func (f fixed) Sealing() (int, cipher.AEAD)      { return 2, f.aead }
-func (f fixed) Opening(int) (cipher.AEAD, error) { return f.aead, nil }
+func cached() keyring.Tokens                       { return fixed{aead('b')} }
+func (f fixed) Sealing() (int, cipher.AEAD, error) { return 2, f.aead, nil }
+func (f fixed) Opening(int) (cipher.AEAD, error)   { return f.aead, nil }

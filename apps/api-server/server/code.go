@@ -141,6 +141,9 @@ func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject
 	if !ok {
 		return nil, problem.New(problem.InvalidField).At("/code").Because("A code has %d digits.", codeLength)
 	}
+	if err := a.canSeal(); err != nil {
+		return nil, err
+	}
 	c := routed(ctx)
 	if err := a.limit(c, ratelimit.Check, ratelimit.Subject{Client: client(c), Phone: session.Phone}); err != nil {
 		return nil, err
@@ -186,6 +189,9 @@ func (a api) ResendCode(ctx context.Context, _ channelsapi.ResendCodeRequestObje
 	}
 	if _, err := a.polls.open(ctx, session.Poll); err != nil {
 		return nil, err // an SMS costs money; a vote that cannot be cast is not worth it
+	}
+	if err := a.canSeal(); err != nil {
+		return nil, err
 	}
 	who := ratelimit.Subject{Client: client(routed(ctx)), Voter: session.Voter, Phone: session.Phone, Poll: session.Poll}
 	if err := a.sendCode(ctx, session, &next, who); err != nil {

@@ -29,6 +29,9 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err != nil {
 		return nil, err
 	}
+	if err := a.canSeal(); err != nil {
+		return nil, err
+	}
 	c := routed(ctx)
 	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c)}); err != nil {
 		return nil, err

@@ -78,9 +78,23 @@ func newSessionID() string {
 func (s *Server) seal(session token.Session) (string, error) {
 	sealed, err := s.tokens.Seal(session)
 	if err != nil {
-		return "", problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't seal a token: %w", err)).After(soon(time.Second))
+		return "", sealsNothing(err)
 	}
 	return sealed, nil
+}
+
+// canSeal is asked before what only a new token makes good: no SMS is paid for, and no code used up, for a token
+// that will not be.
+func (s *Server) canSeal() error {
+	if err := s.tokens.Ready(); err != nil {
+		return sealsNothing(err)
+	}
+	return nil
+}
+
+// sealsNothing is over once Vault can be asked again, or the voter's next request is another server's.
+func sealsNothing(err error) error {
+	return problem.Wrap(problem.Unavailable, fmt.Errorf("couldn't seal a token: %w", err)).After(soon(10 * time.Second))
 }
 
 // verified moves a session on once its phone is proved: a new token, which may cast and no more.

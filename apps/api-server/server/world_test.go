@@ -53,6 +53,7 @@ type world struct {
 	box     *box
 	board   *verification.Memory
 	keys    *keyring.File
+	tokens  keyring.Tokens
 	keyFile string
 	phones  *phones
 	limits  ratelimit.Config
@@ -91,7 +92,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.keys = keys
+	w.keys, w.tokens = keys, keys
 	w.board = verification.NewMemory(w.clock.now)
 	w.box = newBox(t, w.clock.now)
 	w.limits = ratelimit.Config{Scale: 1000}
@@ -118,7 +119,7 @@ func (w *world) start() *Server {
 	}
 	w.metrics = prometheus.NewRegistry()
 	s, err := New(context.Background(), w.config, Deps{
-		Caster: w.box, Reader: w.box, Tokens: w.keys, Secrets: w.keys, Board: w.board, Sender: w.phones, Limiter: limiter,
+		Caster: w.box, Reader: w.box, Tokens: w.tokens, Secrets: w.keys, Board: w.board, Sender: w.phones, Limiter: limiter,
 		Clock: w.clock.now, Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: w.metrics,
 	})
 	if err != nil {
@@ -585,6 +586,12 @@ func (p *phones) failing(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fail = err
+}
+
+func (p *phones) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.sent)
 }
 
 // code is what the last SMS to a phone says.

@@ -43,8 +43,8 @@ var rights = map[string]map[string]string{
 		"node jobs": "read", "agent jobs": "read",
 	},
 	"patroni": {"service popvote-db": "read write", "key service/popvote-db/leader": "list read write", "session jobs": "read write"},
-	"vault": {"service vault": "read write"},
-	"dns":   {"service vault": "read", "service popvote-db": "read", "service consul": "read", "node jobs": "read"},
+	"vault":   {"service vault": "read write"},
+	"dns":     {"service vault": "read", "service popvote-db": "read", "service consul": "read", "node jobs": "read"},
 }
 
 // nobodys are resources that no policy opens, each for what it could do.
