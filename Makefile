@@ -59,10 +59,11 @@ test: bootstrap pages cluster-tools ## every test: Go, npm, and a real browser
 	@tools/closing "go test" go test -timeout 20m $$(go list work | grep -v /apps/e2e)
 	@tools/closing "job files and the edge" $(MAKE) --no-print-directory jobs-test
 	@tools/closing "a machine image" tools/packer/roots ballotdb
+	@for program in $(PROGRAMS); do $(MAKE) --no-print-directory "bin/$$program"; done
+	@tools/closing "three clouds, and the leaders' own taken away" tools/drilled kill-leaders
 	@# -count=1: the test cache does not see the programs that these build and run.
 	@tools/closing "go test, end to end" go test -count=1 -timeout 40m ./apps/e2e/...
 	@tools/closing "npm test" npm run --silent --prefix apps test
-	@$(MAKE) --no-print-directory bin/popvote
 	@tools/closing "browser tests" npm run --silent --prefix apps browser
 
 fuzz: ## fuzz everything that parses, a minute in all (FUZZ_TIME=60s)
