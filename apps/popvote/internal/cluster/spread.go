@@ -114,10 +114,14 @@ func (c *Cluster) Rebalance(ctx context.Context) (done []string, err error) {
 				return done, err
 			}
 		}
-		for _, job := range uneven {
-			if err := c.await(ctx, job+": every copy placed anew", func(ctx context.Context) error { return c.deployed(ctx, job) }); err != nil {
-				return done, err
+		what := "every copy placed anew: " + strings.Join(uneven, ", ")
+		if err := c.await(ctx, what, func(ctx context.Context) (err error) {
+			for _, job := range uneven { // each goes on while others do
+				err = errors.Join(err, c.deployed(ctx, job))
 			}
+			return err
+		}); err != nil {
+			return done, err
 		}
 	}
 	if uneven := c.Spread(ctx).Uneven(c.Network.Clouds); len(uneven) > 0 {

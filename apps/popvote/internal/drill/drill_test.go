@@ -45,6 +45,33 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// Each hypothesis of a drill's own is judged, and only where it is one.
+func TestJudgeOwn(t *testing.T) {
+	for name, test := range map[string]struct {
+		drill  Drill
+		report Report
+		want   string
+	}{
+		"another leads":       {Drill{Still: true}, Report{Moved: []string{"Nomad's leader"}}, "others lead: Nomad's leader"},
+		"another may lead":    {Drill{}, Report{Moved: []string{"Nomad's leader"}}, ""},
+		"never shown":         {Drill{says: "it shows"}, Report{}, "never so that it shows"},
+		"shown":               {Drill{says: "it shows"}, Report{Shown: 3}, ""},
+		"left out late":       {Drill{Works: true}, Report{Replaced: 50, Ejected: 7}, "edges still sent"},
+		"left out in time":    {Drill{Works: true}, Report{Replaced: 50, Ejected: 5}, ""},
+		"replaced late":       {Drill{Works: true}, Report{Replaced: 95, Ejected: 5}, "didn't replace"},
+		"drained":             {Drill{Works: true, Gentle: true}, Report{Replaced: 50, Ejected: 20}, ""},
+		"nobody verified":     {Drill{Walk: time.Second}, Report{WalkGap: 2}, "nobody's phone was verified for 2.0 s"},
+		"logged out":          {Drill{}, Report{count: count{Refused: map[string]int{"token-invalid": 2}}}, "2 votes were refused for good: token-invalid"},
+		"receipts contradict": {Drill{}, Report{count: count{Broken: []string{"two-receipts: x"}}}, "a promise is broken: two-receipts"},
+	} {
+		r := &runner{Drill: test.drill, load: &voters{}, report: &test.report}
+		r.judge()
+		if said := strings.Join(r.report.Wrong, "; "); !strings.Contains(said, test.want) || test.want == "" && said != "" {
+			t.Errorf("%s: it says %q", name, said)
+		}
+	}
+}
+
 // What is written on the page is text, whatever it holds.
 func TestPage(t *testing.T) {
 	var page strings.Builder

@@ -26,6 +26,8 @@ type Drill struct {
 	Works bool
 	// Gentle says that the lost cloud's work ends in order: how soon edges leave it out is not judged.
 	Gentle bool
+	// Still says that nobody else may come to lead anything.
+	Still bool
 	// Prepared has enough voters verified before it begins to cast for a minute.
 	Prepared bool
 	// other takes a cloud without leaders instead of the leaders' own.
@@ -80,7 +82,7 @@ var Drills = []Drill{
 		undo: heal,
 	},
 	{
-		Name: "slow-leaders", Limit: 8 * time.Second, Walk: 20 * time.Second, Hold: 60 * time.Second,
+		Name: "slow-leaders", Limit: 8 * time.Second, Walk: 20 * time.Second, Hold: 60 * time.Second, Still: true,
 		Hypothesis: "Each packet to and from the leaders' cloud takes 80 ms longer, and one in a hundred is lost: everybody goes on, more slowly, and nothing changes its leader.",
 		fault: func(ctx context.Context, l *Lab) (err error) {
 			l.slow, err = l.Network.Slow(ctx, l.target, netns.Delay{By: 80 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.01})

@@ -113,7 +113,7 @@ func (l *Lab) look(ctx context.Context) map[string]string {
 	s := l.Status(ctx)
 	return map[string]string{
 		"Consul's leader": s.Consul, "Nomad's leader": s.Nomad, "Vault's active server": s.Vault,
-		"PostgreSQL's primary": s.Primary, "the synchronous standby": s.Synchronous,
+		"PostgreSQL's primary": s.Primary, standby: s.Synchronous,
 	}
 }
 

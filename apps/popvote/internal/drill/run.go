@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -23,7 +24,7 @@ type Scene interface {
 	// fault takes it away, and undo gives it back.
 	fault(ctx context.Context, d Drill) error
 	undo(ctx context.Context, d Drill) error
-	// look is what can be seen now, by what it is about.
+	// look is who leads now, by what it is about; empty: nobody, or nobody says.
 	look(ctx context.Context) map[string]string
 	// replaced is whether the lost work runs elsewhere, and ejected whether nobody is sent to where it was.
 	replaced(ctx context.Context) bool
@@ -78,6 +79,8 @@ type Report struct {
 	Ejected float64 `json:"ejected_seconds"`
 	// Shown is how long after the fault what had to be seen was; 0 if never, or nothing had to.
 	Shown float64 `json:"shown_seconds,omitempty"`
+	// Moved are those whose leader became another.
+	Moved []string `json:"moved,omitempty"`
 	// Settled is what had to be put back after the return, and SettledAfter how long that took.
 	Settled      string  `json:"settled,omitempty"`
 	SettledAfter float64 `json:"settled_seconds,omitempty"`
@@ -127,6 +130,7 @@ type runner struct {
 	say    func(string)
 	report *Report
 	seen   map[string]string
+	known  map[string]string // what was last seen of each, if it wasn't nothing
 	// out is how long after the fault the edges had left out what is lost, nanoseconds.
 	out atomic.Int64
 }
@@ -143,7 +147,7 @@ func Run(ctx context.Context, s Scene, d Drill, o Options) (r *Report, err error
 	if err != nil {
 		return nil, err
 	}
-	run := &runner{Drill: d, scene: s, load: l, say: o.Say, report: &Report{
+	run := &runner{Drill: d, scene: s, load: l, say: o.Say, known: map[string]string{}, report: &Report{
 		Name: d.Name, Hypothesis: d.Hypothesis, Target: target, Before: before, Limit: d.Limit.Seconds(), Events: []Event{}, Wrong: []string{},
 	}}
 	loading, stop := context.WithCancel(ctx)
@@ -186,6 +190,7 @@ const (
 // through goes through the drill: a steady time, the fault, the return, a steady time.
 func (r *runner) through(ctx context.Context) error {
 	r.seen = r.scene.look(ctx)
+	maps.Copy(r.known, r.seen)
 	if err := r.watch(ctx, steady, func() bool { return false }); err != nil {
 		return err
 	}
@@ -308,6 +313,12 @@ func (r *runner) watch(ctx context.Context, limit time.Duration, enough func() b
 			default:
 				r.event("%s: %s", what, is)
 			}
+			if is := now[what]; is != "" {
+				if was := r.known[what]; was != is && was != "" && what != standby {
+					r.report.Moved = append(r.report.Moved, what)
+				}
+				r.known[what] = is
+			}
 		}
 		r.seen = now
 		wait(ctx, 400*time.Millisecond)
@@ -317,6 +328,9 @@ func (r *runner) watch(ctx context.Context, limit time.Duration, enough func() b
 	}
 	return nil
 }
+
+// standby is what a look tells of that leads nothing.
+const standby = "the synchronous standby"
 
 var errTime = errors.New("the time is up")
 
@@ -376,6 +390,7 @@ func (r *runner) judge() {
 	wrong(r.Walk > 0 && p.WalkGap > r.Walk.Seconds(), "nobody's phone was verified for %.1f s, and %.0f s were allowed", p.WalkGap, r.Walk.Seconds())
 	wrong(r.Limit == 0 && p.LateAcks > 0, "%d votes were acknowledged where none could be safe", p.LateAcks)
 	wrong(r.Works && (p.Replaced == 0 || p.Replaced > replaceLimit.Seconds()), "Nomad didn't replace the lost work within %.0f s", replaceLimit.Seconds())
+	wrong(r.Still && len(p.Moved) > 0, "others lead: %s", strings.Join(p.Moved, ", "))
 	wrong(r.says != "" && p.Shown == 0, "it was never so that %s", r.says)
 	wrong(r.Works && !r.Gentle && (p.Ejected == 0 || p.Ejected > ejectLimit.Seconds()), "edges still sent voters to the lost cloud after %.0f s", ejectLimit.Seconds())
 }
