@@ -46,6 +46,7 @@ type Nomad struct {
 	Token string
 
 	t       testing.TB
+	server  *agent
 	agents  map[string]*agent // the clients, by datacenter
 	address string
 }
@@ -80,7 +81,7 @@ func Start(t testing.TB, cfg Config) *Nomad {
 	n := &Nomad{t: t, agents: map[string]*agent{}}
 	free := ports(t, 3)
 	n.address = "127.0.0.1:" + free[0]
-	n.start(binary, configure(cfg.Datacenters[0], "server", free, cfg, `
+	n.server = n.start(binary, configure(cfg.Datacenters[0], "server", free, cfg, `
 server {
   enabled           = true
   bootstrap_expect  = 1
@@ -222,6 +223,14 @@ func (n *Nomad) Addr() string { return n.address }
 
 // Kill ends the client of a datacenter, and all that runs there, at once.
 func (n *Nomad) Kill(datacenter string) { n.agents[datacenter].kill() }
+
+// Freeze stops the server: connections stay open, and nobody answers. It stays so.
+func (n *Nomad) Freeze() {
+	n.t.Helper()
+	if err := n.server.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		n.t.Fatalf("couldn't stop Nomad: %v", err)
+	}
+}
 
 // Secrets is the directory of a task's secrets, as its client sees it: with its tokens, and its socket to Nomad.
 func (n *Nomad) Secrets(datacenter, allocation, task string) string {

@@ -127,12 +127,12 @@ func (s *site) running(job string, n int) (all []allocation) {
 // sees waits for what the map must show.
 func (s *site) sees(what string, is func(*clouds.Map) bool) *clouds.Map {
 	s.Helper()
-	for range 4000 {
+	for range 1000 {
 		if m := s.clouds.Map(); is(m) {
 			return m
 		}
 		s.clouds.Nudge()
-		time.Sleep(25 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 	s.Fatalf("the map never shows %s: %+v\n%s", what, s.clouds.Map(), s.log)
 	return nil
@@ -250,6 +250,16 @@ func TestAPersonRunsTheClouds(t *testing.T) {
 		s.sees("it down, and its copies elsewhere", func(m *clouds.Map) bool {
 			return states(m)[lost] == clouds.Down && job(m, "api-server").Groups[0].Clouds[lost] == 0
 		})
+	})
+	t.Run("goes on with what it knows", func(t *testing.T) {
+		s.nomad.Freeze()
+		m := s.sees("that Nomad is silent", func(m *clouds.Map) bool { return m.Nomad.Failing })
+		if len(m.Jobs) != 2 || len(m.Clouds) != 3 || m.Now.Sub(m.Nomad.At) <= 0 || m.Consul.Failing {
+			t.Errorf("the map: %+v", m)
+		}
+		if u, ok := errors.AsType[*clouds.Unanswered](s.clouds.Undrain(t.Context(), "cloud-b", us)); !ok || u.Begun {
+			t.Errorf("it was to be said that nothing was done: %v", u)
+		}
 	})
 }
 
