@@ -27,6 +27,9 @@ const (
 	poll     = 50 * time.Millisecond
 )
 
+// nobody is where no Consul is.
+const nobody = "127.0.0.1:1"
+
 // Namespace is the one that jobs of a vote are in; Start makes it.
 const Namespace = "popvote"
 
@@ -36,8 +39,9 @@ type Config struct {
 	Datacenters []string
 	// ACL has Nomad ask for tokens.
 	ACL bool
-	// Consul is where services are registered, host:port; none by default.
-	Consul string
+	// Consul is where each datacenter's client registers services, host:port; none by default. Clients can't share one:
+	// each takes out what it doesn't know.
+	Consul []string
 }
 
 // Nomad is a server and its clients. Its methods are for the test's own goroutine.
@@ -68,9 +72,6 @@ func Start(t testing.TB, cfg Config) *Nomad {
 	if len(cfg.Datacenters) == 0 {
 		cfg.Datacenters = []string{"cloud-a"}
 	}
-	if cfg.Consul == "" {
-		cfg.Consul = "127.0.0.1:1" // nobody is there
-	}
 	binary, err := find()
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func Start(t testing.TB, cfg Config) *Nomad {
 	n := &Nomad{t: t, agents: map[string]*agent{}}
 	free := ports(t, 3)
 	n.address = "127.0.0.1:" + free[0]
-	n.server = n.start(binary, configure(cfg.Datacenters[0], "server", free, cfg, `
+	n.server = n.start(binary, configure(cfg.Datacenters[0], "server", free, cfg.ACL, nobody, `
 server {
   enabled           = true
   bootstrap_expect  = 1
@@ -99,8 +100,12 @@ server {
 		return err
 	})
 	// Only now: a client that finds no leader waits half a minute before it asks again.
-	for _, datacenter := range cfg.Datacenters {
-		n.agents[datacenter] = n.start(binary, configure(datacenter, datacenter, ports(t, 3), cfg, fmt.Sprintf(`
+	for i, datacenter := range cfg.Datacenters {
+		consul := nobody
+		if cfg.Consul != nil {
+			consul = cfg.Consul[i]
+		}
+		n.agents[datacenter] = n.start(binary, configure(datacenter, datacenter, ports(t, 3), cfg.ACL, consul, fmt.Sprintf(`
 client {
   enabled           = true
   servers           = ["127.0.0.1:%s"]
@@ -142,7 +147,7 @@ client {
 }
 
 // configure returns an agent's configuration, but for its directory.
-func configure(datacenter, name string, free []string, cfg Config, role string) string {
+func configure(datacenter, name string, free []string, acl bool, consul, role string) string {
 	return fmt.Sprintf(`
 region               = "popvote"
 datacenter           = %q
@@ -170,7 +175,7 @@ consul {
   client_auto_join = false
   server_auto_join = false
 }
-`, datacenter, name, free[0], free[1], free[2], cfg.ACL, cfg.Consul) + role
+`, datacenter, name, free[0], free[1], free[2], acl, consul) + role
 }
 
 func (n *Nomad) start(binary, config string) *agent {

@@ -39,8 +39,9 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{T: t, consul: consultest.StartWith(t, consultest.Config{Cloud: "cloud-a"})[0], log: new(servicetest.Output)}
-	s.nomad = nomadtest.Start(t, nomadtest.Config{Datacenters: everywhere, ACL: true, Consul: s.consul.Addr()})
+	agents := consultest.StartWith(t, consultest.Config{Servers: len(everywhere), Cloud: "cloud-a"})
+	s := &site{T: t, consul: agents[0], log: new(servicetest.Output)}
+	s.nomad = nomadtest.Start(t, nomadtest.Config{Datacenters: everywhere, ACL: true, Consul: []string{agents[0].Addr(), agents[1].Addr(), agents[2].Addr()}})
 	s.policy("")
 	s.run("control-panel", 1, 1, "cloud-a") // which must stay, for its socket
 	s.run("api-server", 3, 1, everywhere...)
@@ -274,7 +275,10 @@ func (s *site) services() {
 		s.consul.Register(&r)
 	}
 	m := s.sees("who leads", func(m *clouds.Map) bool { return leader(m, "postgresql") != "[]" && leader(m, "vault") != "[]" })
-	for _, of := range []string{"consul", "vault", "postgresql"} {
+	if !strings.HasPrefix(leader(m, "consul"), "[{cloud-a dc1-") {
+		s.Errorf("consul is led by %s", leader(m, "consul"))
+	}
+	for _, of := range []string{"vault", "postgresql"} {
 		if leader(m, of) != "[{cloud-a dc1-0}]" {
 			s.Errorf("%s is led by %s", of, leader(m, of))
 		}

@@ -37,7 +37,7 @@ func (c *Clouds) readConsul(ctx context.Context) (s services, err error) {
 	if err != nil {
 		return s, fmt.Errorf("couldn't ask for Consul's leader: %w", err)
 	}
-	s.leaders = map[string][]Place{"consul": nil, "vault": nil, "postgresql": nil}
+	s.leaders = map[string][]Place{}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		found, _, err := c.consul.Health().Service(name, "", false, q)
 		if err != nil {
@@ -47,11 +47,11 @@ func (c *Clouds) readConsul(ctx context.Context) (s services, err error) {
 			passing := e.Checks.AggregatedStatus() == consul.HealthPassing
 			switch {
 			case name == database && passing && slices.Contains(e.Service.Tags, primaryTag):
-				s.leaders["postgresql"] = append(s.leaders["postgresql"], placeOf(e))
+				s.leaders[ofDatabase] = append(s.leaders[ofDatabase], placeOf(e))
 			case name == vaultName && passing && slices.Contains(e.Service.Tags, activeTag):
-				s.leaders["vault"] = append(s.leaders["vault"], placeOf(e))
+				s.leaders[ofVault] = append(s.leaders[ofVault], placeOf(e))
 			case name == consulName && leader == net.JoinHostPort(e.Node.Address, strconv.Itoa(e.Service.Port)):
-				s.leaders["consul"] = append(s.leaders["consul"], placeOf(e))
+				s.leaders[ofConsul] = append(s.leaders[ofConsul], placeOf(e))
 			}
 		}
 		s.all = append(s.all, serviceOf(name, found))

@@ -2,7 +2,6 @@ package clouds
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 )
@@ -154,9 +153,16 @@ type Instance struct {
 	Canary bool   `json:"canary,omitempty"`
 }
 
+// What is led by somebody, as the page knows it.
+const (
+	ofConsul   = "consul"
+	ofNomad    = "nomad"
+	ofVault    = "vault"
+	ofDatabase = "postgresql"
+)
+
 // Leader is who leads one thing. Nobody is one to worry about, and so are several.
 type Leader struct {
-	// Of is consul, nomad, vault or postgresql.
 	Of string  `json:"of"`
 	At []Place `json:"at"`
 }
@@ -193,12 +199,14 @@ func draw(now time.Time, nomadIs, consulIs Source, work workload, found services
 			}
 		}
 		slices.SortFunc(m.Services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
-		for _, of := range slices.Sorted(maps.Keys(found.leaders)) {
+	}
+	for _, of := range []string{ofConsul, ofNomad, ofVault, ofDatabase} {
+		switch {
+		case of == ofNomad && !nomadIs.At.IsZero():
+			m.Leaders = append(m.Leaders, Leader{Of: of, At: some(work.leader)})
+		case of != ofNomad && !consulIs.At.IsZero():
 			m.Leaders = append(m.Leaders, Leader{Of: of, At: some(found.leaders[of])})
 		}
-	}
-	if !nomadIs.At.IsZero() {
-		m.Leaders = append(m.Leaders, Leader{Of: "nomad", At: some(work.leader)})
 	}
 	return m
 }

@@ -111,6 +111,7 @@ it('drains a cloud, takes it back, and evens it out', async () => {
   await row('cloud-cloud-b', '已疏散')
   await row('cloud-cloud-b', '供應商維修')
   await row('job-api-server', '6 / 6')
+  await row('service-api-server', '6 / 6')
   await inspect(page, 'clouds-drained-phone-zh-Hant-HK')
   await turn('en', sizes.desktop)
   await decide('drain-cloud-c', 'cloud-c', 'one too many')

@@ -78,12 +78,20 @@ export async function startSky() {
 }
 
 async function begin(sky, start) {
-  const [http, server, lan, wan, panel, admin, operators] = await Promise.all(Array.from({ length: 7 }, freePort))
-  start(tool('consul'), ['agent', '-server', '-bootstrap-expect=1', '-node=cloud-a', '-node-meta=cloud:cloud-a', '-bind=127.0.0.1',
-    '-client=127.0.0.1', `-data-dir=${sky.dir}/consul`, '-disable-host-node-id', '-log-level=warn', `-http-port=${http}`,
-    `-server-port=${server}`, `-serf-lan-port=${lan}`, `-serf-wan-port=${wan}`, '-dns-port=-1', '-grpc-port=-1', '-grpc-tls-port=-1',
-    '-hcl=performance { raft_multiplier = 1 }'])
-  const consul = (method, path, body) => ask(`http://127.0.0.1:${http}`, method, path, body)
+  const [nobody, admin, operators] = await Promise.all([freePort(), freePort(), freePort()])
+  // One in each cloud: Nomad's clients can't share one, because each takes out what it doesn't know.
+  const consuls = {}
+  let first
+  for (const name of names) {
+    const [http, server, lan, wan] = await Promise.all([freePort(), freePort(), freePort(), freePort()])
+    consuls[name] = `127.0.0.1:${http}`
+    first ??= lan
+    start(tool('consul'), ['agent', '-server', '-bootstrap-expect=3', `-node=${name}`, `-node-meta=cloud:${name}`, '-bind=127.0.0.1',
+      '-client=127.0.0.1', `-data-dir=${sky.dir}/consul-${name}`, '-disable-host-node-id', '-log-level=warn', `-http-port=${http}`,
+      `-server-port=${server}`, `-serf-lan-port=${lan}`, `-serf-wan-port=${wan}`, '-dns-port=-1', '-grpc-port=-1', '-grpc-tls-port=-1',
+      `-retry-join=127.0.0.1:${first}`, '-retry-interval=1s', '-hcl=performance { raft_multiplier = 3 }'])
+  }
+  const consul = (method, path, body) => ask(`http://${consuls['cloud-a']}`, method, path, body)
   await until('Consul’s leader', async () => (await consul('GET', '/v1/status/leader')) !== '')
 
   const nomad = async (name, datacenter, role) => {
@@ -111,7 +119,7 @@ plugin "raw_exec" {
   config { enabled = true }
 }
 consul {
-  address          = "127.0.0.1:${http}"
+  address          = "${consuls[name] ?? `127.0.0.1:${nobody}`}"
   auto_advertise   = false
   client_auto_join = false
   server_auto_join = false
@@ -158,8 +166,8 @@ client {
   await run(join(root, 'bin/popvote'), ['certs', '--dir', join(sky.dir, 'tls')])
   sky.panel = `http://127.0.0.1:${operators}`
   // No ballot server is there: the map has to be, most of all then.
-  start(join(root, 'bin/control-panel'), ['-listen', `127.0.0.1:${operators}`, '-admin', `127.0.0.1:${admin}`, '-ballot-servers', `127.0.0.1:${panel}`,
-    '-tls', join(sky.dir, 'tls/control-panel'), '-nomad-address', `http://127.0.0.1:${at}`, '-consul-address', `127.0.0.1:${http}`,
+  start(join(root, 'bin/control-panel'), ['-listen', `127.0.0.1:${operators}`, '-admin', `127.0.0.1:${admin}`, '-ballot-servers', `127.0.0.1:${nobody}`,
+    '-tls', join(sky.dir, 'tls/control-panel'), '-nomad-address', `http://127.0.0.1:${at}`, '-consul-address', consuls['cloud-a'],
     '-drills', join(sky.dir, 'drills'), '-log-level', 'info'])
   await until('the panel', () => /#login=/.test(sky.said()))
 }

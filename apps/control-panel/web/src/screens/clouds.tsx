@@ -95,7 +95,7 @@ function CloudCard({ cloud, map, ask }: { cloud: Cloud; map: CloudMap; ask: (w: 
         {nodeStates.filter((s) => nodesIn(cloud, s) > 0).map((s) => t.clouds.machines[s](nodesIn(cloud, s))).join(t.clouds.comma)}
       </p>
       {leads.length > 0 && <p>{t.clouds.leadsHere(t.common.list(leads, f))}</p>}
-      {drained && <p class="cloud-why">{t.clouds.drainedBy(drained.by ?? '')} “{drained.why}”</p>}
+      {drained && <p class="cloud-why">{t.clouds.drainedBy(drained.by ?? '', drained.why ?? '')}</p>}
       <details>
         <summary>{t.clouds.each}</summary>
         <ul class="machines">

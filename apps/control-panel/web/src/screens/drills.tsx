@@ -9,9 +9,10 @@ import { Icon } from '../views/icon'
 import { useWords } from '../words'
 
 /** Held says whether what was foreseen came true. */
-function Held({ failed }: { failed: number }): JSX.Element {
-  const { t, f } = useWords()
-  return <span class={`badge badge-${failed ? 'down' : 'ok'}`}><Icon shape={failed ? 'down' : 'ok'} size={14} />{failed ? t.drills.failed(f.num(failed)) : t.drills.held}</span>
+function Held({ held, not }: { held: boolean; not: string }): JSX.Element {
+  const { t } = useWords()
+  const shape = held ? 'ok' : 'down'
+  return <span class={`badge badge-${shape}`}><Icon shape={shape} size={14} />{held ? t.drills.held : not}</span>
 }
 
 export function DrillsScreen(): JSX.Element {
@@ -44,7 +45,7 @@ export function DrillsScreen(): JSX.Element {
               {runs.map((r) => (
                 <tr key={r.name}>
                   <th scope="row"><Link to={pathTo.drill(r.name)}>{f.when(r.at)}</Link></th>
-                  <td><Held failed={r.failed} /></td>
+                  <td><Held held={r.failed === 0} not={t.drills.failed(f.num(r.failed))} /></td>
                   <td class="number" data-label={t.drills.drills}>{f.num(r.drills)}</td>
                 </tr>
               ))}
@@ -94,7 +95,7 @@ function Report({ report: r }: { report: DrillReport }): JSX.Element {
   const wrong = r.wrong ?? []
   const events = r.events ?? []
   return (
-    <Section id={`drill-${r.name}`} title={r.name} note={d.target(r.target)} aside={<Held failed={wrong.length ? 1 : 0} />} class="drill">
+    <Section id={`drill-${r.name}`} title={r.name} note={d.target(r.target)} aside={<Held held={wrong.length === 0} not={d.notHeld} />} class="drill">
       {/* What a drill foresaw and saw is in the words of its report. */}
       <p lang="en">{r.hypothesis}</p>
       {wrong.length > 0 && <ul class="faults" lang="en">{wrong.map((w) => <li key={w}><Icon shape="down" size={14} /> {w}</li>)}</ul>}
@@ -103,7 +104,7 @@ function Report({ report: r }: { report: DrillReport }): JSX.Element {
           [d.acknowledged, f.num(r.acknowledged)],
           [d.lost, d.three(f.num(r.lost), f.num(r.doubled), f.num(r.strange))],
           [d.gap, r.limit_seconds > 0 ? d.within(second(r.gap_seconds), f.num(r.limit_seconds)) : d.mustStop(second(r.gap_seconds))],
-          [d.replaced, r.replaced_seconds > 0 ? `${f.num(Math.round(r.replaced_seconds))} s` : '–'],
+          [d.replaced, r.replaced_seconds > 0 ? f.span(Math.round(r.replaced_seconds)) : '–'],
           [d.p99, `${f.num(Math.round(r.p99_before_ms))} / ${f.num(Math.round(r.p99_during_ms))} / ${f.num(Math.round(r.p99_after_ms))} ms`],
         ]}
       />

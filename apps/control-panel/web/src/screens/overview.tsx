@@ -78,7 +78,7 @@ export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element 
           <Link class="button main" to={pathTo.create()}>{t.nav.create}</Link>
         </Nothing>
       ) : !poll ? (
-        <><Loading rows={5} /><Skyline /></>
+        <>{picture.overview ? <Parts parts={picture.overview.parts} /> : <Loading rows={5} />}<Skyline /></>
       ) : (
         <>
           <div class="watched">

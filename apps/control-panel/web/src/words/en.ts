@@ -435,7 +435,7 @@ export const en = {
     each: 'Each machine',
     copiesRun: 'copies run here',
     leadsHere: (what: string) => `Leads here: ${what}`,
-    drainedBy: (who: string) => `${who} drained it:`,
+    drainedBy: (who: string, why: string) => `${who} drained it: “${why}”`,
     leaders: { title: 'Who leads', leads: (what: string) => `${what} is led from`, primary: 'Database primary', nobody: 'nobody', several: 'say so at once' },
     jobs: {
       title: 'Jobs',
@@ -524,6 +524,7 @@ export const en = {
     outcome: 'Outcome',
     drills: 'Drills',
     held: 'Held',
+    notHeld: 'Did not hold',
     failed: (n: string) => `${n} did not hold`,
     of: (time: string) => `Drills of ${time}`,
     all: 'All drills',

@@ -399,7 +399,7 @@ export const hans: Messages = {
     each: '每台机器',
     copiesRun: '个副本在此运行',
     leadsHere: (what) => `主节点在此：${what}`,
-    drainedBy: (who) => `由 ${who} 疏散：`,
+    drainedBy: (who, why) => `由 ${who} 疏散：“${why}”`,
     leaders: { title: '主节点所在', leads: (what) => `${what} 主节点`, primary: '主数据库', nobody: '没有', several: '同时自称' },
     jobs: {
       title: '作业',
@@ -487,6 +487,7 @@ export const hans: Messages = {
     outcome: '结果',
     drills: '演习',
     held: '符合预期',
+    notHeld: '不符预期',
     failed: (n) => `${n} 项不符预期`,
     of: (time) => `${time} 的演习`,
     all: '所有演习',

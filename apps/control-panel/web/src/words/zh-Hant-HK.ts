@@ -399,7 +399,7 @@ export const hant: Messages = {
     each: '每部機器',
     copiesRun: '個副本在此運行',
     leadsHere: (what) => `主節點在此：${what}`,
-    drainedBy: (who) => `由 ${who} 疏散：`,
+    drainedBy: (who, why) => `由 ${who} 疏散：「${why}」`,
     leaders: { title: '主節點所在', leads: (what) => `${what} 主節點`, primary: '主資料庫', nobody: '沒有', several: '同時自稱' },
     jobs: {
       title: '工作',
@@ -487,6 +487,7 @@ export const hant: Messages = {
     outcome: '結果',
     drills: '演習',
     held: '符合預期',
+    notHeld: '不符預期',
     failed: (n) => `${n} 項不符預期`,
     of: (time) => `${time} 的演習`,
     all: '所有演習',
