@@ -208,9 +208,9 @@ job "control-panel" {
       # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
       consul {}
 
-      # NOMAD_TOKEN, which may do what acl/policy.control-panel.hcl says and nothing else.
+      # nomad_token, which may do what acl/policy.control-panel.hcl says and nothing else.
       identity {
-        env         = true
+        file        = true
         change_mode = "noop"
       }
 
@@ -224,6 +224,10 @@ job "control-panel" {
         # cloud's come first.
         CONTROL_PANEL_CONSUL_ADDRESS = var.site.consul
         CONTROL_PANEL_CLOUD          = "${node.datacenter}"
+
+        # The map of clouds: the task's own socket to Nomad, and what Consul knows.
+        CONTROL_PANEL_NOMAD_ADDRESS    = "unix://${NOMAD_SECRETS_DIR}/api.sock"
+        CONTROL_PANEL_NOMAD_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/nomad_token"
 
         # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.
         CONTROL_PANEL_VAULT_ADDRESS = var.site.vault.address

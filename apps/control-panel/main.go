@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/popvote/popvote/apps/control-panel/clouds"
 	"github.com/popvote/popvote/apps/control-panel/server"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
 	"github.com/popvote/popvote/libs/custody"
@@ -33,6 +34,11 @@ Where the ballot servers are is said by their addresses, or known to Consul. Wit
 -consul-address it follows them as they come and go, its own cloud's first, and while
 Consul is away goes on with those it knows.
 
+With -nomad-address it also shows the clouds that all this runs in: machines, jobs and
+deployments, and with -consul-address the services and who leads. Operators can drain a
+cloud and take it back, promote or fail a deployment, scale a job and move its copies.
+Neither is waited for: what they said last is shown with its age.
+
 Every flag is also a variable, CONTROL_PANEL_BALLOT_SERVERS for -ballot-servers, and
 a key of the file that -config names.
 
@@ -49,7 +55,14 @@ type config struct {
 	Vault   vault.Settings     `koanf:"vault"`
 	Origin  string             `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
 	Link    string             `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
+	Nomad   nomadSettings      `koanf:"nomad"`
+	Drills  string             `koanf:"drills" doc:"The directory into which popvote drill writes its reports (--reports), which are then shown. Default: none are."`
 	Log     service.LogConfig  `koanf:"log"`
+}
+
+type nomadSettings struct {
+	Address   string `koanf:"address" doc:"Nomad, which knows the clouds: http://host:port, https://host:port, or a task's own socket, unix:///path. Default: no clouds are shown."`
+	TokenFile string `koanf:"token-file" doc:"A file with a token to ask Nomad with, read anew for each question. Default: the variable NOMAD_TOKEN, or none."`
 }
 
 func defaults() config {
@@ -119,7 +132,18 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 		c.Origin = "http://" + open.Addr().String()
 	}
 	metrics.MustRegister(box.Metrics())
-	panel, err := server.New(server.Config{PublicOrigin: c.Origin}, server.Deps{Admin: box, Clock: time.Now, Log: log, Metrics: metrics})
+	deps := server.Deps{Admin: box, Clock: time.Now, Log: log, Metrics: metrics}
+	if c.Nomad.Address != "" {
+		known, err := clouds.New(clouds.Config{
+			Nomad: c.Nomad.Address, NomadTokenFile: c.Nomad.TokenFile, Consul: c.Consul.Address, ConsulTokenFile: c.Consul.TokenFile,
+		}, clouds.Deps{Clock: time.Now, Log: log})
+		if err != nil {
+			return wrong(err)
+		}
+		go known.Follow(ctx)
+		deps.Clouds = known
+	}
+	panel, err := server.New(server.Config{PublicOrigin: c.Origin, Drills: c.Drills}, deps)
 	if err != nil {
 		return wrong(err)
 	}

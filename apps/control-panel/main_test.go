@@ -150,6 +150,8 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"no certificates":        {arguments(dir, "127.0.0.1:1", "-tls", dir), "certificates"},
 		"a ballot server's port": {arguments(dir, "127.0.0.1"), "host:port"},
 		"an origin that is none": {arguments(dir, "127.0.0.1:1", "-public-origin", "panel"), "origin"},
+		"a Nomad that is none":   {arguments(dir, "127.0.0.1:1", "-nomad-address", "127.0.0.1:4646"), "http://"},
+		"a token that isn't":     {arguments(dir, "127.0.0.1:1", "-nomad-address", "http://127.0.0.1:1", "-nomad-token-file", filepath.Join(dir, "none")), "token"},
 		"a log level":            {arguments(dir, "127.0.0.1:1", "-log-level", "loud"), "loud"},
 	} {
 		var out, errs servicetest.Output

@@ -1,21 +1,18 @@
-# The control panel shows, promotes, scales and drains. It can submit no job: with that it could run as any of them,
-# and have its keys. Bound to the job: nomad acl policy apply -namespace popvote -job control-panel …
+# The control panel shows, promotes, scales, moves and drains. It can submit no job: with that it could run as any of
+# them, and have its keys. Bound to the job: nomad acl policy apply -namespace popvote -job control-panel …
 namespace "popvote" {
   capabilities = [
-    "list-jobs", "read-job", "read-job-scaling", "scale-job", "promote-deployment", "fail-deployment",
+    # The map: jobs, their copies and deployments.
+    "list-jobs", "read-job",
+    # A person decides about a canary.
+    "promote-deployment", "fail-deployment",
+    "scale-job",
+    # Stopping one copy, so that Nomad places it anew where there are fewest. It restarts and signals, too, and runs nothing.
+    "alloc-lifecycle",
   ]
 }
 
-# Taking a cloud out of service, and back.
+# Machines and servers; taking a cloud out of service, and back.
 node {
   policy = "write"
-}
-
-# Who leads.
-operator {
-  policy = "read"
-}
-
-agent {
-  policy = "read"
 }

@@ -27,6 +27,15 @@ service "popvote-db" {
   policy = "read"
 }
 
+# Who leads: the active Vault, and the servers of Consul itself.
+service "vault" {
+  policy = "read"
+}
+
+service "consul" {
+  policy = "read"
+}
+
 # Where they are: the health of a service includes that of its machine.
 node_prefix "" {
   policy = "read"

@@ -21,10 +21,13 @@ type live struct {
 	ctx                    context.Context
 	server                 *Server
 	statsEvery, partsEvery time.Duration
+	// cloudsEvery is often: it asks nobody.
+	cloudsEvery time.Duration
 
 	mu     sync.Mutex
 	polls  map[string]*topic[*ballotapi.Stats]
 	system *topic[*overviewView]
+	clouds *topic[*cloudsView]
 }
 
 // topic is one thing watched. Its fields are live.mu's.
@@ -39,7 +42,7 @@ type topic[T any] struct {
 }
 
 func newLive(ctx context.Context, s *Server, statsEvery, partsEvery time.Duration) *live {
-	return &live{ctx: ctx, server: s, statsEvery: statsEvery, partsEvery: partsEvery, polls: map[string]*topic[*ballotapi.Stats]{}}
+	return &live{ctx: ctx, server: s, statsEvery: statsEvery, partsEvery: partsEvery, cloudsEvery: min(2*time.Second, partsEvery), polls: map[string]*topic[*ballotapi.Stats]{}}
 }
 
 // nudge reads everything that is watched again at once: something was just changed.
@@ -51,6 +54,9 @@ func (l *live) nudge() {
 	}
 	if l.system != nil {
 		poke(l.system.nudged)
+	}
+	if l.clouds != nil {
+		poke(l.clouds.nudged)
 	}
 }
 
@@ -153,6 +159,14 @@ func (l *live) watchSystem() (*topic[*overviewView], chan struct{}, func()) {
 		})
 }
 
+func (l *live) watchClouds() (*topic[*cloudsView], chan struct{}, func()) {
+	return watch(l,
+		func() *topic[*cloudsView] { return l.clouds },
+		func(t *topic[*cloudsView]) { l.clouds = t },
+		l.cloudsEvery,
+		l.server.readClouds)
+}
+
 func look[T any](l *live, t *topic[T]) (latest T, readAt time.Time, failed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -180,8 +194,8 @@ func after(minutes []ballotapi.MinuteCount, from time.Time) []ballotapi.MinuteCo
 	return minutes[i:]
 }
 
-// stream sends the overview, and with ?poll= that poll's numbers, for as long as the page listens:
-// events "overview", "stats", and "stale" when the ballot server does not answer.
+// stream sends the overview, the clouds where any are known, and with ?poll= that poll's numbers, for as long as the
+// page listens: events "overview", "clouds", "stats", and "stale" when the ballot server does not answer.
 func (s *Server) stream(c *gin.Context) {
 	who := operator(c)
 	id := c.Query("poll")
@@ -201,6 +215,13 @@ func (s *Server) stream(c *gin.Context) {
 
 	system, systemWoken, leave := s.live.watchSystem()
 	defer leave()
+	var sky *topic[*cloudsView]
+	var cloudsWoken chan struct{}
+	if s.clouds != nil {
+		var leave func()
+		sky, cloudsWoken, leave = s.live.watchClouds()
+		defer leave()
+	}
 	var stats *topic[*ballotapi.Stats]
 	var statsWoken chan struct{}
 	if id != "" {
@@ -222,6 +243,10 @@ func (s *Server) stream(c *gin.Context) {
 		case <-systemWoken:
 			if view, _, _ := look(s.live, system); view != nil {
 				out.event("overview", view)
+			}
+		case <-cloudsWoken:
+			if view, _, _ := look(s.live, sky); view != nil {
+				out.event("clouds", view)
 			}
 		case <-statsWoken:
 			out.stats(s, id, stats)

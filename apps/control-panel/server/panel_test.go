@@ -65,14 +65,19 @@ func (s *safeBuffer) String() string {
 
 func newPanel(t *testing.T, change ...func(*server.Config)) *panel {
 	t.Helper()
+	return newPanelWith(t, func(c *server.Config, _ *server.Deps) {
+		for _, f := range change {
+			f(c)
+		}
+	})
+}
+
+func newPanelWith(t *testing.T, change func(*server.Config, *server.Deps)) *panel {
+	t.Helper()
 	c := &clock{now: time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)}
 	p := &panel{t: t, clock: c, box: newBox(c.Now), log: &safeBuffer{}}
 	config := server.Config{PublicOrigin: "http://127.0.0.1:8081", StatsEvery: 5 * time.Millisecond, PartsEvery: 5 * time.Millisecond}
-	for _, f := range change {
-		f(&config)
-	}
-	var err error
-	p.server, err = server.New(config, server.Deps{
+	deps := server.Deps{
 		Admin: p.box, Clock: c.Now, Log: slog.New(slog.NewTextHandler(p.log, nil)),
 		Page: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/missing.js" {
@@ -81,7 +86,10 @@ func newPanel(t *testing.T, change ...func(*server.Config)) *panel {
 			}
 			_, _ = io.WriteString(w, "the page at "+r.URL.Path)
 		}),
-	})
+	}
+	change(&config, &deps)
+	var err error
+	p.server, err = server.New(config, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

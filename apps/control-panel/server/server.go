@@ -33,6 +33,8 @@ type Config struct {
 	StatsEvery time.Duration `koanf:"stats_every"`
 	// PartsEvery is how often the state of the parts is read while anybody watches; default 5s.
 	PartsEvery time.Duration `koanf:"parts_every"`
+	// Drills is the directory into which popvote drill writes its reports; empty: none are shown.
+	Drills string `koanf:"drills"`
 }
 
 // Deps is what the panel works with.
@@ -41,6 +43,8 @@ type Deps struct {
 	// Parts says how every part of the system is; it must return promptly. Nil: only the ballot
 	// server is shown. Safe for concurrent use.
 	Parts func(ctx context.Context) []Part
+	// Clouds are shown and changed; nil where nobody knows of any.
+	Clouds Clouds
 	// Page serves the operators' page; nil for the embedded one.
 	Page    http.Handler
 	Clock   func() time.Time
@@ -52,6 +56,9 @@ type Deps struct {
 type Server struct {
 	admin    ballotapi.Admin
 	parts    func(ctx context.Context) []Part
+	clouds   Clouds // nil where nobody knows of any
+	deeds    deeds
+	drills   string // empty for none
 	clock    func() time.Time
 	log      *slog.Logger
 	origin   string
@@ -84,6 +91,8 @@ func New(config Config, deps Deps) (*Server, error) {
 	s := &Server{
 		admin:    deps.Admin,
 		parts:    deps.Parts,
+		clouds:   deps.Clouds,
+		drills:   config.Drills,
 		clock:    deps.Clock,
 		log:      deps.Log,
 		origin:   origin.Scheme + "://" + origin.Host,
@@ -143,6 +152,15 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 	one.POST("/extend", s.extend)
 	one.POST("/count", s.count)
 	one.POST("/destroy-key", s.destroyKey)
+	if s.clouds != nil {
+		for path := range cloudDeeds {
+			in.POST(path, s.changeClouds(path))
+		}
+	}
+	if s.drills != "" {
+		in.GET("/drills", s.listDrills)
+		in.GET("/drills/:run", s.showDrill)
+	}
 
 	g.NoRoute(func(c *gin.Context) {
 		if isAPI(c.Request.URL.Path) {

@@ -172,6 +172,13 @@ type sessionView struct {
 	Actor string    `json:"actor"`
 	Until time.Time `json:"until"`
 	Now   time.Time `json:"now"`
+	// Clouds and Drills say that there is such a screen.
+	Clouds bool `json:"clouds"`
+	Drills bool `json:"drills"`
+}
+
+func (s *Server) sessionView(who *session) sessionView {
+	return sessionView{who.actor, s.sessions.until(who), s.clock(), s.clouds != nil, s.drills != ""}
 }
 
 // logIn trades the link's secret for a session. The secret comes in the body, never in a URL.
@@ -191,12 +198,12 @@ func (s *Server) logIn(c *gin.Context) {
 	s.metrics.logins.WithLabelValues("ok").Inc()
 	s.log.InfoContext(c, "operator logged in", slogActor(who.actor))
 	s.setCookie(c.Writer, cookie)
-	c.JSON(http.StatusOK, sessionView{who.actor, s.sessions.until(who), s.clock()})
+	c.JSON(http.StatusOK, s.sessionView(who))
 }
 
 func (s *Server) whoAmI(c *gin.Context) {
 	who := operator(c)
-	c.JSON(http.StatusOK, sessionView{who.actor, s.sessions.until(who), s.clock()})
+	c.JSON(http.StatusOK, s.sessionView(who))
 }
 
 func (s *Server) logOut(c *gin.Context) {

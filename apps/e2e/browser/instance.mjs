@@ -13,7 +13,7 @@ import { promisify } from 'node:util'
 const here = dirname(fileURLToPath(import.meta.url))
 const program = process.env.POPVOTE ?? join(here, '../../../bin/popvote')
 
-async function freePort() {
+export async function freePort() {
   const server = createServer()
   await new Promise((done) => server.listen(0, '127.0.0.1', done))
   const { port } = server.address()

@@ -7,7 +7,7 @@ import { after, before, it } from 'node:test'
 
 import { launch, open, sizes } from './browser.mjs'
 import { inspect } from './panel/desk.mjs'
-import { broken, scene } from './panel/scenes.mjs'
+import { broken, clouds, lost, scene } from './panel/scenes.mjs'
 import { raise } from './panel/stage.mjs'
 
 let browser
@@ -88,6 +88,22 @@ state('file', () => scene('open'), '/new', '.drop')
 state('wall', () => scene('open'), '/wall', '.uplot')
 state('no-such-poll', () => ({ ...scene('open'), [`/api/polls/${id}`]: { status: 404, code: 'poll-not-found', title: 'No such poll.' } }), `/polls/${id}`, '.nothing')
 state('server-error', () => ({ ...scene('open'), [`/api/polls/${id}/audit`]: { status: 500, code: 'internal', effect: 'unknown', title: 'Something went wrong.' } }), `/polls/${id}/audit`, '[role=alert]')
+const sky = (change) => scene('open', { sky: clouds(change) })
+state('day-in-clouds', () => sky(), '/', '#skyline', verdict('voting'), turns)
+state('cloud-lost-overview', () => sky(lost), '/', '#skyline', verdict('degraded'))
+state('clouds', () => sky(), '/clouds', '[data-test=cloud-aws]')
+state('cloud-lost', () => sky(lost), '/clouds', '.rollout-waits', async (page) => {
+  assert.equal(await page.isDisabled('[data-test=promote-api-server]'), true)
+  await page.locator('[data-test=leader-nomad].wrong').waitFor()
+  await page.locator('[data-test=source-nomad].pulse-bad').waitFor()
+}, turns)
+state('clouds-never', () => sky((map) => Object.assign(map, {
+  nomad: { asked: true, failing: true, denied: true }, consul: { asked: false, failing: false, denied: false }, clouds: [], jobs: [], services: [], leaders: [], deeds: [],
+})), '/clouds', '.nothing')
+state('clouds-not-known', () => scene('open'), '/clouds', '.nothing')
+state('drills', () => sky(), '/drills', 'table', async () => {}, turns)
+state('drill-failed', () => sky(), '/drills/2026-11-23T125442', '.faults', async () => {}, turns)
+state('drills-none', () => ({ ...sky(), '/api/drills': { runs: [] } }), '/drills', '.nothing')
 state('nowhere', () => scene('open'), '/somewhere/else', '.nothing')
 
 it('comes back by itself once the connection does', async () => {

@@ -1,4 +1,4 @@
-import type { AuditView, Definition, Done, DraftView, Fault, JWK, PollView, ResultView, SessionView } from './types'
+import type { AuditView, CloudDeed, Definition, Done, DraftView, DrillReport, DrillRun, Fault, JWK, PollView, ResultView, SessionView } from './types'
 
 interface Document {
   code: string
@@ -82,6 +82,8 @@ export interface Decision {
   reason: string
 }
 
+export type Deed = CloudDeed['what']
+
 export const api = {
   session: () => ask<SessionView>('GET', '/api/session'),
   logIn: (token: string) => ask<SessionView>('POST', '/api/login', { token }),
@@ -97,6 +99,10 @@ export const api = {
   extend: (id: string, d: Decision, closes_at: string) => ask<Done>('POST', at(id, '/extend'), { ...d, closes_at }),
   count: (id: string, d: Decision, secret: { shares: string[] } | { key: string }) =>
     ask<Done>('POST', at(id, '/count'), { ...d, ...secret }),
+  cloud: (deed: Deed, to: string, d: Decision, more: object) =>
+    ask<{ deed: CloudDeed }>('POST', `/api/${deed === 'drain' || deed === 'undrain' ? 'clouds' : 'jobs'}/${encodeURIComponent(to)}/${deed}`, { ...d, ...more }),
+  drills: () => ask<{ runs: DrillRun[] }>('GET', '/api/drills'),
+  drill: (run: string) => ask<{ reports: DrillReport[] }>('GET', `/api/drills/${encodeURIComponent(run)}`),
 }
 
 export const downloads = {

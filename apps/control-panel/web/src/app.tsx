@@ -4,6 +4,8 @@ import { api, Problem, whenLoggedOut } from './api'
 import { Live } from './live'
 import { Link, pathTo, Router, useRoute, type Route } from './router'
 import { Account } from './screens/session'
+import { CloudsScreen } from './screens/clouds'
+import { DrillScreen, DrillsScreen } from './screens/drills'
 import { EditScreen } from './screens/edit'
 import { LoginScreen, tokenIn } from './screens/login'
 import { OverviewScreen } from './screens/overview'
@@ -107,7 +109,7 @@ function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; se
     if (picture.connection === 'ended') onEnded()
   }, [picture.connection])
   const panel = useMemo(() => ({ live, picture }), [live, picture])
-  const screen = <Screen route={route} />
+  const screen = <Screen route={route} known={session} />
   return (
     <Shared.Provider value={panel}>
       {route.name === 'wall' ? screen : (
@@ -119,6 +121,8 @@ function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; se
               <NavLink to={pathTo.overview()} on={route.name === 'overview'}>{t.nav.overview}</NavLink>
               <NavLink to={pathTo.polls()} on={['polls', 'poll', 'edit'].includes(route.name)}>{t.nav.polls}</NavLink>
               <NavLink to={pathTo.create()} on={route.name === 'new'}>{t.nav.create}</NavLink>
+              {session.clouds && <NavLink to={pathTo.clouds()} on={route.name === 'clouds'}>{t.nav.clouds}</NavLink>}
+              {session.drills && <NavLink to={pathTo.drills()} on={['drills', 'drill'].includes(route.name)}>{t.nav.drills}</NavLink>}
             </nav>
             <span class="bar-end">
               <Pulse />
@@ -137,7 +141,7 @@ function NavLink({ to, on, children }: { to: string; on: boolean; children: stri
   return <Link to={to} aria-current={on ? 'page' : undefined}>{children}</Link>
 }
 
-function Screen({ route }: { route: Route }): JSX.Element {
+function Screen({ route, known }: { route: Route; known: SessionView }): JSX.Element {
   switch (route.name) {
     case 'overview': return <OverviewScreen poll={route.poll} />
     case 'polls': return <PollsScreen />
@@ -145,6 +149,9 @@ function Screen({ route }: { route: Route }): JSX.Element {
     case 'edit': return <EditScreen key={route.id} id={route.id} />
     case 'poll': return <PollScreen key={route.id} id={route.id} tab={route.tab} />
     case 'wall': return <WallScreen id={route.id} />
+    case 'clouds': return known.clouds ? <CloudsScreen /> : <LostScreen />
+    case 'drills': return known.drills ? <DrillsScreen /> : <LostScreen />
+    case 'drill': return known.drills ? <DrillScreen key={route.run} run={route.run} /> : <LostScreen />
     case 'lost': return <LostScreen />
   }
 }

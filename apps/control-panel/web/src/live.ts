@@ -1,10 +1,12 @@
-import type { LiveStats, MinuteCount, Overview, Stats } from './types'
+import type { CloudMap, LiveStats, MinuteCount, Overview, Stats } from './types'
 
 /** connection: `live` while events come, `lost` while none do, `old` while the ballot server is silent. */
 export type Connection = 'connecting' | 'live' | 'old' | 'lost' | 'ended'
 
 export interface Picture {
   overview: Overview | null
+  /** null until it has come, and for ever where nobody knows of clouds. */
+  clouds: CloudMap | null
   stats: (Stats & { counting: boolean }) | null
   connection: Connection
   /** When the numbers were last known good, on this machine's clock (ms). */
@@ -18,6 +20,7 @@ export interface Picture {
 
 export const blank: Picture = {
   overview: null,
+  clouds: null,
   stats: null,
   connection: 'connecting',
   statsAt: 0,
@@ -102,6 +105,9 @@ export class Live {
         skew: Date.parse(overview.now) - this.#now(),
         ...(this.#poll ? {} : { connection: 'live' as const }),
       })
+    })
+    source.addEventListener('clouds', (e) => {
+      if (source === this.#source) this.#set({ clouds: JSON.parse((e as MessageEvent<string>).data) as CloudMap })
     })
     source.addEventListener('stats', (e) => {
       if (source === this.#source) this.#stats(JSON.parse((e as MessageEvent<string>).data) as LiveStats)

@@ -11,6 +11,9 @@ export type Route =
   | { name: 'poll'; id: string; tab: Tab }
   | { name: 'edit'; id: string }
   | { name: 'wall'; id: string }
+  | { name: 'clouds' }
+  | { name: 'drills' }
+  | { name: 'drill'; run: string }
   | { name: 'lost' }
 
 /** routeOf reads an address; every screen has one, so that it can be sent to a colleague. */
@@ -21,6 +24,8 @@ export function routeOf(path: string, query: string): Route {
   if (first === undefined) return { name: 'overview', poll: new URLSearchParams(query).get('poll') ?? '' }
   if (first === 'new' && second === undefined) return { name: 'new' }
   if (first === 'wall' && third === undefined) return { name: 'wall', id: second ?? '' }
+  if (first === 'clouds' && second === undefined) return { name: 'clouds' }
+  if (first === 'drills' && third === undefined) return second === undefined ? { name: 'drills' } : { name: 'drill', run: second }
   if (first !== 'polls') return { name: 'lost' }
   if (second === undefined) return { name: 'polls' }
   if (third === undefined) return { name: 'poll', id: second, tab: 'numbers' }
@@ -43,6 +48,9 @@ export const pathTo = {
   create: () => '/new',
   poll: (id: string, tab: Tab = 'numbers') => `/polls/${encodeURIComponent(id)}${tab === 'numbers' ? '' : `/${tab}`}`,
   edit: (id: string) => `/polls/${encodeURIComponent(id)}/edit`,
+  clouds: () => '/clouds',
+  drills: () => '/drills',
+  drill: (run: string) => `/drills/${encodeURIComponent(run)}`,
   wall: (id = '') => (id ? `/wall/${encodeURIComponent(id)}` : '/wall'),
 }
 

@@ -184,6 +184,136 @@ export interface SessionView {
   actor: string
   until: string
   now: string
+  /** Whether there are such screens. */
+  clouds: boolean
+  drills: boolean
+}
+
+export type NodeState = 'ready' | 'draining' | 'drained' | 'down'
+
+/** Source is how well Nomad or Consul answers; `at` is when it was last read whole. */
+export interface Source {
+  asked: boolean
+  at?: string
+  failing: boolean
+  denied: boolean
+}
+
+export interface CloudNode {
+  name: string
+  pool: string
+  state: NodeState
+  by?: string
+  why?: string
+}
+
+export interface Cloud {
+  name: string
+  nodes: CloudNode[]
+}
+
+export interface Group {
+  name: string
+  desired: number
+  running: number
+  starting: number
+  failing: number
+  old: number
+  clouds: Record<string, number>
+  bounds?: { min: number; max: number }
+  move?: { from: string; to: string }
+}
+
+export interface Deployment {
+  id: string
+  version: number
+  canaries: { cloud: string; healthy: boolean; failing: boolean }[]
+  wanted: number
+  waiting: boolean
+  reverts: boolean
+  until?: string
+}
+
+export interface Job {
+  id: string
+  version: number
+  groups: Group[]
+  deployment?: Deployment
+}
+
+export interface Instance {
+  cloud: string
+  node: string
+  address: string
+  state: 'passing' | 'warning' | 'critical'
+  says?: string
+  canary?: boolean
+}
+
+export interface Service {
+  name: string
+  instances: Instance[]
+}
+
+export type Leads = 'consul' | 'nomad' | 'vault' | 'postgresql'
+
+export interface Leader {
+  of: Leads
+  at: { cloud: string; node: string }[]
+}
+
+/** CloudDeed is something that an operator had done to the clouds. */
+export interface CloudDeed {
+  at: string
+  actor: string
+  what: 'drain' | 'undrain' | 'promote' | 'fail' | 'scale' | 'move'
+  to: string
+  detail?: string
+  reason: string
+}
+
+export interface CloudMap {
+  now: string
+  nomad: Source
+  consul: Source
+  clouds: Cloud[]
+  jobs: Job[]
+  services: Service[]
+  leaders: Leader[]
+  deeds: CloudDeed[]
+}
+
+export interface DrillRun {
+  name: string
+  at: string
+  drills: number
+  failed: number
+}
+
+/** DrillReport is what popvote drill measured; times are seconds since its load began. */
+export interface DrillReport {
+  name: string
+  hypothesis: string
+  target: string
+  before: string
+  limit_seconds: number
+  fault_at: number
+  undo_at: number
+  whole_at: number
+  end: number
+  acknowledged: number
+  lost: number
+  doubled: number
+  strange: number
+  gap_seconds: number
+  gap_after_seconds: number
+  replaced_seconds: number
+  p99_before_ms: number
+  p99_during_ms: number
+  p99_after_ms: number
+  events: { at: number; what: string }[] | null
+  per_second: number[] | null
+  wrong: string[] | null
 }
 
 export interface Fault {

@@ -146,20 +146,71 @@ export function lunch(state, now = Date.now()) {
   return { id: 'lunch', title: words('午餐吃甚麼', '午饭吃什么', 'What is for lunch'), state, kind: 'demo', opens_at: iso(now - 40 * hour), closes_at: iso(now - 2 * hour) }
 }
 
+/** clouds is a map of three clouds; `change` turns it into what is to be seen. */
+export function clouds(change = () => {}, now = Date.now()) {
+  const names = ['aws', 'gcp', 'hetzner']
+  const ago = (seconds) => iso(now - seconds * 1000)
+  const group = (name, desired) => ({ name, desired, running: desired, starting: 0, failing: 0, old: 0, clouds: Object.fromEntries(names.map((c) => [c, desired / 3])) })
+  const jobs = [['api-server', 9], ['ballot-server', 3], ['control-panel', 3], ['haproxy', 6], ['redis', 3], ['sms-gateway', 3]]
+  const map = {
+    now: iso(now), nomad: { asked: true, at: ago(2), failing: false, denied: false }, consul: { asked: true, at: ago(3), failing: false, denied: false },
+    clouds: names.map((name) => ({ name, nodes: ['app-1', 'app-2', 'edge-1'].map((n) => ({ name: `${name}-${n}`, pool: n.slice(0, -2), state: 'ready' })) })),
+    jobs: jobs.map(([id, n], i) => ({ id, version: 4 + i, groups: [{ ...group(id, n), ...(id === 'api-server' ? { bounds: { min: 9, max: 27 } } : {}) }] })),
+    services: [...jobs, ['popvote-db', 3], ['vault', 3]].map(([name, n]) => ({
+      name, instances: Array.from({ length: n }, (_, i) => ({ cloud: names[i % 3], node: `${names[i % 3]}-app-1`, address: `10.203.0.${i + 1}:20${i}00`, state: 'passing' })),
+    })),
+    leaders: [['consul', 0], ['nomad', 1], ['vault', 2], ['postgresql', 0]].map(([of, i]) => ({ of, at: [{ cloud: names[i], node: `${names[i]}-1` }] })),
+    deeds: [{ at: ago(5000), actor: 'operator-a41c', what: 'scale', to: 'api-server', detail: 'api-server 6 → 9', reason: 'The first evening' }],
+  }
+  change(map)
+  return map
+}
+
+/** lost is the map when a cloud has gone, and Nomad’s leader with it. */
+export const lost = (map) => {
+  map.nomad = { ...map.nomad, at: iso(Date.now() - 48_000), failing: true }
+  map.clouds[1].nodes.forEach((n) => (n.state = 'down'))
+  map.clouds[2].nodes[2] = { ...map.clouds[2].nodes[2], state: 'drained', by: 'operator-07fe', why: 'Its disk is slow' }
+  map.leaders[1].at = []
+  map.leaders[3].at.push({ cloud: 'gcp', node: 'gcp-1' })
+  const [api, ballot] = map.jobs
+  Object.assign(api.groups[0], { running: 6, failing: 3, old: 6, clouds: { aws: 3, hetzner: 3 } })
+  api.deployment = { id: 'd', version: 5, canaries: [{ cloud: 'aws', healthy: false, failing: true }], wanted: 1, waiting: true, reverts: true, until: iso(Date.now() + 400_000) }
+  Object.assign(ballot.groups[0], { running: 2, clouds: { aws: 1, hetzner: 1 } })
+  for (const s of map.services) {
+    for (const i of s.instances) if (i.cloud === 'gcp') Object.assign(i, { state: 'critical', says: 'Agent not live or unreachable' })
+  }
+  map.services[3].instances = []
+}
+
+/** drills are two runs, one of which did not hold. */
+export function drills() {
+  const report = (name, wrong) => ({
+    name, hypothesis: 'The cloud that leads everything loses its power: another leads within 30 s, and no acknowledged vote is lost.', target: 'gcp', before: '',
+    limit_seconds: 30, fault_at: 8.1, undo_at: 72.2, whole_at: 82, end: 88.1, acknowledged: 22558, lost: wrong.length, doubled: 0, strange: 0, gap_seconds: wrong.length ? 41.3 : 16.9,
+    gap_after_seconds: 0.2, replaced_seconds: 64, p99_before_ms: 19.4, p99_during_ms: 16.1, p99_after_ms: 30.9,
+    events: [{ at: 8.1, what: 'the fault begins in gcp' }, { at: 25.2, what: 'PostgreSQL’s primary: hetzner' }, { at: 72.2, what: 'the fault ends' }],
+    per_second: Array.from({ length: 89 }, (_, i) => (i > 8 && i < (wrong.length ? 49 : 25) ? 0 : 300 + ((i * 37) % 50))), wrong,
+  })
+  return [report('kill-leaders', []), report('freeze-leaders', ['1 acknowledged votes are lost', 'no vote was acknowledged for 41.3 s, and 30 s were allowed'])]
+}
+
 /** scene is a whole play around one poll in one state. */
-export function scene(state, { now = Date.now(), votes = true, polls, shown = parts, more = {} } = {}) {
+export function scene(state, { now = Date.now(), votes = true, polls, shown = parts, more = {}, sky = null } = {}) {
   const m = manifest(state, now)
   if (state === 'closed' || state === 'counted' || state === 'published') m.closes_at = iso(now - 0.6 * hour)
   const list = polls ?? [summary(m), lunch('counted', now)]
   const numbers = stats(state, { now, votes, ...more })
   const { ballot, signing_key, log_key, sequence, state: _, ...definition } = m
   return {
-    '/api/session': { actor: 'operator-07fe', until: iso(now + 300 * hour), now: iso(now) },
+    '/api/session': { actor: 'operator-07fe', until: iso(now + 300 * hour), now: iso(now), clouds: sky !== null, drills: sky !== null },
     '/api/logout': { status: 200 },
     '/api/links': { link: 'http://127.0.0.1:8081/#login=ZHVtbXktbGluay10aGF0LWxvZ3Mtbm9ib2R5LWlu', until: iso(now + 12 * hour) },
     '/api/polls/hk-2014-06': { now: iso(now), manifest: m, definition: { ...definition, tally_key: ballot.tally_key }, stats: numbers, counting: numbers.counting },
     '/api/polls/hk-2014-06/audit': audit(now),
     '/api/polls/hk-2014-06/result': result(state, now),
-    live: (poll) => [['overview', { now: iso(now), polls: list, parts: shown }], ...(poll === 'hk-2014-06' ? [['stats', numbers]] : [])],
+    '/api/drills': { runs: [{ name: '2026-11-23T125442', at: '2026-11-23T12:54:42Z', drills: 2, failed: 1 }, { name: '2026-11-22T080000', at: '2026-11-22T08:00:00Z', drills: 8, failed: 0 }] },
+    '/api/drills/2026-11-23T125442': { reports: drills() },
+    live: (poll) => [['overview', { now: iso(now), polls: list, parts: shown }], ...(sky ? [['clouds', sky]] : []), ...(poll === 'hk-2014-06' ? [['stats', numbers]] : [])],
   }
 }

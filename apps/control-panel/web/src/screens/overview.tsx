@@ -6,7 +6,9 @@ import { said } from '../format'
 import { go, Link, pathTo } from '../router'
 import { useNow, usePanel, useTitle } from '../state'
 import type { AuditEntry, PollSummary } from '../types'
+import { copiesIn, partsOf, stateOf, waiting } from '../sky'
 import { decisions, judge, watched, type Verdict } from '../verdict'
+import { CloudBadge } from './clouds'
 import { KindBadge, Loading, Nothing, Section, StateBadge } from '../views/basics'
 import { Turnout } from '../views/chart'
 import { Icon } from '../views/icon'
@@ -62,7 +64,7 @@ export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element 
   const polls = picture.overview?.polls ?? null
   const stats = poll && picture.stats?.poll === poll.id ? picture.stats : null
   const verdict = judge({
-    poll, polls, stats, parts: picture.overview?.parts ?? [], connection: picture.connection, troubleLately: picture.troubleLately, now,
+    poll, polls, stats, parts: [...(picture.overview?.parts ?? []), ...partsOf(picture.clouds, now)], connection: picture.connection, troubleLately: picture.troubleLately, now,
   })
   useTitle(lines(verdict, words)[0])
 
@@ -76,7 +78,7 @@ export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element 
           <Link class="button main" to={pathTo.create()}>{t.nav.create}</Link>
         </Nothing>
       ) : !poll ? (
-        <Loading rows={5} />
+        <>{picture.overview ? <Parts parts={picture.overview.parts} /> : <Loading rows={5} />}<Skyline /></>
       ) : (
         <>
           <div class="watched">
@@ -100,6 +102,7 @@ export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element 
             </div>
             <div class="cockpit-side">
               <Decisions polls={polls ?? []} now={now} />
+              <Skyline />
               <Parts parts={picture.overview?.parts ?? null} />
               <Changes poll={poll.id} state={stats?.state ?? poll.state} closes={poll.closes_at} />
             </div>
@@ -111,11 +114,13 @@ export function OverviewScreen({ poll: wanted }: { poll: string }): JSX.Element 
 }
 
 function Decisions({ polls, now }: { polls: readonly PollSummary[]; now: number }): JSX.Element {
-  const { t, lang } = useWords()
+  const { t, f, lang } = useWords()
+  const { picture } = usePanel()
   const list = decisions(polls, now)
+  const rollouts = waiting(picture.clouds)
   return (
     <Section id="decisions" title={t.decisions.title}>
-      {list.length === 0 ? (
+      {list.length + rollouts.length === 0 ? (
         <p class="quiet">{t.decisions.empty}</p>
       ) : (
         <ul class="decisions">
@@ -128,8 +133,31 @@ function Decisions({ polls, now }: { polls: readonly PollSummary[]; now: number 
               <Link class="button small" to={pathTo.poll(poll.id, key === 'publish' ? 'result' : 'numbers')}>{t.decisions.act[key]}</Link>
             </li>
           ))}
+          {rollouts.map((job) => (
+            <li key={job.id}>
+              <div><b>{job.id}</b><p>{t.clouds.overview.waits(f.num(job.deployment?.version ?? 0))}</p></div>
+              <Link class="button small" to={pathTo.clouds()}>{t.clouds.overview.look}</Link>
+            </li>
+          ))}
         </ul>
       )}
+    </Section>
+  )
+}
+
+/** Skyline is each cloud in a line, where any are known. */
+function Skyline(): JSX.Element | null {
+  const { t, f } = useWords()
+  const { picture } = usePanel()
+  const map = picture.clouds
+  if (!map || map.clouds.length === 0) return null
+  return (
+    <Section id="skyline" title={t.clouds.overview.title} aside={<Link to={pathTo.clouds()}>{t.clouds.overview.all}</Link>}>
+      <ul class="skyline">
+        {map.clouds.map((c) => (
+          <li key={c.name}><b>{c.name}</b> <span class="quiet">{t.clouds.overview.copies(f.num(copiesIn(map, c.name)))}</span> <CloudBadge state={stateOf(c)} /></li>
+        ))}
+      </ul>
     </Section>
   )
 }

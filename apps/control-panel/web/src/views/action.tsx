@@ -51,7 +51,7 @@ export function Modal({ title, onClose, children, wide = false }: { title: strin
 
 /** mark wraps what a sentence says about this poll; Emphasise sets it in bold, for it has to be read. */
 const fence = '\u2063'
-const mark = (text: string): string => (text ? fence + text + fence : '')
+export const mark = (text: string): string => (text ? fence + text + fence : '')
 
 export function Emphasise({ text }: { text: string }): JSX.Element {
   return <>{text.split(fence).map((part, i) => (i % 2 ? <b key={i}>{part}</b> : part))}</>
