@@ -143,9 +143,11 @@ func (s *Shared) Return(ctx context.Context, action Action, who Subject) error {
 	switch {
 	case !exact(action):
 		s.note(s.local.rows[action], busy, who, -1)
-	case !s.away.Load():
-		// If it was the reserve that counted it, that gets nothing back, and Redis a little too much: an SMS
-		// was under way while Redis came back.
+	case s.away.Load():
+		s.reserve.giveBack(action, who)
+	default:
+		// Who counted an SMS that was under way while Redis went, or came back, isn't known: one too many
+		// may be given back for it.
 		within, cancel := s.within(ctx, s.patience)
 		defer cancel()
 		if err := s.handBack(within, s.counts(action, who)); err != nil {

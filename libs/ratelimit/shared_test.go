@@ -28,6 +28,15 @@ func eventually(t *testing.T, what string, so func() bool) {
 	t.Fatalf("not within 20 s: %s", what)
 }
 
+// slow is a busy machine's time for an answer: only a Redis that is gone is to be away.
+const slow = 5 * time.Second
+
+func waiting(all []*Shared, d time.Duration) {
+	for _, one := range all {
+		one.patience = d
+	}
+}
+
 // place is where the cloud's Redis is found; a test changes it.
 type place struct{ atomic.Pointer[string] }
 
@@ -47,11 +56,11 @@ func serversThatMove(t *testing.T, s *redistest.Server, n int, override map[stri
 	at.Store(&where)
 	out := make([]*Shared, n)
 	for i := range out {
-		link := cloudredis.NewLink(cloudredis.Config{Finder: at})
+		link := cloudredis.NewLink(cloudredis.Config{Access: cloudredis.Access{Timeout: slow}, Finder: at})
 		t.Cleanup(func() { link.Close() })
 		one, err := NewShared(SharedConfig{
 			Config: Config{Override: override}, Redis: link, Secret: [32]byte{1},
-			Patience: 5 * time.Second, // the machine may be busy: only a Redis that is gone is to be
+			Patience: slow,
 		}, SharedDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
@@ -214,9 +223,6 @@ func TestWithoutRedisEachHasASmallBudget(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
 			all, at := serversThatMove(t, server, 2, map[string]Rate{"send-global-alone": {Count: 30, Window: time.Hour}})
-			for _, one := range all {
-				one.patience = 200 * time.Millisecond
-			}
 			// Voters come all the while, and none waits or is refused for the Redis's sake.
 			stop := make(chan struct{})
 			var load sync.WaitGroup
@@ -241,6 +247,7 @@ func TestWithoutRedisEachHasASmallBudget(t *testing.T) {
 				t.Errorf("before: %d sendings to one phone, want 8", n)
 			}
 			fault.begin(server)
+			waiting(all, 200*time.Millisecond)
 			// Sending: 3 to a phone and 30 in all, at each server; not one more, and not none.
 			for _, one := range all {
 				eventually(t, "the server knows", func() bool {
@@ -248,8 +255,15 @@ func TestWithoutRedisEachHasASmallBudget(t *testing.T) {
 					return one.away.Load()
 				})
 			}
+			waiting(all, slow)
 			if n := storm(t, all, Send, voter(10_003), 20); n != 2*3 {
 				t.Errorf("%s: %d sendings to one phone, want 3 at each of 2 servers", how, n)
+			}
+			for range 5 { // asked for too soon, or taken by no provider
+				if d, _ := all[0].Take(t.Context(), Send, voter(10_006)); !d.Allowed {
+					t.Errorf("%s: what came to nothing was counted: %+v", how, d)
+				}
+				all[0].Return(t.Context(), Send, voter(10_006))
 			}
 			sent := 0
 			for i := range 100 {

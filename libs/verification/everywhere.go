@@ -152,6 +152,12 @@ func (e *Everywhere) Heard(ctx context.Context, key Key, at time.Time, ttl time.
 	}
 }
 
+func (e *Everywhere) closing() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
+}
+
 // post holds a record, and wakes who brings it; false once they are gone.
 func (e *Everywhere) post(r *record) bool {
 	e.mu.Lock()
@@ -211,7 +217,7 @@ func (e *Everywhere) since(number int) ([]*record, int) {
 	return append([]*record(nil), some...), number + len(some)
 }
 
-// carry brings records until the context ends, and then what is left.
+// carry brings records until the context ends; and then what is left, unless it is the board that left.
 func (c *carrier) carry(ctx context.Context) {
 	defer func() { _ = c.client.Close() }() // nothing is under way
 	for ctx.Err() == nil {
@@ -227,8 +233,9 @@ func (c *carrier) carry(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.all.access.Within())
 	defer cancel()
-	for {
-		if more, err := c.round(last); err != nil || !more {
+	for more := c.all.closing(); more; {
+		var err error
+		if more, err = c.round(last); err != nil {
 			return
 		}
 	}

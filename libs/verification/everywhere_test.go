@@ -34,7 +34,7 @@ func threeClouds(t *testing.T) *clouds {
 		addresses = append(addresses, c.servers[i].Addr())
 	}
 	c.places = at(addresses...)
-	c.gateway = everywhere(t, c.places, cloudredis.Access{}, time.Now)
+	c.gateway = everywhere(t, c.places, patient, time.Now)
 	eventually(t, "all clouds are there", func() bool { return c.gateway.Health(t.Context()) == nil })
 	return c
 }
@@ -62,6 +62,7 @@ func told(t *testing.T, board *Redis, from, to int, at time.Time) {
 // while, the other clouds' voters are told of each, and the lost one's of all, also of those before, as
 // soon as it is back.
 func TestALostCloudHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	for how, fault := range map[string]struct{ begin, end func(*redistest.Server) }{
 		"killed, and back empty": {(*redistest.Server).Kill, (*redistest.Server).Start},
 		"frozen":                 {(*redistest.Server).Pause, (*redistest.Server).Resume},
@@ -103,6 +104,7 @@ func TestALostCloudHoldsUpNoOther(t *testing.T) {
 
 // TestARedisThatWasEmptiedIsFilledAgain without having been missed: nothing was written while it was gone.
 func TestARedisThatWasEmptiedIsFilledAgain(t *testing.T) {
+	t.Parallel()
 	c, at := threeClouds(t), time.Now()
 	for i := range 3 {
 		if err := c.gateway.Heard(t.Context(), keyOf(i), at, time.Minute); err != nil {
@@ -118,6 +120,7 @@ func TestARedisThatWasEmptiedIsFilledAgain(t *testing.T) {
 }
 
 func TestWithAllCloudsLostTheProviderBringsItAgain(t *testing.T) {
+	t.Parallel()
 	c, at := threeClouds(t), time.Now()
 	for _, s := range c.servers {
 		s.Kill()
@@ -162,6 +165,7 @@ func TestWhatIsHeldIsBoundedAndEnds(t *testing.T) {
 
 // TestCloudsComeAndGo: a cloud's Redis that moves, or is new, has what was heard before.
 func TestCloudsComeAndGo(t *testing.T) {
+	t.Parallel()
 	c, at := threeClouds(t), time.Now()
 	first, second, third := c.servers[0].Addr(), c.servers[1].Addr(), c.servers[2].Addr()
 	hear := func(i int) {
@@ -199,6 +203,7 @@ func (e *Everywhere) at() []string {
 // TestWhoWaitsFollowsTheRedis: a voter waits at a server whose cloud's Redis moves, and is told through the
 // new one; the old one may still be there.
 func TestWhoWaitsFollowsTheRedis(t *testing.T) {
+	t.Parallel()
 	from, to, at := redistest.Start(t), redistest.Start(t), at()
 	link := cloudredis.NewLink(cloudredis.Config{Finder: at})
 	t.Cleanup(func() { link.Close() })

@@ -88,6 +88,7 @@ func TestWithoutRedisCodesAreSentAndTriesAreCounted(t *testing.T) {
 }
 
 func TestWithoutRedisWorkIsSpentOnceHere(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	f := fallback(t, server, time.Now)
 	eventually(t, "it listens", func() bool { return !f.Lost() })
