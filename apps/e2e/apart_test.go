@@ -14,6 +14,7 @@ import (
 	"github.com/popvote/popvote/apps/e2e/voter"
 	"github.com/popvote/popvote/libs/pgcluster"
 	"github.com/popvote/popvote/libs/poll"
+	"github.com/popvote/popvote/libs/service/servicetest"
 )
 
 // site starts every program by itself, with popvote's binary and those that were built for all tests.
@@ -92,6 +93,9 @@ func voteAndCount(t *testing.T, s *apart.Site) {
 		all.Wait()
 		if err := voteWithoutRedis(ctx, s, h, worlds[0], voter.NewPerson(700+run, people)); err != nil {
 			t.Errorf("%s, without Redis: %v", poll, err)
+		}
+		for _, api := range s.APIs { // else a code is one server's alone
+			servicetest.Eventually(t, "http://"+api.At["admin"]+"/readyz", `{"state":"ready","checks"`)
 		}
 		s.Operator.Move(poll, "close")
 		if err := h.Closed(); err != nil {

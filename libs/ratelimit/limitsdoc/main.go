@@ -48,8 +48,9 @@ What stands in Redis is counters under keyed hashes, which end with their window
 When Redis is lost (dead, frozen, or none is known to Consul), each server counts in its own memory alone, and
 sending and checking are held to these small budgets beside: closed to a little, never open. What the servers
 counted together until then is forgotten if Redis comes back empty; each server's own memory stands.
-` + "`popvote_limits_alone`" + ` is 1 for as long. Codes that are sent meanwhile are known to the server that sent them,
-and can be tried there alone; who waits for an SMS of their own is asked to try again. No vote needs Redis.
+` + "`popvote_limits_alone`" + ` is 1 for as long. Codes are kept in one cloud's Redis, whichever answers; while none does, they
+are known to the server that sent them, and can be tried there alone. Who waits for an SMS of their own in a cloud
+without its Redis is asked to try again. No vote needs Redis.
 
 `
 
