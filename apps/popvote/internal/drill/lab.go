@@ -136,5 +136,3 @@ func (l *Lab) settle(ctx context.Context) (string, error) {
 	}
 	return "spread evenly again: " + strings.Join(done, ", "), err
 }
-
-func (l *Lab) end(context.Context) error { return nil }
