@@ -30,6 +30,8 @@ type Drill struct {
 	Still bool
 	// Prepared has enough voters verified before it begins to cast for a minute.
 	Prepared bool
+	// takes says what is taken away, where that isn't a cloud.
+	takes string
 	// other takes a cloud without leaders instead of the leaders' own.
 	other bool
 
@@ -83,6 +85,7 @@ var Drills = []Drill{
 	},
 	{
 		Name: "slow-leaders", Limit: 8 * time.Second, Walk: 20 * time.Second, Hold: 60 * time.Second, Still: true,
+		takes:      "the network of %s",
 		Hypothesis: "Each packet to and from the leaders' cloud takes 80 ms longer, and one in a hundred is lost: everybody goes on, more slowly, and nothing changes its leader.",
 		fault: func(ctx context.Context, l *Lab) (err error) {
 			l.slow, err = l.Network.Slow(ctx, l.target, netns.Delay{By: 80 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.01})
@@ -97,12 +100,14 @@ var Drills = []Drill{
 	},
 	{
 		Name: "vault-sealed", Limit: 8 * time.Second, Walk: 20 * time.Second, Hold: 180 * time.Second,
+		takes:      "every Vault",
 		Hypothesis: "Every Vault is sealed for three minutes: voters notice nothing, because the services hold what they need.",
 		fault:      func(ctx context.Context, l *Lab) error { return l.SealVault(ctx) },
 		undo:       func(ctx context.Context, l *Lab) error { return l.UnsealVault(ctx) },
 	},
 	{
 		Name: "rotate-keys", Limit: 8 * time.Second, Walk: 20 * time.Second, Hold: 360 * time.Second,
+		takes:      "the key of access tokens, and the edges' certificate",
 		Hypothesis: "The key of access tokens and the edges' certificate are replaced: nobody is logged out, and every edge shows the new one within six minutes.",
 		fault:      func(ctx context.Context, l *Lab) error { return l.RotateKeys(ctx) },
 		undo:       func(context.Context, *Lab) error { return nil }, // it stays
@@ -112,12 +117,14 @@ var Drills = []Drill{
 	},
 	{
 		Name: "redis-gone", Limit: 8 * time.Second, Walk: 30 * time.Second, Hold: 60 * time.Second,
+		takes:      "Redis in %s",
 		Hypothesis: "One cloud's Redis is gone: voters go on, those in that cloud too, and limits hold as well as each server can tell.",
 		fault:      func(ctx context.Context, l *Lab) error { return l.target.Refuse(ctx, redisPort) },
 		undo:       heal,
 	},
 	{
 		Name: "redis-all-gone", Limit: 8 * time.Second, Hold: 45 * time.Second, Prepared: true,
+		takes:      "every Redis",
 		Hypothesis: "No cloud has a Redis: nobody's phone is verified, and who was verified casts as before.",
 		fault: func(ctx context.Context, l *Lab) (err error) {
 			for _, cloud := range l.Network.All() {
@@ -134,18 +141,21 @@ var Drills = []Drill{
 	},
 	{
 		Name: "drain-leaders", Limit: 8 * time.Second, Walk: 20 * time.Second, Hold: 180 * time.Second, Works: true, Gentle: true,
+		takes:      "%s, by Nomad",
 		Hypothesis: "Nomad moves everything out of the leaders' cloud: voters notice nothing.",
 		fault:      func(ctx context.Context, l *Lab) error { return l.Drain(ctx, l.target) },
 		undo:       func(ctx context.Context, l *Lab) error { return l.Undrain(ctx, l.target) },
 	},
 	{
 		Name: "consul-lost", Hold: 45 * time.Second,
+		takes:      "Consul in %s and another cloud",
 		Hypothesis: "Two of three Consul servers stand still: after at most a lease nobody writes, and all goes on when they do.",
 		fault:      func(_ context.Context, l *Lab) error { return l.consul(syscall.SIGSTOP) },
 		undo:       func(_ context.Context, l *Lab) error { return l.consul(syscall.SIGCONT) },
 	},
 	{
 		Name: "two-lost", Hold: 45 * time.Second,
+		takes:      "all clouds but %s",
 		Hypothesis: "All but the leaders' cloud lose their power: nothing is acknowledged, and nothing is lost when they are back.",
 		fault: func(ctx context.Context, l *Lab) (err error) {
 			for _, cloud := range l.Network.All() {

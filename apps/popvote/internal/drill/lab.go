@@ -43,7 +43,11 @@ func (l *Lab) begin(ctx context.Context, d Drill) (target, before string, err er
 	}
 	l.spread = l.Spread(ctx)
 	s := l.Status(ctx)
-	return l.target.Name, fmt.Sprintf("leaders: Consul %s, Nomad %s, Vault %s, PostgreSQL %s (synchronous standby %s); copies: %s",
+	target = l.target.Name
+	if d.takes != "" {
+		target = strings.ReplaceAll(d.takes, "%s", target)
+	}
+	return target, fmt.Sprintf("leaders: Consul %s, Nomad %s, Vault %s, PostgreSQL %s (synchronous standby %s); copies: %s",
 		s.Consul, s.Nomad, s.Vault, s.Primary, s.Synchronous, l.spread), nil
 }
 
@@ -132,5 +136,3 @@ func (l *Lab) settle(ctx context.Context) (string, error) {
 	}
 	return "spread evenly again: " + strings.Join(done, ", "), err
 }
-
-func (l *Lab) end(context.Context) error { return nil }

@@ -203,7 +203,6 @@ func (f *Field) look(context.Context) map[string]string       { return nil }
 func (f *Field) replaced(context.Context) bool                { return false }
 func (f *Field) ejected(context.Context) bool                 { return false }
 func (f *Field) shown(context.Context, Drill) (string, error) { return "", nil }
-func (f *Field) end(context.Context) error                    { return nil }
 
 // longestCommand is how long any command may take: opening a cloud's Vaults by hand, say.
 const longestCommand = 30 * time.Minute

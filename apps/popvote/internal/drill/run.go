@@ -35,8 +35,6 @@ type Scene interface {
 	whole(ctx context.Context) error
 	// settle puts back what doesn't come back by itself, and says what that was; empty: nothing.
 	settle(ctx context.Context) (string, error)
-	// end leaves nothing of the drill behind.
-	end(ctx context.Context) error
 }
 
 // Options say how a drill is run.
@@ -137,12 +135,11 @@ type runner struct {
 
 // Run runs a drill where all is well. What was taken away is given back whatever happens, also when ctx
 // ends. An error says that it couldn't be run; whether its hypothesis held is in the report.
-func Run(ctx context.Context, s Scene, d Drill, o Options) (r *Report, err error) {
+func Run(ctx context.Context, s Scene, d Drill, o Options) (*Report, error) {
 	target, before, err := s.begin(ctx, d)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't begin: %w", err)
 	}
-	defer func() { err = errors.Join(err, s.end(context.WithoutCancel(ctx))) }()
 	l, err := s.load(ctx, d, o.Voters, o.Dir)
 	if err != nil {
 		return nil, err
@@ -199,9 +196,9 @@ func (r *runner) through(ctx context.Context) error {
 	}
 	r.report.FaultAt = r.now()
 	r.event("the fault begins: %s", r.report.Target)
+	began := time.Now()
 	err := r.scene.fault(ctx, r.Drill)
 	if err == nil {
-		began := time.Now()
 		stop := r.edges(ctx, began)
 		err = r.watch(ctx, r.Hold, func() bool { return r.enough(ctx, began) })
 		stop()
