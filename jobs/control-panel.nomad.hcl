@@ -11,6 +11,7 @@ variable "site" {
     distinct_hosts = bool
     resources      = map(object({ cpu = number, memory = number }))
     consul         = string
+    nomad          = string
     vault          = object({ address = string, ca = string })
     panel_origin   = string
   })
@@ -225,8 +226,8 @@ job "control-panel" {
         CONTROL_PANEL_CONSUL_ADDRESS = var.site.consul
         CONTROL_PANEL_CLOUD          = "${node.datacenter}"
 
-        # The map of clouds: the task's own socket to Nomad, and what Consul knows.
-        CONTROL_PANEL_NOMAD_ADDRESS    = "unix://${NOMAD_SECRETS_DIR}/api.sock"
+        # The map of clouds.
+        CONTROL_PANEL_NOMAD_ADDRESS    = var.site.nomad == "" ? "unix://${NOMAD_SECRETS_DIR}/api.sock" : var.site.nomad
         CONTROL_PANEL_NOMAD_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/nomad_token"
 
         # Keys and certificates: the program asks by itself, and goes on with what it has while Vault is away.

@@ -23,6 +23,10 @@ service "redis" {
   policy = "read"
 }
 
+service "prober" {
+  policy = "read"
+}
+
 service "popvote-db" {
   policy = "read"
 }

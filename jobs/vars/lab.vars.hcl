@@ -26,7 +26,9 @@ site = {
 
   # The agent on each machine, and its own Vault, which hands on what the active one has to answer.
   consul = "127.0.0.1:8500"
-  vault  = { address = "https://127.0.0.1:8200", ca = "/run/popvote-cluster/ca.pem" }
+  # Where the control panel asks Nomad. Empty: at its task's own socket, whose path has to be shorter than it may be here.
+  nomad = "http://127.0.0.1:4646"
+  vault = { address = "https://127.0.0.1:8200", ca = "/run/popvote-cluster/ca.pem" }
   # After the ? of a connection string. The servers' names come from Consul.
   database = { name = "popvote", options = "sslmode=verify-full&sslrootcert=/run/popvote-cluster/ca.pem" }
 

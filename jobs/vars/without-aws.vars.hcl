@@ -24,7 +24,9 @@ site = {
 
   # The agent on each machine, and the active Vault.
   consul = "127.0.0.1:8500"
-  vault  = { address = "https://active.vault.service.consul:8200", ca = "/etc/popvote/ca.pem" }
+  # Where the control panel asks Nomad. Empty: at its task's own socket.
+  nomad = ""
+  vault = { address = "https://active.vault.service.consul:8200", ca = "/etc/popvote/ca.pem" }
   # After the ? of a connection string. The servers' names come from Consul.
   database = { name = "popvote", options = "sslmode=verify-full&sslrootcert=/etc/popvote/ca.pem" }
 

@@ -30,7 +30,7 @@ func TestConsulIsReadWithTheJobsPolicy(t *testing.T) {
 	if err := os.WriteFile(tokenFile, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ours := []string{"api-server", "ballot-server", "control-panel", "haproxy", "popvote-db", "redis", "sms-gateway", "vault"}
+	ours := []string{"api-server", "ballot-server", "control-panel", "haproxy", "popvote-db", "prober", "redis", "sms-gateway", "vault"}
 	for _, name := range append(ours, "somebody-else") {
 		agent.Register(&consul.AgentServiceRegistration{Name: name, Port: 1, Tags: []string{"primary", "active"}})
 	}
@@ -54,7 +54,7 @@ func TestConsulIsReadWithTheJobsPolicy(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	want := "api-server ballot-server consul control-panel haproxy popvote-db redis sms-gateway vault"
+	want := "api-server ballot-server consul control-panel haproxy popvote-db prober redis sms-gateway vault"
 	if got := strings.Join(names, " "); got != want || !m.Nomad.At.IsZero() || m.Consul.Failing {
 		t.Fatalf("seen: %s, want %s; %+v\n%s", got, want, m, log)
 	}

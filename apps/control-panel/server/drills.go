@@ -36,6 +36,7 @@ type drillReport struct {
 	Gap      float64 `json:"gap_seconds"`
 	GapAfter float64 `json:"gap_after_seconds"`
 	Replaced float64 `json:"replaced_seconds"`
+	Ejected  float64 `json:"ejected_seconds"`
 	// Milliseconds.
 	P99Before float64 `json:"p99_before_ms"`
 	P99During float64 `json:"p99_during_ms"`

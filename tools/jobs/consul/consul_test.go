@@ -31,7 +31,8 @@ var rights = map[string]map[string]string{
 	"sms-gateway":   {"service redis": "read", "node jobs": "read"},
 	"control-panel": {
 		"service api-server": "read", "service ballot-server": "read", "service sms-gateway": "read", "service control-panel": "read",
-		"service haproxy": "read", "service redis": "read", "service popvote-db": "read", "node jobs": "read",
+		"service haproxy": "read", "service redis": "read", "service popvote-db": "read", "service prober": "read",
+		"service vault": "read", "service consul": "read", "node jobs": "read",
 	},
 	"haproxy": {"service api-server": "read", "node jobs": "read"},
 	"migrate": {"service popvote-db": "read", "node jobs": "read"},
@@ -145,7 +146,7 @@ func TestReadersSeeTheirOwn(t *testing.T) {
 	}
 	for policy, want := range map[string][]string{
 		"api-server": {"ballot-server", "redis", "sms-gateway"}, "ballot-server": {"popvote-db"}, "sms-gateway": {"redis"},
-		"control-panel": {"api-server", "ballot-server", "control-panel", "haproxy", "popvote-db", "redis", "sms-gateway"},
+		"control-panel": all,
 		"haproxy":       {"api-server"}, "migrate": {"popvote-db"}, "prober": {"haproxy", "sms-gateway"}, "dns": {"popvote-db", "vault"},
 	} {
 		who := token(t, consul, policy)

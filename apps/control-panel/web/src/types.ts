@@ -308,6 +308,7 @@ export interface DrillReport {
   gap_seconds: number
   gap_after_seconds: number
   replaced_seconds: number
+  ejected_seconds: number
   p99_before_ms: number
   p99_during_ms: number
   p99_after_ms: number

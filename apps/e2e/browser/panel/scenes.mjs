@@ -188,7 +188,7 @@ export function drills() {
   const report = (name, wrong) => ({
     name, hypothesis: 'The cloud that leads everything loses its power: another leads within 30 s, and no acknowledged vote is lost.', target: 'gcp', before: '',
     limit_seconds: 30, fault_at: 8.1, undo_at: 72.2, whole_at: 82, end: 88.1, acknowledged: 22558, lost: wrong.length, doubled: 0, strange: 0, gap_seconds: wrong.length ? 41.3 : 16.9,
-    gap_after_seconds: 0.2, replaced_seconds: 64, p99_before_ms: 19.4, p99_during_ms: 16.1, p99_after_ms: 30.9,
+    gap_after_seconds: 0.2, replaced_seconds: 64, ejected_seconds: 3.4, p99_before_ms: 19.4, p99_during_ms: 16.1, p99_after_ms: 30.9,
     events: [{ at: 8.1, what: 'the fault begins in gcp' }, { at: 25.2, what: 'PostgreSQL’s primary: hetzner' }, { at: 72.2, what: 'the fault ends' }],
     per_second: Array.from({ length: 89 }, (_, i) => (i > 8 && i < (wrong.length ? 49 : 25) ? 0 : 300 + ((i * 37) % 50))), wrong,
   })

@@ -165,8 +165,8 @@ client {
   for (const program of ['popvote', 'control-panel']) await run('make', ['--no-print-directory', `bin/${program}`], { cwd: root })
   await run(join(root, 'bin/popvote'), ['certs', '--dir', join(sky.dir, 'tls')])
   sky.panel = `http://127.0.0.1:${operators}`
-  // No ballot server is there: the map has to be, most of all then.
-  start(join(root, 'bin/control-panel'), ['-listen', `127.0.0.1:${operators}`, '-admin', `127.0.0.1:${admin}`, '-ballot-servers', `127.0.0.1:${nobody}`,
+  // No ballot server answers where Consul says: the map has to be there, most of all then.
+  start(join(root, 'bin/control-panel'), ['-listen', `127.0.0.1:${operators}`, '-admin', `127.0.0.1:${admin}`,
     '-tls', join(sky.dir, 'tls/control-panel'), '-nomad-address', `http://127.0.0.1:${at}`, '-consul-address', consuls['cloud-a'],
     '-drills', join(sky.dir, 'drills'), '-log-level', 'info'])
   await until('the panel', () => /#login=/.test(sky.said()))

@@ -105,6 +105,7 @@ function Report({ report: r }: { report: DrillReport }): JSX.Element {
           [d.lost, d.three(f.num(r.lost), f.num(r.doubled), f.num(r.strange))],
           [d.gap, r.limit_seconds > 0 ? d.within(second(r.gap_seconds), f.num(r.limit_seconds)) : d.mustStop(second(r.gap_seconds))],
           [d.replaced, r.replaced_seconds > 0 ? f.span(Math.round(r.replaced_seconds)) : '–'],
+          r.ejected_seconds > 0 ? [d.ejected, `${second(r.ejected_seconds)} s`] : null,
           [d.p99, `${f.num(Math.round(r.p99_before_ms))} / ${f.num(Math.round(r.p99_during_ms))} / ${f.num(Math.round(r.p99_after_ms))} ms`],
         ]}
       />

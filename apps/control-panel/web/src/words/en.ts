@@ -536,6 +536,7 @@ export const en = {
     within: (s: string, limit: string) => `${s} s, of ${limit} s allowed`,
     mustStop: (s: string) => `${s} s; votes had to stop`,
     replaced: 'Lost work replaced after',
+    ejected: 'Edges left it out after',
     p99: '99 of 100 voters waited, before / during / after',
     events: (n: string) => `What was seen: ${n} events`,
     picture: (name: string, from: string, to: string) => `Votes acknowledged in each second of ${name}; the fault is from second ${from} to ${to}.`,

@@ -499,6 +499,7 @@ export const hans: Messages = {
     within: (s, limit) => `${s} 秒，允许 ${limit} 秒`,
     mustStop: (s) => `${s} 秒；收票理应停止`,
     replaced: '补回失去的副本，用时',
+    ejected: '入口不再使用它，用时',
     p99: '每百名投票者有 99 名等候不超过（之前／期间／之后）',
     events: (n) => `观察到的 ${n} 件事`,
     picture: (name, from, to) => `${name} 每秒确认的票数；故障由第 ${from} 秒至第 ${to} 秒。`,

@@ -499,6 +499,7 @@ export const hant: Messages = {
     within: (s, limit) => `${s} 秒，容許 ${limit} 秒`,
     mustStop: (s) => `${s} 秒；收票理應停止`,
     replaced: '補回失去的副本，需時',
+    ejected: '入口不再使用它，需時',
     p99: '每百名投票者有 99 名等候不超過（之前／期間／之後）',
     events: (n) => `觀察到的 ${n} 件事`,
     picture: (name, from, to) => `${name} 每秒確認的票數；故障由第 ${from} 秒至第 ${to} 秒。`,
