@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/vault/api"
+
 	"github.com/popvote/popvote/apps/popvote/internal/netns"
 	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/mtls/devca"
@@ -81,14 +83,7 @@ func (c *Cluster) RotateKeys(ctx context.Context) error {
 	if err := c.certify("haproxy"); err != nil {
 		return err
 	}
-	secret, err := c.edgeCertificate()
-	if err != nil {
-		return err
-	}
-	if _, err := client.Logical().WriteWithContext(ctx, edgeSecret, secret); err != nil {
-		return fmt.Errorf("couldn't replace the edges' certificate: %w", err)
-	}
-	return nil
+	return c.writeEdgeCertificate(ctx, client)
 }
 
 // EdgesRenewed is whether every edge shows the certificate that was made last.
@@ -139,12 +134,28 @@ func (c *Cluster) certify(services ...string) error {
 	return err
 }
 
-// edgeCertificate is what stands in Vault for the edges.
-func (c *Cluster) edgeCertificate() (map[string]any, error) {
+// writeEdgeCertificate puts the certificate that was made last into Vault, from where the edges take it. Vault
+// wants to know which version it replaces.
+func (c *Cluster) writeEdgeCertificate(ctx context.Context, client *api.Client) error {
 	certificate, certErr := os.ReadFile(filepath.Join(c.certificates(), "haproxy", mtls.CertFile))
 	key, keyErr := os.ReadFile(filepath.Join(c.certificates(), "haproxy", mtls.KeyFile))
 	if err := errors.Join(certErr, keyErr); err != nil {
-		return nil, fmt.Errorf("couldn't read the edges' certificate: %w", err)
+		return fmt.Errorf("couldn't read the edges' certificate: %w", err)
 	}
-	return map[string]any{"data": map[string]any{"certificate": string(certificate), "key": string(key)}}, nil
+	there, err := client.Logical().ReadWithContext(ctx, edgeSecret)
+	if err != nil {
+		return fmt.Errorf("couldn't read the edges' certificate in Vault: %w", err)
+	}
+	version := any(0)
+	if there != nil {
+		metadata, _ := there.Data["metadata"].(map[string]any)
+		version = metadata["version"]
+	}
+	_, err = client.Logical().WriteWithContext(ctx, edgeSecret, map[string]any{
+		"options": map[string]any{"cas": version}, "data": map[string]any{"certificate": string(certificate), "key": string(key)},
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't write the edges' certificate into Vault: %w", err)
+	}
+	return nil
 }

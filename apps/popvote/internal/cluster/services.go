@@ -244,13 +244,7 @@ func (c *Cluster) setVault(ctx context.Context) error {
 	if err != nil || edge != nil {
 		return err
 	}
-	secret, err := c.edgeCertificate()
-	if err != nil {
-		return err
-	}
-	secret["options"] = map[string]any{"cas": 0}
-	_, err = client.Logical().WriteWithContext(ctx, edgeSecret, secret)
-	return err
+	return c.writeEdgeCertificate(ctx, client)
 }
 
 // vault is a client with the root token. Every Vault hands on what the active one has to answer.
