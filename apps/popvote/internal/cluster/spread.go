@@ -130,28 +130,64 @@ func (c *Cluster) Rebalance(ctx context.Context) (done []string, err error) {
 	return done, err
 }
 
+// deployment is a change of a job, as Nomad tells of it.
+type deployment struct {
+	ID, JobID, Status, StatusDescription string
+	TaskGroups                           map[string]struct {
+		Promoted                       bool
+		DesiredCanaries, HealthyAllocs int
+	}
+}
+
+// canary is whether a deployment waits to be promoted or given up.
+func (d deployment) canary() bool {
+	for _, group := range d.TaskGroups {
+		if d.Status == "running" && !group.Promoted && group.DesiredCanaries > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// healthy is whether all canaries are.
+func (d deployment) healthy() bool {
+	for _, group := range d.TaskGroups {
+		if group.HealthyAllocs < group.DesiredCanaries {
+			return false
+		}
+	}
+	return true
+}
+
+// Canaries are the jobs with a canary that nobody has promoted: Nomad mixes such a deployment up when a machine
+// goes meanwhile.
+func (c *Cluster) Canaries(ctx context.Context) (jobs []string, err error) {
+	var all []deployment
+	if err := c.ask(ctx, "GET", c.Network.Cloud(0).Addr, nomadPort, "/v1/deployments?namespace=popvote", "", nil, &all); err != nil {
+		return nil, err
+	}
+	for _, d := range all {
+		if d.canary() {
+			jobs = append(jobs, d.JobID)
+		}
+	}
+	return jobs, nil
+}
+
 // deployed says how far a job's last deployment is, and promotes it where that is all it waits for.
 func (c *Cluster) deployed(ctx context.Context, job string) error {
 	addr := c.Network.Cloud(0).Addr
-	var d struct {
-		ID, Status, StatusDescription string
-		TaskGroups                    map[string]struct {
-			Promoted                       bool
-			DesiredCanaries, HealthyAllocs int
-		}
-	}
+	var d deployment
 	if err := c.ask(ctx, "GET", addr, nomadPort, "/v1/job/"+job+"/deployment?namespace=popvote", "", nil, &d); err != nil {
 		return err
 	}
-	if d.Status == "successful" {
+	switch {
+	case d.Status == "successful":
 		return nil
-	}
-	for _, group := range d.TaskGroups {
-		if d.Status == "running" && !group.Promoted && group.DesiredCanaries > 0 && group.HealthyAllocs >= group.DesiredCanaries {
-			body := map[string]any{"DeploymentID": d.ID, "All": true}
-			err := c.ask(ctx, "PUT", addr, nomadPort, "/v1/deployment/promote/"+d.ID+"?namespace=popvote", "", body, nil)
-			return errors.Join(errors.New("it is promoted just now"), err)
-		}
+	case d.canary() && d.healthy():
+		body := map[string]any{"DeploymentID": d.ID, "All": true}
+		err := c.ask(ctx, "PUT", addr, nomadPort, "/v1/deployment/promote/"+d.ID+"?namespace=popvote", "", body, nil)
+		return errors.Join(errors.New("it is promoted just now"), err)
 	}
 	return fmt.Errorf("its deployment is %s: %s", d.Status, d.StatusDescription)
 }

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,25 @@ func TestUneven(t *testing.T) {
 	}
 	if got := evenly.String(); got != "api-server: cloud-a 1, cloud-b 1, cloud-c 1; control-panel: cloud-b 1" {
 		t.Errorf("it says %q", got)
+	}
+}
+
+// A canary is one until it is promoted or given up; a first deployment has none.
+func TestCanary(t *testing.T) {
+	for text, want := range map[string][2]bool{ // a canary, healthy
+		`{"Status": "running", "TaskGroups": {"api-server": {"DesiredCanaries": 1, "HealthyAllocs": 0}}}`:                    {true, false},
+		`{"Status": "running", "TaskGroups": {"api-server": {"DesiredCanaries": 1, "HealthyAllocs": 1}}}`:                    {true, true},
+		`{"Status": "running", "TaskGroups": {"api-server": {"DesiredCanaries": 1, "HealthyAllocs": 2, "Promoted": true}}}`:  {false, true},
+		`{"Status": "successful", "TaskGroups": {"api-server": {"DesiredCanaries": 1, "HealthyAllocs": 3}}}`:                 {false, true},
+		`{"Status": "running", "TaskGroups": {"api-server": {"DesiredCanaries": 0, "HealthyAllocs": 1, "Promoted": false}}}`: {false, true},
+	} {
+		var d deployment
+		if err := json.Unmarshal([]byte(text), &d); err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]bool{d.canary(), d.healthy()}; got != want {
+			t.Errorf("%s: %v", text, got)
+		}
 	}
 }
 

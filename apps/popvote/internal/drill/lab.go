@@ -31,6 +31,13 @@ func (l *Lab) begin(ctx context.Context, d Drill) (target, before string, err er
 	if err := l.Ready(ctx); err != nil {
 		return "", "", fmt.Errorf("not all is as it should be: %w", err)
 	}
+	canaries, err := l.Canaries(ctx)
+	if err == nil && len(canaries) > 0 {
+		err = fmt.Errorf("a canary of %s is not promoted, and Nomad would mix it up", strings.Join(canaries, ", "))
+	}
+	if err != nil {
+		return "", "", err
+	}
 	if l.target, err = l.Gather(ctx); err != nil {
 		return "", "", err
 	}
