@@ -26,6 +26,9 @@ var databaseFree = []string{"libs", "apps/api-server", "apps/sms-gateway", "apps
 // drivers are parts of module paths that mean a database.
 var drivers = []string{"gorm", "pgx", "jackc", "sqlite", "database/"}
 
+// nomads are the modules that may speak to Nomad: it can run anything as anybody.
+var nomads = []string{"apps/control-panel", "apps/popvote"}
+
 // fences are all checks; each returns what is wrong.
 var fences = []struct {
 	name  string
@@ -35,6 +38,7 @@ var fences = []struct {
 	{"one go version", oneGoVersion},
 	{"one version of each dependency", oneVersion},
 	{"no database behind the public face", noDatabase},
+	{"nobody speaks to Nomad but who shows and makes clusters", noNomad},
 	{"every database-free program bans drivers in deps_test.go", depsTests},
 	{"one name for each service", oneName},
 	{"job files and policies are HCL", parseHCL},
@@ -233,6 +237,18 @@ func noDatabase(root string) (wrong []string) {
 		}
 	}
 	return wrong
+}
+
+func noNomad(root string) []string {
+	return each(root, func(module string) error {
+		file, err := readMod(root, module, "mod")
+		for _, r := range file.Require {
+			if strings.HasPrefix(r.Path, "github.com/hashicorp/nomad") && !slices.Contains(nomads, module) {
+				err = fmt.Errorf("%s depends on %s", module, r.Path)
+			}
+		}
+		return err
+	})
 }
 
 func isDriver(path string) bool {

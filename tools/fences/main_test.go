@@ -52,6 +52,12 @@ func TestVersionsThatDifferAreFound(t *testing.T) {
 	expect(t, oneGoVersion(root), "b says go 1.25.0")
 }
 
+func TestWhoeverSpeaksToNomadIsFound(t *testing.T) {
+	const asks = "\n\ngo 1.26.0\n\nrequire github.com/hashicorp/nomad/api v0.0.0-20260211190147-f876384fe3ab\n"
+	root := tree(t, "go.work", "go 1.26.0\n\nuse ./libs\nuse ./apps/control-panel\n", "libs/go.mod", "module libs"+asks, "apps/control-panel/go.mod", "module panel"+asks)
+	expect(t, noNomad(root), "libs depends on github.com/hashicorp/nomad/api")
+}
+
 func TestDriversAreRecognised(t *testing.T) {
 	for path, want := range map[string]bool{
 		"gorm.io/gorm": true, "github.com/jackc/pgx/v5": true, "github.com/ncruces/go-sqlite3": true,
