@@ -56,7 +56,7 @@ func TestConnReadsWhatServersWrite(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	c := dial(server.Listener.Addr().String())
+	c := dial(server.Listener.Addr().String(), nil)
 	defer c.hangUp()
 	for range 2 { // the second time over what the first left of the connection
 		status, body, err := c.do(post("h", "/echo", "", []byte(`{"a":1}`)))
