@@ -379,14 +379,15 @@ func (b *bench) measure(ctx context.Context, l load) (Phase, error) {
 	if l.rate > 0 {
 		p.Loop = open
 	}
+	clients := connect(l.clients, l.client)
 	profiled := b.profile(ctx, p, l.admins)
 	serverBefore, loadBefore := l.serving.cpu(), cpuOf(os.Getpid())
 	var s *sample
 	if l.rate == 0 {
-		s = closedLoop(ctx, l.clients, b.Phase, l.count, l.client)
+		s = closedLoop(ctx, clients, b.Phase, l.count)
 		b.expect[l.mode] = s.rate()
 	} else {
-		s = openLoop(ctx, l.clients, l.rate, l.count, l.client)
+		s = openLoop(ctx, clients, l.rate, l.count)
 	}
 	p.PerSecond, p.Count = s.rate(), len(s.took)
 	p.CPU, p.LoadCPU = l.serving.since(serverBefore, p.Count), perUnit(cpuOf(os.Getpid())-loadBefore, p.Count)

@@ -84,9 +84,9 @@ func TestConnSaysWhatBroke(t *testing.T) {
 
 func TestClosedLoopDoesEachUnitOnce(t *testing.T) {
 	done := make([]int32, 100)
-	s := closedLoop(context.Background(), 4, time.Minute, 100, func() (work, func()) {
+	s := closedLoop(context.Background(), connect(4, func() (work, func()) {
 		return func(n int64) string { done[n]++; return ok }, func() {}
-	})
+	}), time.Minute, 100)
 	for n, times := range done {
 		if times != 1 {
 			t.Errorf("unit %d was done %d times", n, times)
@@ -100,14 +100,14 @@ func TestClosedLoopDoesEachUnitOnce(t *testing.T) {
 // A server that stalls must cost every vote that was due meanwhile, not only the one that waited.
 func TestOpenLoopSeesAStall(t *testing.T) {
 	const stall = 200 * time.Millisecond
-	s := openLoop(context.Background(), 1, 100, 30, func() (work, func()) {
+	s := openLoop(context.Background(), connect(1, func() (work, func()) {
 		return func(n int64) string {
 			if n == 5 {
 				time.Sleep(stall)
 			}
 			return ok
 		}, func() {}
-	})
+	}), 100, 30)
 	late := 0
 	for _, d := range s.took {
 		if d > stall/4 {

@@ -20,8 +20,25 @@ const (
 	refused = string(problem.Overloaded)
 )
 
-// worker makes the work of one client; closing ends its connections.
+// worker makes the work of one client, on connections that it makes before; closing ends them.
 type worker func() (do work, closing func())
+
+// client is one that is connected.
+type client struct {
+	do      work
+	closing func()
+}
+
+// connect makes clients, before the clock starts.
+func connect(n int, newClient worker) []client {
+	clients := make([]client, n)
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() { clients[i].do, clients[i].closing = newClient() })
+	}
+	all.Wait()
+	return clients
+}
 
 // sample is what one phase of load came to.
 type sample struct {
@@ -48,18 +65,17 @@ func (l latencies) percentile(q float64) float64 {
 
 // closedLoop keeps every client busy: the next unit starts when the last one ends. It stops after the
 // time, or when limit units were begun.
-func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int64, newClient worker) *sample {
+func closedLoop(ctx context.Context, clients []client, lasts time.Duration, limit int64) *sample {
+	ctx, cancel := context.WithTimeout(ctx, lasts)
+	defer cancel()
 	var next atomic.Int64
-	return run(clients, newClient, func(_ int, do work, start time.Time, note note) {
+	return run(clients, func(_ int, do work, note func(outcome string, fromDue, fromSent time.Duration)) {
 		for ctx.Err() == nil {
-			begin := time.Now()
-			if begin.Sub(start) >= lasts {
-				return
-			}
 			n := next.Add(1) - 1
 			if n >= limit {
 				return
 			}
+			begin := time.Now()
 			outcome := do(n)
 			took := time.Since(begin)
 			note(outcome, took, took)
@@ -69,10 +85,10 @@ func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int
 
 // openLoop begins units at fixed times, whether or not earlier ones have ended: client i takes every
 // clients-th arrival. Latency counts from when a unit was due, so a stall is seen by all it delayed.
-func openLoop(ctx context.Context, clients int, rate float64, total int64, newClient worker) *sample {
-	return run(clients, newClient, func(i int, do work, start time.Time, note note) {
-		start = start.Add(50 * time.Millisecond)
-		for n := int64(i); n < total && ctx.Err() == nil; n += int64(clients) {
+func openLoop(ctx context.Context, clients []client, rate float64, total int64) *sample {
+	start := time.Now().Add(50 * time.Millisecond)
+	return run(clients, func(i int, do work, note func(outcome string, fromDue, fromSent time.Duration)) {
+		for n := int64(i); n < total && ctx.Err() == nil; n += int64(len(clients)) {
 			due := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
 			time.Sleep(time.Until(due))
 			begin := time.Now()
@@ -82,26 +98,18 @@ func openLoop(ctx context.Context, clients int, rate float64, total int64, newCl
 	})
 }
 
-// note takes down what became of a unit, and how long it took.
-type note func(outcome string, fromDue, fromSent time.Duration)
-
-// run has all clients connect, and then go through a loop, from the same moment on.
-func run(clients int, newClient worker, loop func(i int, do work, start time.Time, note note)) *sample {
+// run has all clients go through a loop, and then hang up.
+func run(clients []client, loop func(i int, do work, note func(outcome string, fromDue, fromSent time.Duration))) *sample {
 	out := &sample{outcomes: map[string]int64{}}
 	var mu sync.Mutex // guards out while the clients end
-	var connected, all sync.WaitGroup
-	var begin time.Time
-	start := make(chan struct{}) // closed once begin is set
-	connected.Add(clients)
-	for i := range clients {
+	var all sync.WaitGroup
+	begin := time.Now()
+	for i, c := range clients {
 		all.Go(func() {
-			do, closing := newClient()
-			defer closing()
-			connected.Done()
-			<-start
+			defer c.closing()
 			var took, turned latencies
 			outcomes := map[string]int64{}
-			loop(i, do, begin, func(outcome string, fromDue, fromSent time.Duration) {
+			loop(i, c.do, func(outcome string, fromDue, fromSent time.Duration) {
 				outcomes[outcome]++
 				switch outcome {
 				case ok:
@@ -119,9 +127,6 @@ func run(clients int, newClient worker, loop func(i int, do work, start time.Tim
 			}
 		})
 	}
-	connected.Wait()
-	begin = time.Now()
-	close(start)
 	all.Wait()
 	out.elapsed = time.Since(begin)
 	slices.Sort(out.took)

@@ -115,8 +115,7 @@ func prepareCast(host string, m *poll.Manifest, codec *token.Codec, n int64) ([]
 	return castRequest(host, "/v1/ballots", accessToken, sealed), nil
 }
 
-// caster is a client that only casts what was prepared, on a connection that was made before the clock
-// starts.
+// caster is a client that only casts what was prepared.
 func caster(to face, requests [][]byte) worker {
 	return func() (work, func()) {
 		c := dial(to.address, to.tls)
