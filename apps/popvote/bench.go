@@ -20,6 +20,8 @@ func newBenchCommand() *cobra.Command {
 	var mode string
 	var seconds float64
 	o := bench.Options{}
+	var edge bool
+	var e bench.Edge
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure votes per second, latency and processor time on this machine",
@@ -32,6 +34,9 @@ With --programs, casts go through api-server and ballot-server, each by itself, 
 PostgreSQL (Debian's, started for it). The rounds then also hold PostgreSQL's own benchmark with one
 durable row a transaction, the same path with one GORM Create per ballot, and casts while each commit
 takes 5 ms longer.
+
+With --edge the rounds also hold the same programs as they run in a cluster: found through Consul, with
+keys, certificates and passwords from Vault, and voters coming over TLS through HAProxy.
 
 A closed loop measures the rate; an open loop at half of it measures latency, from when each vote was
 due; another offers three times the rate, to see how much gets through. In the end the box must hold exactly what was acknowledged.
@@ -47,6 +52,9 @@ due; another offers three times the rate, to see how much gets through. In the e
 			}
 			o.Casts, o.Journeys = mode != "journeys", mode != "casts"
 			o.Phase = time.Duration(seconds * float64(time.Second))
+			if edge {
+				o.Edge = &e
+			}
 			if err := checkBench(mode, &o); err != nil {
 				return err
 			}
@@ -60,7 +68,7 @@ due; another offers three times the rate, to see how much gets through. In the e
 				err = writeBench(cmd.OutOrStdout(), report)
 			}
 			if err == nil && !report.OK() {
-				err = exit.Errorf(exit.Unproven, "%d failed; %d acknowledged, %d in the box", report.Failed, report.Acknowledged, report.InTheBox)
+				err = exit.Errorf(exit.Unproven, "%d failed; %s", report.Failed, boxes(report))
 			}
 			return err
 		},
@@ -74,6 +82,10 @@ due; another offers three times the rate, to see how much gets through. In the e
 	flags.StringVar(&o.Dir, "dir", "", "where to make the data directory; put it on the disk to measure (default: the system's temporary directory)")
 	flags.StringVar(&o.Profile, "profile", "", "a directory for CPU profiles of the instance")
 	flags.StringVar(&o.Programs, "programs", "", "measure api-server and ballot-server from this `directory`, each by itself, on PostgreSQL (casts only)")
+	flags.BoolVar(&edge, "edge", false, "with --programs: measure them as in a cluster, too (Linux, with HAProxy and make cluster-tools)")
+	flags.StringVar(&e.Tools, "tools", "bin/tools", "where consul and vault are, for --edge")
+	flags.StringVar(&e.Jobs, "jobs", "jobs", "the job files, for --edge")
+	flags.StringVar(&e.Policies, "policies", "vault-policies", "Vault's policies and settings, for --edge")
 	flags.StringVar(&o.Target.API, "target", "", "measure a running instance instead (host:port of its API; journeys only)")
 	flags.StringVar(&o.Target.Phone, "target-phone", "127.0.0.1:8082", "the target's simulated phone (host:port)")
 	flags.StringVar(&o.Target.Poll, "target-poll", "hk-2014-06", "the target's poll, a demo or a rehearsal")
@@ -88,6 +100,8 @@ func checkBench(mode string, o *bench.Options) error {
 		return exit.Errorf(exit.Usage, "only --mode journeys can measure a target: bare casts need its keys")
 	case o.Programs != "" && (o.Journeys || o.Target.API != ""):
 		return exit.Errorf(exit.Usage, "--programs goes with --mode casts, and without --target")
+	case o.Edge != nil && o.Programs == "":
+		return exit.Errorf(exit.Usage, "--edge goes with --programs")
 	case o.Clients < 1 || o.Rounds < 1 || o.Phase < 100*time.Millisecond:
 		return exit.Errorf(exit.Usage, "--clients and --rounds must be at least 1, --seconds at least 0.1")
 	}
@@ -167,10 +181,18 @@ func writeBench(w io.Writer, r *bench.Report) error {
 			}
 		}
 	}
-	if r.InTheBox < 0 {
-		_, err := fmt.Fprintf(w, "\n%d acknowledged.\n", r.Acknowledged)
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\n%d acknowledged, %d in the box.\n", r.Acknowledged, r.InTheBox)
+	_, err := fmt.Fprintf(w, "\n%s.\n", boxes(r))
 	return err
+}
+
+// boxes says what was acknowledged, and what the boxes hold.
+func boxes(r *bench.Report) string {
+	if r.InTheBox < 0 {
+		return fmt.Sprintf("%d acknowledged", r.Acknowledged)
+	}
+	text := fmt.Sprintf("%d acknowledged, %d in the box", r.Acknowledged, r.InTheBox)
+	if r.Edge != nil {
+		text += fmt.Sprintf("; at the edge %d acknowledged, %d in the box", r.Edge.Acknowledged, r.Edge.InTheBox)
+	}
+	return text
 }

@@ -2,11 +2,8 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -22,9 +19,9 @@ import (
 // database.
 type apart struct {
 	database *pgcluster.Node
-	// naive is host:port of an API server whose ballots are recorded one by one (see Naive), by the
+	// naive is an API server whose ballots are recorded one by one (see Naive), by the
 	// processes naivelyServing.
-	naive          string
+	naive          face
 	naivelyServing serving
 	// postgres is the database alone.
 	postgres serving
@@ -60,7 +57,8 @@ func startApart(ctx context.Context, o Options) (*instance, error) {
 		return i, err
 	}
 	s := &site{dir: dir, programs: o.Programs, profiles: o.Profile != ""}
-	if _, err := keyring.OpenFile(s.keys(), time.Now); err != nil {
+	keys, err := keyring.OpenFile(s.keys(), time.Now)
+	if err != nil {
 		return i, err
 	}
 	if _, err := devca.Make(devca.Config{
@@ -74,23 +72,24 @@ func startApart(ctx context.Context, o Options) (*instance, error) {
 	if s.redis, err = i.startRedis(dir); err != nil {
 		return i, err
 	}
-	ballots, at, err := i.start(ctx, s, ballotServer, "-data", dir, "-database", s.dsn(ballotRole), "-cluster=false", "-listen", "127.0.0.1:0")
+	ballots, at, err := i.start(ctx, s, ballotServer, "-tls", s.certificates(ballotServer), "-data", dir, "-database", s.dsn(ballotRole), "-cluster=false", "-listen", "127.0.0.1:0")
 	if err != nil {
 		return i, err
 	}
-	box, err := dialBox(s.certificates(controlPanel), at["services"])
+	panel, err := mtls.Load(s.certificates(controlPanel), time.Now)
 	if err != nil {
 		return i, err
 	}
-	i.onClose(box.Close)
-	i.box = box
+	if err := i.openBox(panel, at["services"]); err != nil {
+		return i, err
+	}
 	api, atAPI, err := i.startAPI(ctx, s, at["services"])
 	if err != nil {
 		return i, err
 	}
 	i.api = atAPI
 	i.serving = append(serving{{apiServer, api}, {ballotServer, ballots}}, i.apart.postgres...)
-	if err := i.prepare(ctx, dir); err != nil {
+	if err := i.prepare(ctx, keys); err != nil {
 		return i, err
 	}
 	return i, i.startNaive(ctx, s, at["services"])
@@ -98,7 +97,7 @@ func startApart(ctx context.Context, o Options) (*instance, error) {
 
 // start starts one of the programs.
 func (i *instance) start(ctx context.Context, s *site, program string, args ...string) (pid int, at map[string]string, err error) {
-	args = append(args, "-tls", s.certificates(program), "-admin", "127.0.0.1:0", "-log-level", "info")
+	args = append(args, "-admin", "127.0.0.1:0", "-log-level", "info")
 	if s.profiles {
 		args = append(args, "-pprof")
 	}
@@ -113,11 +112,11 @@ func (i *instance) start(ctx context.Context, s *site, program string, args ...s
 	return p.cmd.Process.Pid, at, nil
 }
 
-func (i *instance) startAPI(ctx context.Context, s *site, ballots string) (pid int, api string, err error) {
-	pid, at, err := i.start(ctx, s, apiServer, "-listen", "127.0.0.1:0", "-keys", s.keys(), "-redis-address", s.redis,
+func (i *instance) startAPI(ctx context.Context, s *site, ballots string) (pid int, api face, err error) {
+	pid, at, err := i.start(ctx, s, apiServer, "-tls", s.certificates(apiServer), "-listen", "127.0.0.1:0", "-keys", s.keys(), "-redis-address", s.redis,
 		"-ballot-servers", ballots, "-trusted-proxies", "none", "-inbound-number", "+85264500000", "-challenge-cost", "1",
 		"-limits-scale", limitScale, "-drain", "0s")
-	return pid, at["voters"], err
+	return pid, face{address: at["voters"]}, err
 }
 
 // startNaive starts the path that is the same but for how a ballot is recorded.
@@ -137,40 +136,53 @@ func (i *instance) startNaive(ctx context.Context, s *site, ballots string) erro
 	return i.serves(ctx, api)
 }
 
+// openBox asks a ballot server from now on what is in its box.
+func (i *instance) openBox(panel mtls.Source, address string) error {
+	box, err := dialBox(panel, address)
+	if err != nil {
+		return err
+	}
+	i.onClose(box.Close)
+	i.box = box
+	return nil
+}
+
 // dialBox is a client of a ballot server, as the service whose certificates are given.
-func dialBox(certificates, address string) (*overhttp.Client, error) {
+func dialBox(certificates mtls.Source, address string) (*overhttp.Client, error) {
 	finder, err := discovery.NewStatic(map[string][]discovery.Instance{ballotServer: {{Address: address}}})
 	if err != nil {
 		return nil, err
 	}
-	files, err := mtls.Load(certificates, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	return overhttp.NewClient(overhttp.ClientConfig{Finder: finder, Service: ballotServer, TLS: files.Client(ballotServer), Clock: time.Now})
+	return overhttp.NewClient(overhttp.ClientConfig{Finder: finder, Service: ballotServer, TLS: certificates.Client(ballotServer), Clock: time.Now})
 }
 
 // startRedis starts what API servers hear of SMS through. Casts do not touch it.
 func (i *instance) startRedis(dir string) (address string, err error) {
-	// The port may be taken by somebody else between here and the server's start; then that fails, loudly.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freePorts(1)
 	if err != nil {
-		return "", fmt.Errorf("couldn't find a free port: %w", err)
-	}
-	address = l.Addr().String()
-	_, port, _ := net.SplitHostPort(address) // an address of our own
-	if err := l.Close(); err != nil {
 		return "", err
 	}
-	p := newProcess("redis-server", "redis-server", []string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"})
-	p.cmd.Stdout = &p.complaints
-	if err := p.cmd.Start(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%w; make bootstrap installs it", err)
-		}
-		return "", fmt.Errorf("couldn't start redis-server: %w", err)
+	p := newProcess("redis-server", "redis-server", []string{"--port", ports[0], "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"})
+	if err := p.run(); err != nil {
+		return "", err
 	}
-	go func() { p.ended <- p.cmd.Wait() }()
 	i.onClose(p.stop)
-	return address, nil
+	return loopback(ports[0]), nil
+}
+
+func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }
+
+// freePorts are different ports of loopback. One may be taken by somebody else between here and the
+// server's start; then that fails, loudly.
+func freePorts(n int) (ports []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", loopback("0"))
+		if err != nil {
+			return nil, fmt.Errorf("couldn't find a free port: %w", err)
+		}
+		defer func() { _ = l.Close() }()                   // all are open at once, so that they differ
+		_, port, _ := net.SplitHostPort(l.Addr().String()) // an address of our own
+		ports = append(ports, port)
+	}
+	return ports, nil
 }

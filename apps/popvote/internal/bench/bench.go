@@ -27,6 +27,8 @@ type Options struct {
 	// Programs is a directory with api-server and ballot-server: they are measured, each by itself, on
 	// PostgreSQL, casts only. Empty measures everything in one process, on SQLite.
 	Programs string
+	// Edge measures Programs once more as they run in a cluster; nil does not.
+	Edge *Edge
 	// Clients is how many voters are at it at once.
 	Clients int
 	// Phase is how long each measurement lasts.
@@ -62,6 +64,7 @@ type bench struct {
 	Options
 	bar      *progress.Bar
 	instance *instance
+	edge     *instance // nil if it is not measured
 	echo     *process
 	echoAt   string
 	report   *Report
@@ -97,6 +100,13 @@ func Run(ctx context.Context, o Options, stderr io.Writer) (report *Report, err 
 	defer func() { err = errors.Join(err, b.instance.close()) }()
 	if err != nil {
 		return nil, err
+	}
+	if o.Edge != nil {
+		b.edge, err = startEdge(ctx, o, b.instance.apart)
+		defer func() { err = errors.Join(err, b.edge.close()) }()
+		if err != nil {
+			return nil, err
+		}
 	}
 	return b.report, errors.Join(b.rounds(ctx), b.bar.Close())
 }
@@ -138,10 +148,17 @@ func (b *bench) rounds(ctx context.Context) error {
 	return b.audit(ctx)
 }
 
-// audit has the database say what it holds.
+// audit has the databases say what they hold.
 func (b *bench) audit(ctx context.Context) (err error) {
-	if b.report.InTheBox, err = b.instance.inTheBox(ctx); err != nil || b.instance.apart == nil {
+	if b.report.Box, err = b.instance.audit(ctx); err != nil || b.instance.apart == nil {
 		return err
+	}
+	if b.edge != nil {
+		box, err := b.edge.audit(ctx)
+		if err != nil {
+			return err
+		}
+		b.report.Edge = &box
 	}
 	if stored, err := b.instance.apart.naiveVotes(); err != nil || stored != b.naive {
 		return errors.Join(fmt.Errorf("the naive path acknowledged %d votes and stored %d", b.naive, stored), err)
@@ -165,7 +182,10 @@ func (b *bench) measurements() []measurement {
 	}
 	out := []measurement{one(b.echoes)}
 	if b.Casts {
-		out = append(out, measurement{2, b.bothCasts})
+		out = append(out, measurement{2, b.bothCasts(b.instance, modeCasts)})
+	}
+	if b.edge != nil { // right after what it is compared with
+		out = append(out, measurement{2, b.bothCasts(b.edge, modeEdge)})
 	}
 	if b.Journeys {
 		out = append(out, measurement{2, b.bothJourneys})
@@ -184,9 +204,14 @@ func (b *bench) warmUp(ctx context.Context) error {
 	phase := b.Phase
 	b.Phase = min(phase, 2*time.Second)
 	defer func() { b.Phase = phase }()
-	b.expect[modeCasts], b.expect[modeNaive] = 6000, 4000
+	b.expect[modeCasts], b.expect[modeNaive], b.expect[modeEdge] = 6000, 4000, 4000
 	if b.Casts {
-		if _, err := b.casts(ctx, modeCasts, 0); err != nil {
+		if _, err := b.casts(ctx, b.instance, modeCasts, 0); err != nil {
+			return err
+		}
+	}
+	if b.edge != nil {
+		if _, err := b.casts(ctx, b.edge, modeEdge, 0); err != nil {
 			return err
 		}
 	}
@@ -204,13 +229,15 @@ func (b *bench) warmUp(ctx context.Context) error {
 }
 
 // bothCasts measures casts in a closed loop, then in an open one at half the rate just seen.
-func (b *bench) bothCasts(ctx context.Context) ([]Phase, error) {
-	atMost, err := b.casts(ctx, modeCasts, 0)
-	if err != nil {
-		return nil, err
+func (b *bench) bothCasts(at *instance, mode string) func(context.Context) ([]Phase, error) {
+	return func(ctx context.Context) ([]Phase, error) {
+		atMost, err := b.casts(ctx, at, mode, 0)
+		if err != nil {
+			return nil, err
+		}
+		half, err := b.casts(ctx, at, mode, atMost.PerSecond/2)
+		return []Phase{atMost, half}, err
 	}
-	half, err := b.casts(ctx, modeCasts, atMost.PerSecond/2)
-	return []Phase{atMost, half}, err
 }
 
 func (b *bench) bothJourneys(ctx context.Context) ([]Phase, error) {
@@ -232,15 +259,15 @@ func (b *bench) echoes(ctx context.Context) (Phase, error) {
 }
 
 // casts measures bare casts: closed if rate is 0, else open at that rate.
-func (b *bench) casts(ctx context.Context, mode string, rate float64) (Phase, error) {
-	l := load{mode: mode, rate: rate, clients: b.Clients, serving: b.instance.serving}
-	p, err := b.cast(ctx, l, b.instance.api)
-	b.report.Acknowledged += int64(p.Count)
+func (b *bench) casts(ctx context.Context, at *instance, mode string, rate float64) (Phase, error) {
+	l := load{mode: mode, rate: rate, clients: b.Clients, serving: at.serving, admins: at.admins}
+	p, err := b.cast(ctx, at, l, at.api)
+	at.acknowledged += int64(p.Count)
 	return p, err
 }
 
-// cast prepares a load of casts and measures them.
-func (b *bench) cast(ctx context.Context, l load, api string) (Phase, error) {
+// cast prepares a load of casts for an instance, and measures them at one of its faces.
+func (b *bench) cast(ctx context.Context, at *instance, l load, to face) (Phase, error) {
 	l.count = int64(l.rate * b.Phase.Seconds())
 	if l.rate == 0 {
 		expect := b.expect[l.mode]
@@ -249,13 +276,13 @@ func (b *bench) cast(ctx context.Context, l load, api string) (Phase, error) {
 		}
 		l.count = int64(expect*1.5*b.Phase.Seconds()) + int64(l.clients)
 	}
-	requests, err := prepareCasts(ctx, api, b.instance.manifest, b.instance.tokens, l.count, func(done int64) {
+	requests, err := prepareCasts(ctx, to.address, at.manifest, at.tokens, l.count, func(done int64) {
 		b.bar.At(b.step*l.count+done, b.steps*l.count)
 	})
 	if err != nil {
 		return Phase{}, err
 	}
-	l.client = caster(api, requests)
+	l.client = caster(to, requests)
 	return b.measure(ctx, l)
 }
 
@@ -263,16 +290,16 @@ func (b *bench) cast(ctx context.Context, l load, api string) (Phase, error) {
 func (b *bench) overloaded(ctx context.Context) (Phase, error) {
 	l := load{
 		mode: modeOverload, rate: overload * b.expect[modeCasts], clients: crowding * b.Clients,
-		serving: b.instance.serving, turnsAway: true,
+		serving: b.instance.serving, admins: b.instance.admins, turnsAway: true,
 	}
-	p, err := b.cast(ctx, l, b.instance.api)
-	b.report.Acknowledged += int64(p.Count)
+	p, err := b.cast(ctx, b.instance, l, b.instance.api)
+	b.instance.acknowledged += int64(p.Count)
 	return p, err
 }
 
 // naiveCasts takes the path that records each ballot by itself.
 func (b *bench) naiveCasts(ctx context.Context) (Phase, error) {
-	p, err := b.cast(ctx, load{mode: modeNaive, clients: b.Clients, serving: b.instance.apart.naivelyServing}, b.instance.apart.naive)
+	p, err := b.cast(ctx, b.instance, load{mode: modeNaive, clients: b.Clients, serving: b.instance.apart.naivelyServing}, b.instance.apart.naive)
 	b.naive += int64(p.Count)
 	return p, err
 }
@@ -283,7 +310,7 @@ func (b *bench) slowCasts(ctx context.Context) (p Phase, err error) {
 		return Phase{}, err
 	}
 	defer func() { err = errors.Join(err, b.instance.apart.slow(0)) }()
-	return b.casts(ctx, modeSlow, 0)
+	return b.casts(ctx, b.instance, modeSlow, 0)
 }
 
 // pgbench is the best of several numbers of connections.
@@ -304,14 +331,17 @@ func (b *bench) pgbench(ctx context.Context) (Phase, error) {
 }
 
 func (b *bench) journeys(ctx context.Context, rate float64) (Phase, error) {
-	l := load{mode: modeJourneys, rate: rate, count: unbounded, clients: b.Clients, serving: b.instance.serving}
+	l := load{
+		mode: modeJourneys, rate: rate, count: unbounded, clients: b.Clients,
+		serving: b.instance.serving, admins: b.instance.admins,
+	}
 	if rate > 0 {
 		l.count = int64(rate * b.Phase.Seconds())
 	}
-	j := &journey{api: b.instance.api, phone: b.instance.phone, manifest: b.instance.manifest, first: b.voters}
+	j := &journey{api: b.instance.api.address, phone: b.instance.phone, manifest: b.instance.manifest, first: b.voters}
 	l.client = j.client
 	p, err := b.measure(ctx, l)
-	b.report.Acknowledged += int64(p.Count)
+	b.instance.acknowledged += int64(p.Count)
 	b.voters += int64(p.Count) + failures(p) + int64(b.Clients)
 	return p, err
 }
@@ -332,7 +362,8 @@ type load struct {
 	rate    float64 // of an open loop; 0 is a closed one
 	count   int64   // units at most
 	clients int
-	serving serving // whose processor time is counted
+	serving serving           // whose processor time is counted
+	admins  map[string]string // where profiles are taken, by program
 	client  worker
 	// turnsAway says that a server may refuse some as too many.
 	turnsAway bool
@@ -348,14 +379,15 @@ func (b *bench) measure(ctx context.Context, l load) (Phase, error) {
 	if l.rate > 0 {
 		p.Loop = open
 	}
-	profiled := b.profile(ctx, p)
+	clients := connect(l.clients, l.client)
+	profiled := b.profile(ctx, p, l.admins)
 	serverBefore, loadBefore := l.serving.cpu(), cpuOf(os.Getpid())
 	var s *sample
 	if l.rate == 0 {
-		s = closedLoop(ctx, l.clients, b.Phase, l.count, l.client)
+		s = closedLoop(ctx, clients, b.Phase, l.count)
 		b.expect[l.mode] = s.rate()
 	} else {
-		s = openLoop(ctx, l.clients, l.rate, l.count, l.client)
+		s = openLoop(ctx, clients, l.rate, l.count)
 	}
 	p.PerSecond, p.Count = s.rate(), len(s.took)
 	p.CPU, p.LoadCPU = l.serving.since(serverBefore, p.Count), perUnit(cpuOf(os.Getpid())-loadBefore, p.Count)

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -37,7 +38,7 @@ func TestMadeUpVotersAreValid(t *testing.T) {
 }
 
 func TestConnReadsWhatServersWrite(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/stream":
 			w.WriteHeader(http.StatusOK)
@@ -54,22 +55,33 @@ func TestConnReadsWhatServersWrite(t *testing.T) {
 			w.WriteHeader(http.StatusCreated)
 			_, _ = w.Write(body)
 		}
-	}))
-	defer server.Close()
-	c := dial(server.Listener.Addr().String())
-	defer c.hangUp()
-	for range 2 { // the second time over what the first left of the connection
-		status, body, err := c.do(post("h", "/echo", "", []byte(`{"a":1}`)))
-		if err != nil || status != 201 || string(body) != `{"a":1}` {
-			t.Fatal(status, string(body), err)
-		}
-		status, body, err = c.do(get("h", "/stream", ""))
-		if err != nil || status != 200 || !strings.HasSuffix(string(body), "data: {}\n\n") {
-			t.Fatal(status, string(body), err)
-		}
-		if status, _, err = c.do(get("h", "/gone", "")); err != nil || status != 409 {
-			t.Fatal(status, err)
-		}
+	})
+	plain, secure := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	defer plain.Close()
+	defer secure.Close()
+	for name, c := range map[string]*conn{
+		"plain": dial(plain.Listener.Addr().String(), nil),
+		"TLS":   dial(secure.Listener.Addr().String(), &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer c.hangUp()
+			for range 2 { // the second time over what the first left of the connection
+				status, body, err := c.do(post("h", "/echo", "", []byte(`{"a":1}`)))
+				if err != nil || status != 201 || string(body) != `{"a":1}` {
+					t.Fatal(status, string(body), err)
+				}
+				status, body, err = c.do(get("h", "/stream", ""))
+				if err != nil || status != 200 || !strings.HasSuffix(string(body), "data: {}\n\n") {
+					t.Fatal(status, string(body), err)
+				}
+				if status, _, err = c.do(get("h", "/gone", "")); err != nil || status != 409 {
+					t.Fatal(status, err)
+				}
+			}
+		})
+	}
+	if err := dial(secure.Listener.Addr().String(), &tls.Config{ServerName: "example.com"}).connect(); err == nil {
+		t.Error("it trusts a certificate that nobody knows")
 	}
 }
 
@@ -84,9 +96,9 @@ func TestConnSaysWhatBroke(t *testing.T) {
 
 func TestClosedLoopDoesEachUnitOnce(t *testing.T) {
 	done := make([]int32, 100)
-	s := closedLoop(context.Background(), 4, time.Minute, 100, func() (work, func()) {
+	s := closedLoop(context.Background(), connect(4, func() (work, func()) {
 		return func(n int64) string { done[n]++; return ok }, func() {}
-	})
+	}), time.Minute, 100)
 	for n, times := range done {
 		if times != 1 {
 			t.Errorf("unit %d was done %d times", n, times)
@@ -100,14 +112,14 @@ func TestClosedLoopDoesEachUnitOnce(t *testing.T) {
 // A server that stalls must cost every vote that was due meanwhile, not only the one that waited.
 func TestOpenLoopSeesAStall(t *testing.T) {
 	const stall = 200 * time.Millisecond
-	s := openLoop(context.Background(), 1, 100, 30, func() (work, func()) {
+	s := openLoop(context.Background(), connect(1, func() (work, func()) {
 		return func(n int64) string {
 			if n == 5 {
 				time.Sleep(stall)
 			}
 			return ok
 		}, func() {}
-	})
+	}), 100, 30)
 	late := 0
 	for _, d := range s.took {
 		if d > stall/4 {

@@ -3,6 +3,8 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,13 +22,37 @@ const patience = 30 * time.Second
 // with what it measures, so it does without net/http's client: that would take a third of them.
 type conn struct {
 	address string
+	tls     *tls.Config // nil speaks plainly
 	net     net.Conn
 	in      *bufio.Reader
 	body    []byte
 	close   bool
 }
 
-func dial(address string) *conn { return &conn{address: address, in: bufio.NewReaderSize(nil, 4<<10)} }
+func dial(address string, secure *tls.Config) *conn {
+	return &conn{address: address, tls: secure, in: bufio.NewReaderSize(nil, 4<<10)}
+}
+
+// connect makes the connection.
+func (c *conn) connect() error {
+	fresh, err := net.DialTimeout("tcp", c.address, patience)
+	if err != nil {
+		return err
+	}
+	if c.tls != nil {
+		secured := tls.Client(fresh, c.tls)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := secured.HandshakeContext(ctx); err != nil {
+			_ = fresh.Close() // nothing was said on it
+			return err
+		}
+		fresh = secured
+	}
+	c.net, c.close = fresh, false
+	c.in.Reset(fresh)
+	return nil
+}
 
 func (c *conn) hangUp() {
 	if c.net != nil {
@@ -38,12 +64,9 @@ func (c *conn) hangUp() {
 // send writes one request.
 func (c *conn) send(request []byte) error {
 	if c.net == nil {
-		fresh, err := net.DialTimeout("tcp", c.address, patience)
-		if err != nil {
+		if err := c.connect(); err != nil {
 			return err
 		}
-		c.net, c.close = fresh, false
-		c.in.Reset(fresh)
 	}
 	if err := c.net.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err

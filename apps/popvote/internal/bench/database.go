@@ -33,22 +33,13 @@ func (i *instance) startDatabase(ctx context.Context, s *site, parent string) er
 	i.onClose(cluster.Close)
 	node := cluster.Primary()
 	i.apart = &apart{database: node, postgres: serving{{"postgres", node.PID()}}}
-	for _, statement := range []string{
-		"CREATE ROLE " + ownerRole + " LOGIN", "CREATE ROLE " + ballotRole + " LOGIN",
-		"CREATE DATABASE " + boxName + " OWNER " + ownerRole,
-	} {
-		if _, err := node.SQL("postgres", statement); err != nil {
+	for _, role := range []string{ownerRole, ballotRole} {
+		if _, err := node.SQL("postgres", "CREATE ROLE "+role+" LOGIN"); err != nil {
 			return err
 		}
 	}
-	for _, role := range []string{ownerRole, ballotRole} {
-		if err := os.WriteFile(s.dsn(role), []byte(node.DSN(role, boxName)+"\n"), 0o600); err != nil {
-			return fmt.Errorf("couldn't write the DSN: %w", err)
-		}
-	}
-	migrate := exec.CommandContext(ctx, s.binary(ballotServer), "migrate", "-database", s.dsn(ownerRole)) //nolint:gosec // a program of ours
-	if said, err := migrate.CombinedOutput(); err != nil {
-		return fmt.Errorf("couldn't make the tables: %w: %s", err, said)
+	if err := s.makeBox(ctx, node, boxName); err != nil {
+		return err
 	}
 	for _, statement := range []string{
 		`CREATE TABLE pgbench_row (id bigint PRIMARY KEY, sealed bytea NOT NULL)`,
@@ -59,6 +50,23 @@ func (i *instance) startDatabase(ctx context.Context, s *site, parent string) er
 		if _, err := node.SQL(boxName, statement); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// makeBox makes a database with a box's tables.
+func (s *site) makeBox(ctx context.Context, node *pgcluster.Node, name string) error {
+	if _, err := node.SQL("postgres", "CREATE DATABASE "+name+" OWNER "+ownerRole); err != nil {
+		return err
+	}
+	for _, role := range []string{ownerRole, ballotRole} {
+		if err := os.WriteFile(s.dsn(role), []byte(node.DSN(role, name)+"\n"), 0o600); err != nil {
+			return fmt.Errorf("couldn't write the DSN: %w", err)
+		}
+	}
+	migrate := exec.CommandContext(ctx, s.binary(ballotServer), "migrate", "-database", s.dsn(ownerRole)) //nolint:gosec // a program of ours
+	if said, err := migrate.CombinedOutput(); err != nil {
+		return fmt.Errorf("couldn't make the tables: %w: %s", err, said)
 	}
 	return nil
 }

@@ -49,7 +49,8 @@ func spawnEcho(ctx context.Context) (*process, string, error) {
 // echoer sends the same request again and again.
 func echoer(host string, request []byte) worker {
 	return func() (work, func()) {
-		c := dial(host)
+		c := dial(host, nil)
+		_ = c.connect() // or else the first request does
 		return func(int64) string {
 			status, body, err := c.do(request)
 			return outcome(status, body, err, http.StatusCreated)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,17 +29,25 @@ type instance struct {
 	box      ballotapi.Admin
 	manifest *poll.Manifest
 	tokens   *token.Codec
-	// api and phone are host:port.
-	api, phone string
+	api      face
+	phone    string // host:port
 	// admins are the origins where profiles are taken, by program.
 	admins map[string]string
 	// serving are the processes whose processor time is a vote's.
 	serving serving
+	// acknowledged counts the casts that were.
+	acknowledged int64
 	// apart is what only the programs apart have; nil in one process.
 	apart *apart
 
 	// closing undoes what was started, last first.
 	closing []func() error
+}
+
+// face is where voters come.
+type face struct {
+	address string      // host:port
+	tls     *tls.Config // nil: plain HTTP
 }
 
 func (i *instance) onClose(f func() error) { i.closing = append(i.closing, f) }
@@ -77,14 +86,18 @@ func startEmbedded(ctx context.Context, o Options) (*instance, error) {
 	}
 	i.onClose(up.stop)
 	i.serving = serving{{"popvote", up.cmd.Process.Pid}}
-	i.api, i.phone, i.admins = hostOf(at.Voters), hostOf(at.Phone), map[string]string{"up": at.Admin}
+	i.api.address, i.phone, i.admins = hostOf(at.Voters), hostOf(at.Phone), map[string]string{"up": at.Admin}
 	box, err := local.Dial(ctx, dir)
 	if err != nil {
 		return i, err
 	}
 	i.onClose(func() error { box.Close(); return nil })
 	i.box = box
-	return i, i.prepare(ctx, dir)
+	keys, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now)
+	if err != nil {
+		return i, err
+	}
+	return i, i.prepare(ctx, keys)
 }
 
 // dataDir makes a data directory that goes when the instance is closed.
@@ -97,14 +110,10 @@ func (i *instance) dataDir(parent string) (string, error) {
 	return dir, nil
 }
 
-// prepare opens a poll, and waits until voters may vote in it. The data directory has the keys.
-func (i *instance) prepare(ctx context.Context, dir string) error {
+// prepare opens a poll, and waits until voters may vote in it.
+func (i *instance) prepare(ctx context.Context, keys keyring.Tokens) error {
 	if err := i.openPoll(ctx); err != nil {
 		return fmt.Errorf("couldn't open a poll: %w", err)
-	}
-	keys, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now)
-	if err != nil {
-		return err
 	}
 	i.tokens = token.NewCodec(keys)
 	return i.serves(ctx, i.api)
@@ -137,17 +146,32 @@ func (i *instance) openPoll(ctx context.Context) error {
 }
 
 // serves waits until a public face knows that the poll is open.
-func (i *instance) serves(ctx context.Context, api string) error {
+func (i *instance) serves(ctx context.Context, at face) error {
+	return await(ctx, "the poll being served", func(ctx context.Context) error {
+		m, err := at.manifest(ctx, i.manifest.ID)
+		if err == nil && m.State != poll.Open {
+			err = fmt.Errorf("it is %s", m.State)
+		}
+		return err
+	})
+}
+
+// await asks until there is no error any more.
+func await(ctx context.Context, what string, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
+	var last error
 	for {
-		m, err := fetchManifest(ctx, api, i.manifest.ID)
-		if err == nil && m.State == poll.Open {
+		err := ask(ctx)
+		if err == nil {
 			return nil
+		}
+		if ctx.Err() == nil {
+			last = err // and not that the time is over
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(errors.New("the instance did not begin to serve the poll"), err)
+			return fmt.Errorf("couldn't await %s: %w", what, errors.Join(ctx.Err(), last))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -155,22 +179,28 @@ func (i *instance) serves(ctx context.Context, api string) error {
 
 // joinInstance takes a running instance as the target.
 func joinInstance(ctx context.Context, t Target) (*instance, error) {
-	m, err := fetchManifest(ctx, t.API, t.Poll)
+	api := face{address: t.API}
+	m, err := api.manifest(ctx, t.Poll)
 	if err != nil {
 		return nil, err
 	}
 	if m.State != poll.Open || m.Verification.Mode != poll.VoterSends || m.Kind == poll.Public {
 		return nil, fmt.Errorf("poll %s must be open, a demo or a rehearsal, and of the mode voter_sends", t.Poll)
 	}
-	return &instance{api: t.API, phone: t.Phone, manifest: m}, nil
+	return &instance{api: api, phone: t.Phone, manifest: m}, nil
 }
 
-func fetchManifest(ctx context.Context, api, id string) (*poll.Manifest, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+api+"/v1/polls/"+url.PathEscape(id), nil)
+func (f face) manifest(ctx context.Context, id string) (*poll.Manifest, error) {
+	origin := "http://"
+	if f.tls != nil {
+		origin = "https://"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, origin+f.address+"/v1/polls/"+url.PathEscape(id), nil)
 	if err != nil {
 		return nil, err
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: f.tls, DisableKeepAlives: true}}
+	res, err := client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't ask for the poll: %w", err)
 	}
@@ -193,16 +223,18 @@ func fetchManifest(ctx context.Context, api, id string) (*poll.Manifest, error) 
 func (i *instance) sealedSize() int   { return ballot.SealedSize(i.manifest.Ballot.Size) }
 func (i *instance) sealedLength() int { return (i.sealedSize()*4 + 2) / 3 }
 
-// inTheBox is how many ballots the poll has; -1 where the box cannot be asked.
-func (i *instance) inTheBox(ctx context.Context) (int64, error) {
+// audit asks how many ballots the poll has.
+func (i *instance) audit(ctx context.Context) (Box, error) {
+	b := Box{Acknowledged: i.acknowledged, InTheBox: -1}
 	if i.box == nil {
-		return -1, nil
+		return b, nil
 	}
 	stats, err := i.box.Stats(ctx, i.manifest.ID)
 	if err != nil {
-		return 0, fmt.Errorf("couldn't ask how many ballots are in the box: %w", err)
+		return b, fmt.Errorf("couldn't ask how many ballots are in the box: %w", err)
 	}
-	return stats.Total, nil
+	b.InTheBox = stats.Total
+	return b, nil
 }
 
 func hostOf(origin string) string {

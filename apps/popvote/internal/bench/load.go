@@ -20,8 +20,25 @@ const (
 	refused = string(problem.Overloaded)
 )
 
-// worker makes the work of one client; closing ends its connections.
+// worker makes the work of one client, on connections that it makes before; closing ends them.
 type worker func() (do work, closing func())
+
+// client is one that is connected.
+type client struct {
+	do      work
+	closing func()
+}
+
+// connect makes clients, before the clock starts.
+func connect(n int, newClient worker) []client {
+	clients := make([]client, n)
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() { clients[i].do, clients[i].closing = newClient() })
+	}
+	all.Wait()
+	return clients
+}
 
 // sample is what one phase of load came to.
 type sample struct {
@@ -48,11 +65,11 @@ func (l latencies) percentile(q float64) float64 {
 
 // closedLoop keeps every client busy: the next unit starts when the last one ends. It stops after the
 // time, or when limit units were begun.
-func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int64, newClient worker) *sample {
+func closedLoop(ctx context.Context, clients []client, lasts time.Duration, limit int64) *sample {
 	ctx, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	var next atomic.Int64
-	return run(clients, newClient, func(_ int, do work, note func(outcome string, fromDue, fromSent time.Duration)) {
+	return run(clients, func(_ int, do work, note func(outcome string, fromDue, fromSent time.Duration)) {
 		for ctx.Err() == nil {
 			n := next.Add(1) - 1
 			if n >= limit {
@@ -68,10 +85,10 @@ func closedLoop(ctx context.Context, clients int, lasts time.Duration, limit int
 
 // openLoop begins units at fixed times, whether or not earlier ones have ended: client i takes every
 // clients-th arrival. Latency counts from when a unit was due, so a stall is seen by all it delayed.
-func openLoop(ctx context.Context, clients int, rate float64, total int64, newClient worker) *sample {
+func openLoop(ctx context.Context, clients []client, rate float64, total int64) *sample {
 	start := time.Now().Add(50 * time.Millisecond)
-	return run(clients, newClient, func(i int, do work, note func(outcome string, fromDue, fromSent time.Duration)) {
-		for n := int64(i); n < total && ctx.Err() == nil; n += int64(clients) {
+	return run(clients, func(i int, do work, note func(outcome string, fromDue, fromSent time.Duration)) {
+		for n := int64(i); n < total && ctx.Err() == nil; n += int64(len(clients)) {
 			due := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
 			time.Sleep(time.Until(due))
 			begin := time.Now()
@@ -81,18 +98,18 @@ func openLoop(ctx context.Context, clients int, rate float64, total int64, newCl
 	})
 }
 
-func run(clients int, newClient worker, loop func(i int, do work, note func(outcome string, fromDue, fromSent time.Duration))) *sample {
+// run has all clients go through a loop, and then hang up.
+func run(clients []client, loop func(i int, do work, note func(outcome string, fromDue, fromSent time.Duration))) *sample {
 	out := &sample{outcomes: map[string]int64{}}
 	var mu sync.Mutex // guards out while the clients end
 	var all sync.WaitGroup
 	begin := time.Now()
-	for i := range clients {
+	for i, c := range clients {
 		all.Go(func() {
-			do, closing := newClient()
-			defer closing()
+			defer c.closing()
 			var took, turned latencies
 			outcomes := map[string]int64{}
-			loop(i, do, func(outcome string, fromDue, fromSent time.Duration) {
+			loop(i, c.do, func(outcome string, fromDue, fromSent time.Duration) {
 				outcomes[outcome]++
 				switch outcome {
 				case ok:

@@ -56,7 +56,11 @@ type naive struct {
 func Naive(ctx context.Context, dir, ballots string, stdout io.Writer) error {
 	service.Tune()
 	s := &site{dir: dir}
-	box, err := dialBox(s.certificates(controlPanel), ballots)
+	panel, err := mtls.Load(s.certificates(controlPanel), time.Now)
+	if err != nil {
+		return err
+	}
+	box, err := dialBox(panel, ballots)
 	if err != nil {
 		return err
 	}

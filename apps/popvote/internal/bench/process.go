@@ -101,6 +101,19 @@ func (p *process) begin(output *io.Writer, read func(io.Reader)) error {
 	return nil
 }
 
+// run starts a process whose output is of interest only if it fails.
+func (p *process) run() error {
+	p.cmd.Stdout = &p.complaints
+	if err := p.cmd.Start(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w; make bootstrap cluster-tools installs it", err)
+		}
+		return fmt.Errorf("couldn't start %s: %w", p.name, err)
+	}
+	go func() { p.ended <- p.cmd.Wait() }()
+	return nil
+}
+
 // awaits waits until a process is ready, and stops it if it does not get there.
 func (p *process) awaits(ctx context.Context, ready func() error) error {
 	done := make(chan error, 1)
@@ -116,6 +129,14 @@ func (p *process) awaits(ctx context.Context, ready func() error) error {
 	case <-time.After(startTime):
 		return errors.Join(fmt.Errorf("couldn't start %s within %s", p.name, startTime), p.stop())
 	}
+}
+
+// until asks a process until it is ready; what it said explains why it is not.
+func (p *process) until(ctx context.Context, ask func(context.Context) error) error {
+	if err := await(ctx, p.name, ask); err != nil {
+		return fmt.Errorf("%w: %s", err, p.complaints.last())
+	}
+	return nil
 }
 
 // tail keeps the end of what is written to it. Safe for concurrent use.

@@ -12,17 +12,18 @@ import (
 	"sync"
 )
 
-// profile takes a CPU profile of each program while a phase lasts; the channel gives how that went.
-func (b *bench) profile(ctx context.Context, p Phase) <-chan error {
+// profile takes a CPU profile of each program while a phase lasts, at its origin; the channel gives how
+// that went.
+func (b *bench) profile(ctx context.Context, p Phase, programs map[string]string) <-chan error {
 	done := make(chan error, 1)
-	if b.Profile == "" || p.Mode == modeEcho || p.Mode == modeNaive {
+	if b.Profile == "" || len(programs) == 0 {
 		done <- nil
 		return done
 	}
 	go func() {
 		var all sync.WaitGroup
-		errs := make(chan error, len(b.instance.admins))
-		for program, origin := range b.instance.admins {
+		errs := make(chan error, len(programs))
+		for program, origin := range programs {
 			all.Go(func() {
 				url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", origin, max(1, int(b.Phase.Seconds())))
 				name := strings.ReplaceAll(program+"-"+p.Mode+"-"+p.Loop, " ", "-") + ".pprof"

@@ -12,6 +12,8 @@ const (
 	modeEcho     = "echo"
 	modeCasts    = "casts"
 	modeJourneys = "journeys"
+	// modeEdge is casts through HAProxy, as in a cluster.
+	modeEdge = "edge"
 	// modeSlow is casts while every commit takes slowBy longer.
 	modeSlow = "slow commit"
 	// modeOverload is casts at overload times the rate that was just seen.
@@ -88,18 +90,24 @@ type Report struct {
 	Seconds float64 `json:"phase_seconds"`
 	Rounds  []Round `json:"rounds"`
 	Ratios  []Ratio `json:"ratios"`
-	// Acknowledged casts, and the ballots the box says it holds: the same, or something is wrong. -1
-	// where the box cannot be asked.
-	Acknowledged int64 `json:"acknowledged"`
-	InTheBox     int64 `json:"in_the_box"`
-	Failed       int64 `json:"failed"`
+	Box
+	// Edge is the box behind HAProxy; nil if there is none.
+	Edge   *Box  `json:"edge,omitempty"`
+	Failed int64 `json:"failed"`
 }
 
-// OK is whether every unit succeeded and the box, where it can be asked, holds exactly what was
-// acknowledged.
-func (r *Report) OK() bool {
-	return r.Failed == 0 && (r.Acknowledged == r.InTheBox || r.InTheBox < 0)
+// Box is the acknowledged casts, and the ballots the box says it holds: the same, or something is wrong. -1
+// where the box cannot be asked.
+type Box struct {
+	Acknowledged int64 `json:"acknowledged"`
+	InTheBox     int64 `json:"in_the_box"`
 }
+
+func (b *Box) ok() bool { return b == nil || b.Acknowledged == b.InTheBox || b.InTheBox < 0 }
+
+// OK is whether every unit succeeded and each box, where it can be asked, holds exactly what was
+// acknowledged.
+func (r *Report) OK() bool { return r.Failed == 0 && r.Box.ok() && r.Edge.ok() }
 
 // Medians are the middle of each measurement's rounds, each column for itself, in the order of the first
 // round.
@@ -154,6 +162,7 @@ var compared = []struct{ of, ofLoop, to string }{
 	{modeCasts, closed, modeNaive},
 	{modeOverload, open, modeCasts},
 	{modeSlow, closed, modeCasts},
+	{modeEdge, closed, modeCasts},
 }
 
 func (r *Report) ratios() []Ratio {

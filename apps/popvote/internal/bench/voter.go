@@ -116,9 +116,10 @@ func prepareCast(host string, m *poll.Manifest, codec *token.Codec, n int64) ([]
 }
 
 // caster is a client that only casts what was prepared.
-func caster(host string, requests [][]byte) worker {
+func caster(to face, requests [][]byte) worker {
 	return func() (work, func()) {
-		c := dial(host)
+		c := dial(to.address, to.tls)
+		_ = c.connect() // or else the first request does
 		return func(n int64) string {
 			status, body, err := c.do(requests[n])
 			return outcome(status, body, err, 201)
@@ -151,7 +152,7 @@ type journey struct {
 
 // client walks one voter after the other through all three steps.
 func (j *journey) client() (work, func()) {
-	api, phone := dial(j.api), dial(j.phone)
+	api, phone := dial(j.api, nil), dial(j.phone, nil)
 	do := func(n int64) string { return j.walk(api, phone, j.first+n) }
 	return do, func() { api.hangUp(); phone.hangUp() }
 }
