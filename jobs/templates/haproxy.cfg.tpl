@@ -79,8 +79,9 @@ backend api-server
   option httpchk GET /readyz
   # Pinged every 15 s, so that four may be lost.
   http-request set-timeout server 75s if { path /v1/verification } { req.hdr(Accept) -m sub text/event-stream }
-  # Frozen: two checks, 4 s. Answering nothing but errors, which a server cut off from the others does: 50 in a row.
-  default-server check inter 1500ms fastinter 500ms downinter 2s fall 2 rise 2 observe layer7 error-limit 50 on-error mark-down
+  # Frozen: two checks, 4 s. Answers are not looked at: a server that is overloaded says 503, and to take it out then
+  # would be to overload the next.
+  default-server check inter 1500ms fastinter 500ms downinter 2s fall 2 rise 2
   timeout check 1s
 {{- /* Who is ready by Consul's word, but for a canary. If that is nobody, all there are: the checks here know, too. */}}
 {{- $who := "api-server|any" }}

@@ -474,6 +474,7 @@ func TestEdge(t *testing.T) {
 		t.Run("changes", func(t *testing.T) {
 			t.Parallel()
 			settled.Wait()
+			t.Run("overloaded servers stay in", func(t *testing.T) { overloaded(t, e) })
 			t.Run("a frozen server is out after two checks", func(t *testing.T) { frozen(t, e, b) })
 			t.Run("a reload keeps what is held", func(t *testing.T) { reload(t, e) })
 		})
@@ -819,6 +820,20 @@ func (e *edge) await(t *testing.T, want map[string]string) {
 		}
 		return err
 	})
+}
+
+// overloaded: who says 503, however often, is asked again, and it is never HAProxy that answers for it.
+func overloaded(t *testing.T, e *edge) {
+	var client *http.Client
+	for n := range 200 {
+		if n%20 == 0 { // or one address would have too many
+			client = e.voter(t)
+		}
+		if response, _ := e.must(t, client, 503, "POST", "/busy"); response.Header.Get("X-Backend") == "" {
+			t.Fatalf("after %d such answers the servers are out", n)
+		}
+	}
+	e.must(t, client, 200, "GET", "/v1/polls")
 }
 
 // frozen: the check that finds a server frozen is followed by one more. The longest way to be out is what the
