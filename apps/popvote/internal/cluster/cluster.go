@@ -93,7 +93,7 @@ func (c *Cluster) Up(ctx context.Context) error {
 	}
 	c.say("three clouds: %s", addresses(c.Network.All()))
 	for _, cloud := range c.Network.All() {
-		if err := c.Start(ctx, cloud); err != nil {
+		if err := c.start(ctx, cloud, ground); err != nil {
 			return err
 		}
 	}
@@ -117,18 +117,40 @@ func (c *Cluster) settle(ctx context.Context) error {
 	if err := c.await(ctx, "PostgreSQL: a primary, two standbys, one of them synchronous", c.databaseReady); err != nil {
 		return err
 	}
+	for _, cloud := range c.Network.All() {
+		if err := c.start(ctx, cloud, top); err != nil {
+			return err
+		}
+	}
 	return c.await(ctx, "Nomad: three servers, a client ready in each cloud", c.nomadReady)
 }
 
-// Back brings back one cloud that was killed, and opens its Vault; it waits for no more than that.
+// Back brings back one cloud that was killed, as jobs/README.md has it.
 func (c *Cluster) Back(ctx context.Context, cloud netns.Cloud) error {
 	if err := c.loadSecrets(false); err != nil {
 		return err
 	}
-	if err := c.Start(ctx, cloud); err != nil {
+	if err := c.start(ctx, cloud, ground); err != nil {
 		return err
 	}
-	return c.unseal(ctx, cloud)
+	if err := c.unseal(ctx, cloud); err != nil {
+		return err
+	}
+	if err := c.await(ctx, "Vault: "+cloud.Name+" knows who is active", func(ctx context.Context) error {
+		var leader struct {
+			Address string `json:"leader_address"`
+		}
+		if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/leader", "", nil, &leader); err != nil {
+			return err
+		}
+		if leader.Address == "" {
+			return errors.New("it doesn't")
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return c.start(ctx, cloud, top)
 }
 
 // Others are the addresses of all other clouds.
@@ -141,13 +163,13 @@ func (c *Cluster) Others(cloud netns.Cloud) (all []netip.Addr) {
 	return all
 }
 
-// Start starts the programs of a cloud that don't run.
-func (c *Cluster) Start(ctx context.Context, cloud netns.Cloud) error {
+// start starts those of a cloud's programs that don't run.
+func (c *Cluster) start(ctx context.Context, cloud netns.Cloud, programs []program) error {
 	for _, p := range programs {
 		if c.running(cloud, p.name) {
 			continue
 		}
-		if err := c.start(cloud, p); err != nil {
+		if err := c.launch(cloud, p); err != nil {
 			return err
 		}
 		c.say("%s: %s started", cloud.Name, p.name)

@@ -68,7 +68,7 @@ func (c *Cluster) restart(ctx context.Context, cloud netns.Cloud, program string
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return c.Start(ctx, cloud)
+	return c.start(ctx, cloud, programs)
 }
 
 // RotateKeys makes a new version of the key of access tokens, and another certificate for the edges.

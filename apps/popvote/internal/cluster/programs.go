@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,12 +36,19 @@ type program struct {
 	postgres     bool // as PostgreSQL's user: it refuses root
 }
 
-// programs are in the order in which they are started.
-var programs = []program{
+// programs are in the order in which they are started: what stands by itself is the ground. Nomad comes once its
+// cloud's Vault is open: a task that can't log in there is given up, and an edge's is then made nowhere else.
+var (
+	programs = append(slices.Clone(ground), top...)
+	top      = []program{
+		{name: "nomad", binary: "nomad", config: "nomad.hcl", args: func(f string) []string { return []string{"agent", "-config=" + f} }},
+	}
+)
+
+var ground = []program{
 	{name: "consul", binary: "consul", config: "consul.hcl", args: func(f string) []string { return []string{"agent", "-config-file=" + f} }},
 	{name: "vault", binary: "vault", config: "vault.hcl", args: func(f string) []string { return []string{"server", "-config=" + f} }},
 	{name: "patroni", binary: "patroni", config: "patroni.yml", args: func(f string) []string { return []string{f} }, postgres: true},
-	{name: "nomad", binary: "nomad", config: "nomad.hcl", args: func(f string) []string { return []string{"agent", "-config=" + f} }},
 }
 
 func (c *Cluster) dir(cloud netns.Cloud) string { return filepath.Join(c.Dir, cloud.Name) }
@@ -56,8 +64,8 @@ func (c *Cluster) running(cloud netns.Cloud, name string) bool {
 	return err == nil && cloud.Has(pid)
 }
 
-// start writes a program's configuration and starts it; it lives on without us.
-func (c *Cluster) start(cloud netns.Cloud, p program) error {
+// launch writes a program's configuration and starts it; it lives on without us.
+func (c *Cluster) launch(cloud netns.Cloud, p program) error {
 	dir := c.dir(cloud)
 	binary, err := c.find(p.binary)
 	if err != nil {

@@ -81,7 +81,15 @@ func (c *Cluster) Place(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	// Nomad watches for a while whether they stay well.
+	return c.await(ctx, "Nomad: every job is deployed", func(ctx context.Context) (err error) {
+		for _, job := range jobs {
+			if job.copies > 0 {
+				err = errors.Join(err, c.deployed(ctx, job.name))
+			}
+		}
+		return err
+	})
 }
 
 // Passing counts a service's copies that pass all their checks, by cloud; an error if no Consul answers.

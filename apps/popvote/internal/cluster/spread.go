@@ -159,15 +159,15 @@ func (d deployment) healthy() bool {
 	return true
 }
 
-// Canaries are the jobs with a canary that nobody has promoted: Nomad mixes such a deployment up when a machine
-// goes meanwhile.
-func (c *Cluster) Canaries(ctx context.Context) (jobs []string, err error) {
+// Deploying are the jobs that are being changed, or have a canary that nobody has promoted: Nomad mixes such a
+// deployment up when a machine goes meanwhile.
+func (c *Cluster) Deploying(ctx context.Context) (jobs []string, err error) {
 	var all []deployment
 	if err := c.ask(ctx, "GET", c.Network.Cloud(0).Addr, nomadPort, "/v1/deployments?namespace=popvote", "", nil, &all); err != nil {
 		return nil, err
 	}
 	for _, d := range all {
-		if d.canary() {
+		if d.Status == "running" {
 			jobs = append(jobs, d.JobID)
 		}
 	}

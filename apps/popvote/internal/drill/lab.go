@@ -31,9 +31,9 @@ func (l *Lab) begin(ctx context.Context, d Drill) (target, before string, err er
 	if err := l.Ready(ctx); err != nil {
 		return "", "", fmt.Errorf("not all is as it should be: %w", err)
 	}
-	canaries, err := l.Canaries(ctx)
-	if err == nil && len(canaries) > 0 {
-		err = fmt.Errorf("a canary of %s is not promoted, and Nomad would mix it up", strings.Join(canaries, ", "))
+	deploying, err := l.Deploying(ctx)
+	if err == nil && len(deploying) > 0 {
+		err = fmt.Errorf("%s: being deployed, or waiting to be promoted, which Nomad would mix up", strings.Join(deploying, ", "))
 	}
 	if err != nil {
 		return "", "", err
