@@ -72,10 +72,10 @@ fuzz: ## fuzz everything that parses, a minute in all (FUZZ_TIME=60s)
 chaos: pages ## everything goes wrong for CHAOS_TIME=10m; prints its CHAOS_SEED, which repeats the faults
 	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -timeout 0 -v -run '^TestChaos$$' ./apps/e2e
 
-bench: pages ## measure casts and journeys on this machine, beside yardsticks: in one process, then the programs apart
+bench: pages cluster-tools ## measure casts and journeys on this machine, beside yardsticks: in one process, then the programs apart, and as in a cluster
 	@for program in popvote api-server ballot-server; do $(MAKE) --no-print-directory "bin/$$program"; done
 	bin/popvote bench
-	bin/popvote bench --programs bin
+	bin/popvote bench --programs bin --edge
 
 # A module of its own, which no program needs.
 jobs-test: bootstrap cluster-tools
