@@ -36,8 +36,9 @@ defaults
   retries 2
   # What has no outcome. An answer that says "overloaded" is one: it is never asked again from here.
   retry-on conn-failure empty-response
+  # What was asked may have been repeated here, so nobody knows whether it was done: internal is the code for that.
 {{- range $status := parseJSON "[500,502,503,504]" }}
-  http-error status {{ $status }} content-type application/problem+json string '{"type":"about:blank","title":"No server answers","status":{{ $status }},"code":"unavailable","effect":"unknown"}' hdr retry-after 2 hdr cache-control no-store
+  http-error status {{ $status }} content-type application/problem+json string '{"type":"about:blank","title":"Something went wrong on our side","status":{{ $status }},"code":"internal","effect":"unknown"}' hdr retry-after 2 hdr cache-control no-store
 {{- end }}
 
 frontend plain
