@@ -25,17 +25,13 @@ type Routes struct {
 // Routes asks Consul.
 func (c *Cluster) Routes(ctx context.Context) (*Routes, error) {
 	r := &Routes{c: c, admins: map[string]string{}, servers: map[string]map[string]bool{}}
-	type instance struct {
-		Service struct {
-			ID, Address string
-			Meta        map[string]string
-		}
+	edges, err := c.instances(ctx, "haproxy")
+	if err != nil {
+		return nil, err
 	}
-	var edges, servers []instance
-	for service, into := range map[string]*[]instance{"haproxy": &edges, "api-server": &servers} {
-		if err := c.ask(ctx, "GET", c.Network.Cloud(0).Addr, consulPort, "/v1/health/service/"+service+"?passing", "", nil, into); err != nil {
-			return nil, err
-		}
+	servers, err := c.instances(ctx, "api-server")
+	if err != nil {
+		return nil, err
 	}
 	for _, e := range edges {
 		r.admins[e.Service.Meta["cloud"]] = net.JoinHostPort(e.Service.Address, e.Service.Meta["admin"])

@@ -36,20 +36,19 @@ type program struct {
 	postgres     bool // as PostgreSQL's user: it refuses root
 }
 
-// programs are in the order in which they are started: what stands by itself is the ground. Nomad comes once its
-// cloud's Vault is open: a task that can't log in there is given up, and an edge's is then made nowhere else.
+// The programs of a cloud, in the order in which they are started. What stands by itself is the ground. Nomad comes on
+// top once its cloud's Vault is open: a task that can't log in there is given up, and an edge's is then made nowhere else.
 var (
-	programs = append(slices.Clone(ground), top...)
-	top      = []program{
+	ground = []program{
+		{name: "consul", binary: "consul", config: "consul.hcl", args: func(f string) []string { return []string{"agent", "-config-file=" + f} }},
+		{name: "vault", binary: "vault", config: "vault.hcl", args: func(f string) []string { return []string{"server", "-config=" + f} }},
+		{name: "patroni", binary: "patroni", config: "patroni.yml", args: func(f string) []string { return []string{f} }, postgres: true},
+	}
+	top = []program{
 		{name: "nomad", binary: "nomad", config: "nomad.hcl", args: func(f string) []string { return []string{"agent", "-config=" + f} }},
 	}
+	programs = append(slices.Clone(ground), top...)
 )
-
-var ground = []program{
-	{name: "consul", binary: "consul", config: "consul.hcl", args: func(f string) []string { return []string{"agent", "-config-file=" + f} }},
-	{name: "vault", binary: "vault", config: "vault.hcl", args: func(f string) []string { return []string{"server", "-config=" + f} }},
-	{name: "patroni", binary: "patroni", config: "patroni.yml", args: func(f string) []string { return []string{f} }, postgres: true},
-}
 
 func (c *Cluster) dir(cloud netns.Cloud) string { return filepath.Join(c.Dir, cloud.Name) }
 

@@ -92,35 +92,31 @@ func (c *Cluster) Place(ctx context.Context) error {
 	})
 }
 
-// Passing counts a service's copies that pass all their checks, by cloud; an error if no Consul answers.
-func (c *Cluster) Passing(ctx context.Context, service string) (map[string]int, error) {
-	var last error
-	for _, cloud := range c.Network.All() {
-		var found []struct {
-			Service struct{ Meta map[string]string }
-		}
-		if last = c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/health/service/"+service+"?passing", "", nil, &found); last != nil {
-			continue
-		}
-		by := map[string]int{}
-		for _, f := range found {
-			by[f.Service.Meta["cloud"]]++
-		}
-		return by, nil
+// instance is a copy of a service, as Consul tells of it.
+type instance struct {
+	Service struct {
+		ID, Address string
+		Port        uint16
+		Meta        map[string]string
 	}
-	return nil, last
+}
+
+// instances are a service's copies that pass all their checks, as the first Consul that answers knows them.
+func (c *Cluster) instances(ctx context.Context, service string) (found []instance, err error) {
+	for _, cloud := range c.Network.All() {
+		if err = c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/health/service/"+service+"?passing", "", nil, &found); err == nil {
+			return found, nil
+		}
+	}
+	return nil, err
 }
 
 func (c *Cluster) passing(ctx context.Context, service string, want int) error {
-	by, err := c.Passing(ctx, service)
+	found, err := c.instances(ctx, service)
 	if err != nil {
 		return err
 	}
-	n := 0
-	for _, k := range by {
-		n += k
-	}
-	if n < want {
+	if n := len(found); n < want {
 		return fmt.Errorf("%d are", n)
 	}
 	return nil
@@ -275,13 +271,8 @@ func (c *Cluster) vaultAddress() string {
 
 // Box is a way to the ballot servers, with the control panel's rights. It holds until the context ends.
 func (c *Cluster) Box(ctx context.Context) (*overhttp.Client, error) {
-	var found []struct {
-		Service struct {
-			Address string
-			Port    uint16
-		}
-	}
-	if err := c.ask(ctx, "GET", c.Network.Cloud(0).Addr, consulPort, "/v1/health/service/ballot-server?passing", "", nil, &found); err != nil {
+	found, err := c.instances(ctx, "ballot-server")
+	if err != nil {
 		return nil, err
 	}
 	var all []string
@@ -312,23 +303,12 @@ func (c *Cluster) Edges() (all []string) {
 }
 
 // Phones are the origins of the simulated phone network, one for each gateway that is ready.
-func (c *Cluster) Phones(ctx context.Context) (all []string, last error) {
-	for _, cloud := range c.Network.All() {
-		var found []struct {
-			Service struct {
-				Address string
-				Meta    map[string]string
-			}
-		}
-		if last = c.ask(ctx, "GET", cloud.Addr, consulPort, "/v1/health/service/sms-gateway?passing", "", nil, &found); last != nil {
-			continue
-		}
-		for _, f := range found {
-			all = append(all, "http://"+net.JoinHostPort(f.Service.Address, f.Service.Meta["phone"]))
-		}
-		return all, nil
+func (c *Cluster) Phones(ctx context.Context) (all []string, err error) {
+	found, err := c.instances(ctx, "sms-gateway")
+	for _, f := range found {
+		all = append(all, "http://"+net.JoinHostPort(f.Service.Address, f.Service.Meta["phone"]))
 	}
-	return nil, last
+	return all, err
 }
 
 // CA is who signed the certificates of the edges, of Vault and of PostgreSQL.
