@@ -32,6 +32,10 @@ type Message struct {
 	To   Number
 	Text string
 	Lang string
+	// Conversation is the same for all messages of one session, and says nothing of it outside; empty if
+	// there is no other. Attempt is the how manieth of them this is, from 0: each prefers another route.
+	Conversation string
+	Attempt      int
 	// Deadline is when sending it has no use any more.
 	Deadline time.Time
 }

@@ -1,0 +1,72 @@
+// Package provider is what an SMS provider looks like to the gateway: it takes messages, and may bring
+// what became of them and what voters text. Each provider is a package below this one.
+package provider
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/popvote/popvote/libs/sms"
+)
+
+// Provider hands messages to one route into the phone networks. Safe for concurrent use.
+type Provider interface {
+	// Send hands a message over and returns the provider's id for it, which its receipts name; empty if
+	// it has none. The error is one of libs/sms: ErrPermanent, ErrBlocked, ErrThrottled (as *Throttled if
+	// a wait was named), ErrUnavailable, or ErrUnknown, which everything is that may have gone out. No
+	// error's text holds a number, a message's text or a credential.
+	Send(ctx context.Context, m sms.Message) (ref string, err error)
+}
+
+// Webhooks is a provider that calls us: about messages of voters, and about what became of ours.
+type Webhooks interface {
+	// Handler answers the provider's calls, below the path that is its own. It believes nothing before
+	// the signature over the raw body holds, its time stamp is fresh, and it was not seen before; what
+	// it answers makes the provider call again only for what was not dealt with.
+	Handler() http.Handler
+}
+
+// State is what became of a message, in the words of SMPP.
+type State string
+
+// The states. Final are all but Accepted.
+const (
+	Accepted    State = "accepted"
+	Delivered   State = "delivered"
+	Undelivered State = "undelivered"
+	Expired     State = "expired"
+	Rejected    State = "rejected"
+	Unknown     State = "unknown"
+)
+
+// Receipt is one word of a provider about one message. Receipts come late, twice, out of order or never:
+// they feed figures, and nothing waits for them.
+type Receipt struct {
+	// Provider is the name of the route, Ref what Send returned.
+	Provider, Ref string
+	State         State
+	// Code is the provider's own reason, if it gave one.
+	Code string
+	// At is when the provider says it happened.
+	At time.Time
+}
+
+// Receipts takes receipts. Safe for concurrent use; it must not block.
+type Receipts interface {
+	Receipt(ctx context.Context, r Receipt)
+}
+
+// Deps are what every provider works with.
+type Deps struct {
+	// Name is the route's name, for receipts and figures: letters, digits and hyphens.
+	Name string
+	// Receiver takes what voters text.
+	Receiver sms.Receiver
+	Receipts Receipts
+	Clock    func() time.Time
+	Log      *slog.Logger
+	// HTTP asks the provider. It must not follow redirects: a credential would go with them.
+	HTTP *http.Client
+}
