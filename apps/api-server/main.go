@@ -159,7 +159,13 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return wrong(err)
 	}
 	defer func() { err = errors.Join(err, redis.Close()) }()
-	notices := verification.NewRedis(verification.RedisConfig{Link: redis}, verification.RedisDeps{Clock: time.Now, Log: log})
+	// Gateways write to every cloud's, so who waits here hears as well from another.
+	heard, err := c.Redis.LinkAnywhere(finder, c.Cloud, certificates)
+	if err != nil {
+		return wrong(err)
+	}
+	defer func() { err = errors.Join(err, heard.Close()) }()
+	notices := verification.NewRedis(verification.RedisConfig{Link: heard}, verification.RedisDeps{Clock: time.Now, Log: log})
 	defer notices.Close()
 	access, err := c.Redis.Access(certificates)
 	if err != nil {

@@ -71,6 +71,8 @@ type Config struct {
 	Finder discovery.Finder
 	// Cloud is whose Redis is meant; empty for whichever is found, where there is only one.
 	Cloud string
+	// Elsewhere makes another cloud's do for as long as none of Cloud is found: for what is in all of them.
+	Elsewhere bool
 }
 
 // Link leads to the one Redis of a cloud, and follows it when it moves. Safe for concurrent use.
@@ -125,10 +127,16 @@ func (l *Link) Close() error {
 
 // found is where Redis of the cloud are; those that name no cloud are of every one.
 func (l *Link) found() (addresses []string) {
+	var elsewhere []string
 	for _, in := range l.config.Finder.Find(Service) {
 		if l.config.Cloud == "" || in.Cloud == "" || in.Cloud == l.config.Cloud {
 			addresses = append(addresses, in.Address)
+		} else {
+			elsewhere = append(elsewhere, in.Address)
 		}
+	}
+	if len(addresses) == 0 && l.config.Elsewhere {
+		return elsewhere
 	}
 	return addresses
 }

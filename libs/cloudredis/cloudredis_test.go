@@ -80,6 +80,30 @@ func TestALinkLeadsToItsCloudsRedis(t *testing.T) {
 	}
 }
 
+// TestElsewhereForAsLongAsItTakes: what is in every cloud is read in another one while ours has none.
+func TestElsewhereForAsLongAsItTakes(t *testing.T) {
+	ours, theirs := redistest.Start(t), redistest.Start(t)
+	here := discovery.Instance{Address: ours.Addr(), Cloud: "here"}
+	there := discovery.Instance{Address: theirs.Addr(), Cloud: "there"}
+	found := &catalogue{}
+	l := NewLink(Config{Finder: found, Cloud: "here", Elsewhere: true})
+	t.Cleanup(func() { l.Close() })
+	for i, step := range []struct {
+		found []discovery.Instance
+		want  string
+	}{
+		{[]discovery.Instance{there, here}, here.Address},
+		{[]discovery.Instance{there}, there.Address},
+		{nil, there.Address},
+		{[]discovery.Instance{here, there}, here.Address},
+	} {
+		found.become(step.found...)
+		if err := l.Client().Ping(t.Context()).Err(); err != nil || l.Client().Options().Addr != step.want {
+			t.Errorf("step %d: it leads to %q, want %q: %v", i, l.Client().Options().Addr, step.want, err)
+		}
+	}
+}
+
 // TestOneForAll: without a name for its cloud it takes the one there is.
 func TestOneForAll(t *testing.T) {
 	server := redistest.Start(t)

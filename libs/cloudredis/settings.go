@@ -46,6 +46,16 @@ func (s Settings) Link(finder discovery.Finder, cloud string, certificates Certi
 	return NewLink(Config{Access: access, Finder: finder, Cloud: cloud}), nil
 }
 
+// LinkAnywhere returns a Link that leads elsewhere while that cloud has none: for what is in all of them. Close
+// it.
+func (s Settings) LinkAnywhere(finder discovery.Finder, cloud string, certificates Certificates) (*Link, error) {
+	access, err := s.Access(certificates)
+	if err != nil {
+		return nil, err
+	}
+	return NewLink(Config{Access: access, Finder: finder, Cloud: cloud, Elsewhere: true}), nil
+}
+
 // Access is how to get in to that Redis, and to the other clouds' that Consul knows.
 func (s Settings) Access(certificates Certificates) (Access, error) {
 	return access(s.PasswordFile, s.TLS, certificates)

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Fallback is an API server's Board: its own cloud's Redis, which tells it what voters texted; the homes that
+// Fallback is an API server's Board: a Redis, its own cloud's if it can be, which tells it what voters texted; the homes that
 // all clouds share; and, for as long as no cloud's Redis answers, this process's memory for what need not be
 // shared. So even without any Redis voters are taken in and sent codes, within the limits' small budgets; a
 // code is then tried where it was sent, or in another server not at all. No try goes uncounted. Whoever waits
-// for an SMS of theirs while their cloud's Redis is away is sent away: only that hears of it.
+// for an SMS of theirs while no Redis tells of it is sent away.
 //
 // What was sent or spent in memory is known there alone, also when Redis is back.
 type Fallback struct {

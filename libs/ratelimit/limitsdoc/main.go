@@ -50,7 +50,8 @@ sending and checking are held to these small budgets beside: closed to a little,
 counted together until then is forgotten if Redis comes back empty; each server's own memory stands.
 ` + "`popvote_limits_alone`" + ` is 1 for as long. Codes are kept in one cloud's Redis, whichever answers; while none does, they
 are known to the server that sent them, and can be tried there alone. Who waits for an SMS of their own in a cloud
-without its Redis is asked to try again. No vote needs Redis.
+whose Redis is gone hears of it through another cloud's, once Consul has noticed; while none answers, they are asked to
+try again. No vote needs Redis.
 
 `
 
