@@ -191,10 +191,16 @@ func (b *bench) measurements() []measurement {
 		out = append(out, measurement{2, b.bothJourneys})
 	}
 	if b.Casts {
-		out = append(out, one(b.overloaded))
+		out = append(out, one(b.overloaded(b.instance, modeOverload, modeCasts)))
+	}
+	if b.edge != nil {
+		out = append(out, one(b.overloaded(b.edge, modeEdgeOverload, modeEdge)))
 	}
 	if b.Programs != "" {
-		out = append(out, one(b.pgbench), one(b.naiveCasts), one(b.slowCasts))
+		out = append(out, one(b.pgbench), one(b.naiveCasts), one(b.slowCasts(b.instance, modeSlow)))
+	}
+	if b.edge != nil {
+		out = append(out, one(b.slowCasts(b.edge, modeEdgeSlow)))
 	}
 	return out
 }
@@ -286,15 +292,17 @@ func (b *bench) cast(ctx context.Context, at *instance, l load, to face) (Phase,
 	return b.measure(ctx, l)
 }
 
-// overloaded offers more than can be taken.
-func (b *bench) overloaded(ctx context.Context) (Phase, error) {
-	l := load{
-		mode: modeOverload, rate: overload * b.expect[modeCasts], clients: crowding * b.Clients,
-		serving: b.instance.serving, admins: b.instance.admins, turnsAway: true,
+// overloaded offers an instance more than it can take: what it took is what was last seen of another mode.
+func (b *bench) overloaded(at *instance, mode, took string) func(context.Context) (Phase, error) {
+	return func(ctx context.Context) (Phase, error) {
+		l := load{
+			mode: mode, rate: overload * b.expect[took], clients: crowding * b.Clients,
+			serving: at.serving, admins: at.admins, turnsAway: true,
+		}
+		p, err := b.cast(ctx, at, l, at.api)
+		at.acknowledged += int64(p.Count)
+		return p, err
 	}
-	p, err := b.cast(ctx, b.instance, l, b.instance.api)
-	b.instance.acknowledged += int64(p.Count)
-	return p, err
 }
 
 // naiveCasts takes the path that records each ballot by itself.
@@ -305,12 +313,14 @@ func (b *bench) naiveCasts(ctx context.Context) (Phase, error) {
 }
 
 // slowCasts measures casts while each commit takes longer.
-func (b *bench) slowCasts(ctx context.Context) (p Phase, err error) {
-	if err := b.instance.apart.slow(slowBy); err != nil {
-		return Phase{}, err
+func (b *bench) slowCasts(at *instance, mode string) func(context.Context) (Phase, error) {
+	return func(ctx context.Context) (p Phase, err error) {
+		if err := b.instance.apart.slow(slowBy); err != nil { // the server is the same for both
+			return Phase{}, err
+		}
+		defer func() { err = errors.Join(err, b.instance.apart.slow(0)) }()
+		return b.casts(ctx, at, mode, 0)
 	}
-	defer func() { err = errors.Join(err, b.instance.apart.slow(0)) }()
-	return b.casts(ctx, b.instance, modeSlow, 0)
 }
 
 // pgbench is the best of several numbers of connections.

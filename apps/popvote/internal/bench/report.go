@@ -18,6 +18,9 @@ const (
 	modeSlow = "slow commit"
 	// modeOverload is casts at overload times the rate that was just seen.
 	modeOverload = "overload"
+	// These two are the same at the edge.
+	modeEdgeSlow     = "edge, slow commit"
+	modeEdgeOverload = "edge, overload"
 	// modeNaive is casts that are recorded by one GORM Create each.
 	modeNaive = "one create each"
 	// modePgbench is PostgreSQL's own benchmark, one durable row a transaction.
@@ -163,6 +166,8 @@ var compared = []struct{ of, ofLoop, to string }{
 	{modeOverload, open, modeCasts},
 	{modeSlow, closed, modeCasts},
 	{modeEdge, closed, modeCasts},
+	{modeEdgeOverload, open, modeEdge},
+	{modeEdgeSlow, closed, modeEdge},
 }
 
 func (r *Report) ratios() []Ratio {

@@ -11,8 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -327,22 +325,6 @@ func (c *Cluster) nomadReady(ctx context.Context) error {
 	return nil
 }
 
-func (c *Cluster) vaultReady(ctx context.Context) error {
-	active := 0
-	for _, cloud := range c.Network.All() {
-		if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health?standbyok=true", "", nil, nil); err != nil {
-			return err
-		}
-		if c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/health", "", nil, nil) == nil {
-			active++
-		}
-	}
-	if active != 1 {
-		return fmt.Errorf("%d are active", active)
-	}
-	return nil
-}
-
 // Ready says what is not as it should be before anything is taken away, and after it is back.
 func (c *Cluster) Ready(ctx context.Context) error {
 	for _, ready := range []func(context.Context) error{c.consulReady, c.vaultReady, c.databaseReady, c.nomadReady, c.servicesReady} {
@@ -351,77 +333,4 @@ func (c *Cluster) Ready(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// vaultKeys are what opens Vault again: three shares, of which two are needed, as on real clouds. Here
-// they lie together, which is what they never do there.
-type vaultKeys struct {
-	Shares []string `json:"keys_base64"`
-	Root   string   `json:"root_token"`
-}
-
-func (c *Cluster) vaultFile() string { return filepath.Join(c.Dir, "keys", "vault.json") }
-
-// unseal initialises Vault if nobody has, and opens the servers of clouds that are sealed.
-func (c *Cluster) unseal(ctx context.Context, clouds ...netns.Cloud) error {
-	var born struct{ Initialized bool }
-	if err := c.await(ctx, "Vault: all servers answer", func(ctx context.Context) error {
-		for _, cloud := range clouds {
-			if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/init", "", nil, &born); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	var keys vaultKeys
-	if !born.Initialized {
-		err := c.ask(ctx, "PUT", clouds[0].Addr, vaultPort, "/v1/sys/init", "", map[string]int{"secret_shares": 3, "secret_threshold": 2}, &keys)
-		if err != nil {
-			return fmt.Errorf("couldn't initialise Vault: %w", err)
-		}
-		if err := errors.Join(writeJSON(c.vaultFile(), keys), os.WriteFile(c.rootFile(), []byte(keys.Root), 0o600)); err != nil {
-			return err
-		}
-		c.say("Vault: initialised; its keys are in %s", c.vaultFile())
-	} else if err := readJSON(c.vaultFile(), &keys); err != nil {
-		return err
-	}
-	for _, cloud := range clouds {
-		// The first takes them as they come; the others must have joined before a share means anything to them.
-		err := c.await(ctx, "Vault: "+cloud.Name+" unsealed", func(ctx context.Context) error {
-			for _, share := range keys.Shares[:2] {
-				var state struct{ Sealed bool }
-				if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/seal-status", "", nil, &state); err != nil || !state.Sealed {
-					return err
-				}
-				if err := c.ask(ctx, "PUT", cloud.Addr, vaultPort, "/v1/sys/unseal", "", map[string]string{"key": share}, nil); err != nil {
-					return err
-				}
-			}
-			var state struct{ Sealed bool }
-			if err := c.ask(ctx, "GET", cloud.Addr, vaultPort, "/v1/sys/seal-status", "", nil, &state); err != nil {
-				return err
-			}
-			if state.Sealed {
-				return errors.New("it is sealed still")
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rootFile holds the root token alone.
-func (c *Cluster) rootFile() string { return filepath.Join(c.Dir, "keys", "vault-root-token") }
-
-// RootToken is Vault's, for what sets it up.
-func (c *Cluster) RootToken() (string, error) {
-	var keys vaultKeys
-	err := readJSON(c.vaultFile(), &keys)
-	return keys.Root, err
 }

@@ -136,6 +136,8 @@ func (l *Lab) ejected(ctx context.Context) bool { return !l.routes.Lead(ctx, l.t
 
 func (l *Lab) whole(ctx context.Context) error { return l.Ready(ctx) }
 
+func (l *Lab) mend(ctx context.Context) (string, error) { return l.MendVault(ctx) }
+
 func (l *Lab) settle(ctx context.Context) (string, error) {
 	done, err := l.Rebalance(ctx)
 	if len(done) == 0 {

@@ -33,6 +33,8 @@ type Scene interface {
 	shown(ctx context.Context, d Drill) (string, error)
 	// whole says what is not as it was before.
 	whole(ctx context.Context) error
+	// mend does what people have to do, by the runbook, before all is whole, and says what that was; empty: nothing.
+	mend(ctx context.Context) (string, error)
 	// settle puts back what doesn't come back by itself, and says what that was; empty: nothing.
 	settle(ctx context.Context) (string, error)
 }
@@ -273,8 +275,16 @@ func (r *runner) enough(ctx context.Context, began time.Time) bool {
 func (r *runner) whole(ctx context.Context) error {
 	var last error
 	err := r.watch(ctx, 5*time.Minute, func() bool {
-		last = r.scene.whole(ctx)
-		return last == nil
+		if last = r.scene.whole(ctx); last == nil {
+			return true
+		}
+		switch done, err := r.scene.mend(ctx); {
+		case err != nil:
+			last = errors.Join(last, err)
+		case done != "":
+			r.event("%s", done)
+		}
+		return false
 	})
 	if err == nil && last != nil {
 		err = fmt.Errorf("couldn't see it through: what was taken away is back, and not all is as it was: %w", last)
