@@ -176,6 +176,9 @@ func (p *Program) RestartToFreeze(at string) {
 	p.t.Fatalf("%s did not stop at %s", p.name, at)
 }
 
+// PID is the process's number.
+func (p *Program) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends the process as a power cut would, as far as a process can tell.
 func (p *Program) Kill() {
 	if p.cmd == nil {
