@@ -153,6 +153,7 @@ func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject
 		return nil, boardDown(err)
 	}
 	a.metrics.codes.WithLabelValues(string(state.Result)).Inc()
+	a.guessing.count(ctx, state.Result)
 	fillIn(&next, state)
 	refused := func(p *problem.Error) error { return &withVerification{p, next} }
 	switch state.Result {

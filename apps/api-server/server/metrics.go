@@ -44,9 +44,6 @@ func newMetrics(registerer prometheus.Registerer, waiters func() float64) (*metr
 			Help: "Times the limiter could not say; only the sending of SMS is refused then.",
 		}),
 	}
-	if registerer == nil {
-		registerer = prometheus.NewRegistry()
-	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.limited, m.limiterDown,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

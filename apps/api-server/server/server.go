@@ -101,6 +101,7 @@ type Server struct {
 	origins        *origins
 	headers        *headers
 	metrics        *metrics
+	guessing       *guessing
 	handler        http.Handler
 	// smsHost is the host of the origin-bound line in SMS, or empty.
 	smsHost string
@@ -117,6 +118,9 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	config = config.withDefaults()
 	if err := deps.check(); err != nil {
 		return nil, err
+	}
+	if deps.Metrics == nil {
+		deps.Metrics = prometheus.NewRegistry()
 	}
 	s := &Server{config: config, deps: deps, log: deps.Log, clock: deps.Clock, tokens: token.NewCodec(deps.Tokens)}
 	if config.PublicOrigin != "" {
@@ -155,6 +159,9 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	}
 	s.handler = s.front(engine)
 	if s.metrics, err = newMetrics(deps.Metrics, func() float64 { return float64(s.waiters.Load()) }); err != nil {
+		return nil, err
+	}
+	if s.guessing, err = newGuessing(deps.Metrics, deps.Clock, deps.Log); err != nil {
 		return nil, err
 	}
 
