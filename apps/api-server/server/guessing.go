@@ -70,14 +70,14 @@ func (g *guessing) count(ctx context.Context, result verification.CodeResult) {
 	} else {
 		g.now.wrong++
 	}
-	if is := g.alarm(); is != g.alarmed {
-		g.alarmed = is
-		what, level := "codes are being guessed", slog.LevelWarn
-		if !is {
-			what, level = "codes are not being guessed any more", slog.LevelInfo
-		}
-		sum := g.now.and(g.before)
-		g.log.Log(ctx, level, what, slog.Int("wrong", sum.wrong), slog.Int("right", sum.right))
+	was, sum := g.alarmed, g.now.and(g.before)
+	g.alarmed = g.alarm()
+	counted := []any{slog.Int("wrong", sum.wrong), slog.Int("right", sum.right)}
+	switch {
+	case g.alarmed && !was:
+		g.log.WarnContext(ctx, "codes are being guessed", counted...)
+	case was && !g.alarmed:
+		g.log.InfoContext(ctx, "codes are not being guessed any more", counted...)
 	}
 }
 
