@@ -2,7 +2,10 @@ module github.com/popvote/popvote/apps/sms-gateway
 
 go 1.26.0
 
-require github.com/popvote/popvote/libs v0.0.0
+require (
+	github.com/popvote/popvote/libs v0.0.0
+	golang.org/x/net v0.60.0
+)
 
 require (
 	github.com/armon/go-metrics v0.4.1 // indirect
@@ -33,7 +36,6 @@ require (
 	github.com/ryanuber/go-glob v1.0.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/exp v0.0.0-20260218203240-3dfff04db8fa // indirect
-	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/time v0.14.0 // indirect
 )
 
