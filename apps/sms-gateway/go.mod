@@ -3,6 +3,9 @@ module github.com/popvote/popvote/apps/sms-gateway
 go 1.26.0
 
 require (
+	github.com/aws/aws-sdk-go-v2 v1.41.9
+	github.com/aws/aws-sdk-go-v2/service/pinpointsmsvoicev2 v1.29.1
+	github.com/aws/smithy-go v1.26.0
 	github.com/go-jose/go-jose/v4 v4.1.4
 	github.com/popvote/popvote/libs v0.0.0
 	golang.org/x/net v0.60.0
@@ -10,6 +13,8 @@ require (
 
 require (
 	github.com/armon/go-metrics v0.4.1 // indirect
+	github.com/aws/aws-sdk-go-v2/internal/configsources v1.4.25 // indirect
+	github.com/aws/aws-sdk-go-v2/internal/endpoints/v2 v2.7.25 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/fatih/color v1.19.0 // indirect
 	github.com/hashicorp/consul/api v1.34.4 // indirect
