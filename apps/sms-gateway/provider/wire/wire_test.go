@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,9 +223,9 @@ func TestTheTimeThatAMessageHas(t *testing.T) {
 
 // TestAMessageIsAskedForOnce: what net/http takes for idempotent it would send again by itself.
 func TestAMessageIsAskedForOnce(t *testing.T) {
-	var asked int
+	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if asked++; asked > 1 {
+		if asked.Add(1) > 1 {
 			panic(http.ErrAbortHandler)
 		}
 	}))
@@ -239,8 +240,8 @@ func TestAMessageIsAskedForOnce(t *testing.T) {
 	if err := send(); err != nil {
 		t.Fatal(err)
 	}
-	if err := send(); !errors.Is(err, sms.ErrUnknown) || asked != 2 {
-		t.Errorf("it was asked %d times: %v", asked, err)
+	if err := send(); !errors.Is(err, sms.ErrUnknown) || asked.Load() != 2 {
+		t.Errorf("it was asked %d times: %v", asked.Load(), err)
 	}
 }
 
