@@ -103,8 +103,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// deal remembers a call only once it has been dealt with, so that one that failed may come again. Two equal
-// ones at the same moment may both be passed on: whoever receives them takes the same message twice as one.
+// errBusy is a call that comes twice at once: the second is to come again, in case the first fails.
+var errBusy = errors.New("the same call is being dealt with")
+
 func (h *handler) deal(r *http.Request, body []byte) error {
 	call, err := h.read(r, body)
 	if err != nil {
@@ -113,25 +114,38 @@ func (h *handler) deal(r *http.Request, body []byte) error {
 	if call.Key == "" {
 		return ErrMalformed
 	}
-	if h.replay.Seen(call.Key) {
+	switch h.replay.Begin(call.Key) {
+	case Done:
 		return nil
+	case Busy:
+		return errBusy
 	}
-	ctx := r.Context()
+	dealt := false
+	defer func() { h.replay.End(call.Key, dealt) }()
+	if err := h.pass(r.Context(), call); err != nil {
+		return err
+	}
+	dealt = true
+	return nil
+}
+
+// pass hands a call on. If it fails in the middle, what it did is done again: whoever receives takes the same
+// message twice as one.
+func (h *handler) pass(ctx context.Context, call Call) error {
 	for _, m := range call.Messages {
 		if err := h.deps.Receiver.Receive(ctx, m); err != nil && !errors.Is(err, sms.ErrRefused) {
 			return err
 		}
-	}
-	for _, receipt := range call.Receipts {
-		receipt.Provider = h.deps.Name
-		h.deps.Receipts.Receipt(ctx, receipt)
 	}
 	if call.Then != nil {
 		if err := call.Then(ctx); err != nil {
 			return err
 		}
 	}
-	h.replay.Remember(call.Key)
+	for _, receipt := range call.Receipts { // last: they can't fail, and count
+		receipt.Provider = h.deps.Name
+		h.deps.Receipts.Receipt(ctx, receipt)
+	}
 	return nil
 }
 

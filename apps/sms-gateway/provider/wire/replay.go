@@ -21,38 +21,61 @@ type Replay struct {
 	most  int
 
 	mu    sync.Mutex // guards those below
-	known map[[sha256.Size]byte]struct{}
-	order []remembered // what is known, oldest first
+	known map[digest]struct{}
+	order []remembered        // what is known, oldest first
+	now   map[digest]struct{} // what is being dealt with
 }
 
+type digest [sha256.Size]byte
+
 type remembered struct {
-	key [sha256.Size]byte
+	key digest
 	at  time.Time
 }
 
 // NewReplay returns one that remembers nothing yet.
 func NewReplay(clock func() time.Time) *Replay {
-	return &Replay{clock: clock, most: maxCalls, known: map[[sha256.Size]byte]struct{}{}}
+	return &Replay{clock: clock, most: maxCalls, known: map[digest]struct{}{}, now: map[digest]struct{}{}}
 }
 
-// Seen says whether the call was dealt with not long ago.
-func (r *Replay) Seen(key string) bool {
-	hash, now := sha256.Sum256([]byte(key)), r.clock()
+// Standing is what there is to do for a call.
+type Standing int
+
+// The standings.
+const (
+	// Unseen is a call that nobody has dealt with: whoever gets this does, and says so to End.
+	Unseen Standing = iota
+	// Busy is one that somebody is dealing with, and may fail to.
+	Busy
+	// Done is one that was dealt with, not long ago.
+	Done
+)
+
+// Begin says how a call stands.
+func (r *Replay) Begin(key string) Standing {
+	hash, at := digest(sha256.Sum256([]byte(key))), r.clock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.order) > 0 && now.Sub(r.order[0].at) > window {
+	for len(r.order) > 0 && at.Sub(r.order[0].at) > window {
 		r.forgetOldest()
 	}
-	_, seen := r.known[hash]
-	return seen
+	if _, known := r.known[hash]; known {
+		return Done
+	}
+	if _, busy := r.now[hash]; busy {
+		return Busy
+	}
+	r.now[hash] = struct{}{}
+	return Unseen
 }
 
-// Remember notes that the call was dealt with.
-func (r *Replay) Remember(key string) {
+// End says whether a call that was Unseen has been dealt with; if not, it may come again.
+func (r *Replay) End(key string, dealt bool) {
 	one := remembered{sha256.Sum256([]byte(key)), r.clock()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.known[one.key]; known {
+	delete(r.now, one.key)
+	if !dealt {
 		return
 	}
 	if len(r.order) == r.most {

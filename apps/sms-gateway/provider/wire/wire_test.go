@@ -125,15 +125,58 @@ func TestACallThatNamesNothingIsMalformed(t *testing.T) {
 func TestReplaysAreForgottenAfterTheirWindow(t *testing.T) {
 	now := wiretest.Now
 	r := wire.NewReplay(func() time.Time { return now })
-	r.Remember("one")
-	now = now.Add(2 * wire.Tolerance)
-	r.Remember("two")
-	if !r.Seen("one") || !r.Seen("two") || r.Seen("three") {
-		t.Error("within the window")
+	expect := func(when, key string, want wire.Standing) {
+		t.Helper()
+		got := r.Begin(key)
+		if got != want {
+			t.Errorf("%s: %s is %v, want %v", when, key, got, want)
+		}
+		if got == wire.Unseen {
+			r.End(key, true)
+		}
 	}
+	expect("at first", "one", wire.Unseen)
+	now = now.Add(2 * wire.Tolerance)
+	expect("later", "two", wire.Unseen)
+	expect("within the window", "one", wire.Done)
+	expect("within the window", "two", wire.Done)
 	now = now.Add(2 * time.Minute)
-	if r.Seen("one") || !r.Seen("two") {
-		t.Error("past the first's window")
+	expect("past the first's window", "one", wire.Unseen)
+	expect("past the first's window", "two", wire.Done)
+}
+
+// waiting receives when it is told to.
+type waiting struct {
+	sms.Receiver
+	began, goOn chan struct{}
+}
+
+func (w waiting) Receive(ctx context.Context, in sms.Inbound) error {
+	w.began <- struct{}{}
+	<-w.goOn
+	return w.Receiver.Receive(ctx, in)
+}
+
+func TestACallThatComesTwiceAtOnceIsPassedOnOnce(t *testing.T) {
+	deps, everybody := wiretest.Deps(nil)
+	slow := waiting{deps.Receiver, make(chan struct{}), make(chan struct{})}
+	deps.Receiver = slow
+	h := wire.NewHandler(deps, believing)
+	first := make(chan int)
+	go func() { first <- call(h, http.MethodPost, "one") }()
+	<-slow.began
+	if got := call(h, http.MethodPost, "one"); got != http.StatusServiceUnavailable {
+		t.Errorf("the second was answered %d", got)
+	}
+	close(slow.goOn)
+	if got := <-first; got != http.StatusNoContent {
+		t.Errorf("the first was answered %d", got)
+	}
+	if got := call(h, http.MethodPost, "one"); got != http.StatusNoContent {
+		t.Errorf("the third was answered %d", got)
+	}
+	if in, receipts := everybody.Take(); len(in) != 1 || len(receipts) != 1 {
+		t.Errorf("%d messages, %d receipts", len(in), len(receipts))
 	}
 }
 
