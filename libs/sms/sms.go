@@ -59,7 +59,11 @@ type Inbound struct {
 	ProviderID string
 }
 
-// Receiver takes inbound messages; nil means that it is dealt with and need not come again.
+// ErrRefused is an inbound message that no phone network delivers: it is not looked at, and bringing it
+// again won't help.
+var ErrRefused = errors.New("not an SMS")
+
+// Receiver takes inbound messages; nil, or ErrRefused, means that it is dealt with and need not come again.
 type Receiver interface {
 	Receive(ctx context.Context, in Inbound) error
 }

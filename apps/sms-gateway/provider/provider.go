@@ -67,6 +67,8 @@ type Deps struct {
 	Receipts Receipts
 	Clock    func() time.Time
 	Log      *slog.Logger
-	// HTTP asks the provider. It must not follow redirects: a credential would go with them.
+	// HTTP asks the provider, unless an operator says where that is: such a URL is asked by a client that
+	// reaches nothing of ours (wire.Outside). Redirects are not followed, whatever it says of them: a
+	// credential would go with them.
 	HTTP *http.Client
 }

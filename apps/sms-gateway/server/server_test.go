@@ -149,7 +149,7 @@ func TestAbsurdMessagesAreRefused(t *testing.T) {
 		"endless receiver": {From: voter, To: sms.Number(strings.Repeat("1", 17)), Text: "VOTE AB0D1234"},
 		"endless id":       {From: voter, To: public, Text: "VOTE AB0D1234", ProviderID: strings.Repeat("x", 129)},
 	} {
-		if err := g.Receive(t.Context(), in); !errors.Is(err, ErrRefused) {
+		if err := g.Receive(t.Context(), in); !errors.Is(err, sms.ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -164,7 +164,7 @@ func TestWhatTheBoardDidNotTakeComesAgain(t *testing.T) {
 		newGateway(brokenBoard{}, secrets{}),
 		newGateway(verification.NewMemory(time.Now), secrets{errors.New("sealed")}),
 	} {
-		if err := g.Receive(t.Context(), in); err == nil || errors.Is(err, ErrRefused) {
+		if err := g.Receive(t.Context(), in); err == nil || errors.Is(err, sms.ErrRefused) {
 			t.Errorf("got %v", err)
 		}
 		if got := testutil.ToFloat64(g.inbound.WithLabelValues(outcomeFailed)); got != 1 {
