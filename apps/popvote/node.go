@@ -139,7 +139,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 // services are the listeners with what answers there. The command line's socket comes last.
 func (n *node) services() []service.Listener {
 	return []service.Listener{
-		{Name: "voters", Open: n.listeners.public, Handler: n.api.Handler()},
+		{Name: "voters", Open: n.listeners.public, Handler: n.api.Handler(), WriteTime: apiserver.WriteTime, Connections: apiserver.MaxConnections},
 		{Name: "panel", Open: n.listeners.panel, Handler: n.panel.Handler()},
 		{Name: "phone", Open: n.listeners.phone, Handler: n.phone.Handler()},
 		{Name: "admin", Open: n.listeners.admin, Handler: n.adminHandler()},

@@ -19,6 +19,7 @@ const (
 	InvalidField          Code = "invalid-field"
 	WrongContentType      Code = "wrong-content-type"
 	BodyTooLarge          Code = "body-too-large"
+	LengthRequired        Code = "length-required"
 	NotFound              Code = "not-found"
 	MethodNotAllowed      Code = "method-not-allowed"
 	OriginNotAllowed      Code = "origin-not-allowed"
@@ -68,6 +69,7 @@ var Table = []Row{
 	{InvalidField, http.StatusBadRequest, NotApplied, "A member has the wrong form", "See `field` for which one, and the schema for its form."},
 	{WrongContentType, http.StatusUnsupportedMediaType, NotApplied, "The body is not JSON", "Send Content-Type: application/json, and no Content-Encoding."},
 	{BodyTooLarge, http.StatusRequestEntityTooLarge, NotApplied, "The body is too large", "No request needs more than 8 kB."},
+	{LengthRequired, http.StatusLengthRequired, NotApplied, "The body's length is not said", "Send Content-Length, and no Transfer-Encoding."},
 	{NotFound, http.StatusNotFound, NotApplied, "Nothing is here", "Check the path against the API description."},
 	{MethodNotAllowed, http.StatusMethodNotAllowed, NotApplied, "The method does not fit", "See the Allow header for the methods this path takes."},
 	{OriginNotAllowed, http.StatusForbidden, NotApplied, "This web origin may not call the API", "Ask the operator to put the origin on the list."},

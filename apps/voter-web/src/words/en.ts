@@ -248,6 +248,7 @@ export const en: Words = {
     'invalid-field': ours,
     'wrong-content-type': ours,
     'body-too-large': ours,
+    'length-required': ours,
     'not-found': ours,
     'method-not-allowed': ours,
     'wrong-verification-mode': ours,

@@ -241,6 +241,7 @@ export const zhHantHK: Words = {
     'invalid-field': ours,
     'wrong-content-type': ours,
     'body-too-large': ours,
+    'length-required': ours,
     'not-found': ours,
     'method-not-allowed': ours,
     'wrong-verification-mode': ours,
