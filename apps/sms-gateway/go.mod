@@ -2,7 +2,12 @@ module github.com/popvote/popvote/apps/sms-gateway
 
 go 1.26.0
 
-require github.com/popvote/popvote/libs v0.0.0
+require (
+	github.com/goccy/go-yaml v1.19.2
+	github.com/hashicorp/golang-lru/v2 v2.0.7
+	github.com/popvote/popvote/libs v0.0.0
+	github.com/prometheus/client_golang v1.25.0
+)
 
 require (
 	github.com/armon/go-metrics v0.4.1 // indirect
@@ -49,7 +54,6 @@ require (
 	github.com/mitchellh/reflectwalk v1.0.2 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nyaruka/phonenumbers v1.8.1 // indirect
-	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
