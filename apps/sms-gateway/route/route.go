@@ -355,6 +355,19 @@ func (s *sending) end(ctx context.Context, err error) {
 	r.figures.took.WithLabelValues(by.name).Observe(took.Seconds())
 }
 
+// Health is what readiness says of sending: somebody must take messages.
+func (r *Router) Health(context.Context) error {
+	now := r.clock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range r.routes {
+		if one.faults.state(now) == closed {
+			return nil
+		}
+	}
+	return ErrNoRoute
+}
+
 // Confirm implements sms.Confirmer.
 func (r *Router) Confirm(conversation string) {
 	now := r.clock()

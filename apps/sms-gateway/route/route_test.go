@@ -130,7 +130,7 @@ func (n *network) metric(name string, labels ...string) float64 {
 const three = `
 currency: HKD
 spend: {hour: 1000, day: 10000}
-block_hour: 1000
+block-hour: 1000
 routes: [{name: a, kind: fake}, {name: b, kind: fake}, {name: c, kind: fake}]
 countries:
   - prefix: "+852"
@@ -140,7 +140,7 @@ countries:
 const phone = "+85291234567"
 
 func TestWeightsHoldOverManyMessages(t *testing.T) {
-	n := start(t, strings.Replace(three, "{hour: 1000, day: 10000}\nblock_hour: 1000", "{hour: 10000, day: 10000}\nblock_hour: 10000", 1))
+	n := start(t, strings.Replace(three, "{hour: 1000, day: 10000}\nblock-hour: 1000", "{hour: 10000, day: 10000}\nblock-hour: 10000", 1))
 	const all = 8000
 	for range all {
 		if err := n.send(n.to(phone)); err != nil {
@@ -201,7 +201,7 @@ func TestAResendGoesElsewhereAfterARecovery(t *testing.T) {
 
 // TestWhatBecomesOfAMessage: by another route if and only if it certainly didn't go by the first and that helps.
 func TestWhatBecomesOfAMessage(t *testing.T) {
-	moving := strings.Replace(three, "routes: [{route", "blocked_moves_on: true\n    routes: [{route", 1)
+	moving := strings.Replace(three, "routes: [{route", "blocked-moves-on: true\n    routes: [{route", 1)
 	for name, c := range map[string]struct {
 		table string
 		first error
@@ -428,7 +428,7 @@ const pumped = `
 currency: HKD
 gateways: 2
 spend: {hour: 400, day: 2000}
-block_hour: 60
+block-hour: 60
 routes: [{name: a, kind: fake}]
 countries:
   - {prefix: "+852", routes: [{route: a, weight: 1, price: 0.5}]}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-viper/mapstructure/v2"
 	"github.com/goccy/go-yaml"
 
 	"github.com/popvote/popvote/apps/sms-gateway/provider"
@@ -26,7 +27,7 @@ type Table struct {
 	Spend Caps `yaml:"spend"`
 	// BlockHour is the most that codes to one block of 10,000 numbers (all but the last four digits are the
 	// same) may cost in any hour. Required where a route costs anything.
-	BlockHour Money `yaml:"block_hour"`
+	BlockHour Money `yaml:"block-hour"`
 	// Conversion says when codes that are not used count against a route, which then comes last, and against
 	// a block of numbers, which then is sent none.
 	Conversion struct {
@@ -57,7 +58,7 @@ type Country struct {
 	// Prefix is "+852", as long as is wanted; "+" is everywhere.
 	Prefix string `yaml:"prefix"`
 	// BlockedMovesOn sends what a provider refused as fraud by the next one. Default: no.
-	BlockedMovesOn bool `yaml:"blocked_moves_on"`
+	BlockedMovesOn bool `yaml:"blocked-moves-on"`
 	// Spend are caps of its own. Default: those for everything.
 	Spend Caps `yaml:"spend"`
 	// Legs are its routes.
@@ -77,15 +78,44 @@ type Leg struct {
 // Kind makes a provider of a route's configuration.
 type Kind func(config []byte, deps provider.Deps) (provider.Provider, error)
 
-// KindOf is a provider's own constructor with its own configuration, read strictly.
-func KindOf[C any](open func(C, provider.Deps) (provider.Provider, error)) Kind {
+// KindOf is a provider's own constructor with its own configuration, read as strictly as a program's: its
+// fields have koanf tags, and its method Validate() error, if there is one, has the last word.
+func KindOf[C any, P provider.Provider](open func(C, provider.Deps) (P, error)) Kind {
 	return func(text []byte, deps provider.Deps) (provider.Provider, error) {
 		var config C
-		if err := yaml.UnmarshalWithOptions(text, &config, yaml.Strict()); err != nil {
-			return nil, fmt.Errorf("couldn't read its config:\n%w", err)
+		if err := readConfig(text, &config); err != nil {
+			return nil, fmt.Errorf("couldn't read its config: %w", err)
 		}
-		return open(config, deps)
+		p, err := open(config, deps)
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
 	}
+}
+
+func readConfig(text []byte, into any) error {
+	var keys map[string]any
+	if err := yaml.UnmarshalWithOptions(text, &keys); err != nil {
+		return err
+	}
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result: into, TagName: "koanf", ErrorUnused: true,
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(
+			mapstructure.StringToTimeDurationHookFunc(),
+			mapstructure.TextUnmarshallerHookFunc(),
+		),
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.Decode(keys); err != nil {
+		return err
+	}
+	if v, ok := into.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
 }
 
 // maxTable is the longest table that is read.
@@ -185,7 +215,7 @@ func (t *Table) check(kinds map[string]Kind) error {
 			used[leg.Route] = true
 			paid = paid || leg.Price > 0
 			must(leg.Price == 0 || leg.Price <= t.BlockHour/Money(max(1, t.Gateways)),
-				"block_hour: a gateway's part of it pays for no message of countries[%d].routes[%d]", i, j)
+				"block-hour: a gateway's part of it pays for no message of countries[%d].routes[%d]", i, j)
 		}
 		if c.Spend == (Caps{}) {
 			t.Countries[i].Spend = t.Spend

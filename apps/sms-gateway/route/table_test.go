@@ -14,13 +14,19 @@ import (
 	"github.com/popvote/popvote/apps/sms-gateway/provider"
 )
 
-// demanding is a kind with a configuration of its own.
+// demanding is a configuration of a kind.
 type demanding struct {
-	URL    string        `yaml:"url"`
-	Within time.Duration `yaml:"within"`
-	More   struct {
-		Deep []string `yaml:"deep"`
-	} `yaml:"more"`
+	URL    string        `koanf:"url"`
+	Within time.Duration `koanf:"with-in"`
+	Deep   []string      `koanf:"deep"`
+}
+
+// Validate is what a program's configuration has, too.
+func (d demanding) Validate() error {
+	if d.URL == "" {
+		return errors.New("url is missing")
+	}
+	return nil
 }
 
 func TestATableIsReadStrictly(t *testing.T) {
@@ -39,7 +45,7 @@ func TestATableIsReadStrictly(t *testing.T) {
 		"a price that isn't one": {"price: 0.5", "price: cheap", "cheap"},
 		"too exact a price":      {"price: 0.5", "price: 0.12345678", "0.12345678"},
 		"no cap":                 {"spend: {hour: 1000, day: 10000}", "", "spend: wants"},
-		"no cap for a block":     {"block_hour: 1000", "", "block_hour"},
+		"no cap for a block":     {"block-hour: 1000", "", "block-hour"},
 		"no currency":            {"currency: HKD", "", "currency: is missing"},
 		"too small a sample":     {"currency: HKD", "currency: HKD\nconversion: {block: {sample: 49}}", "conversion.block.sample"},
 		"too large a share":      {"currency: HKD", "currency: HKD\nconversion: {route: {least: 1.5}}", "conversion.route.least"},
@@ -64,7 +70,7 @@ func TestATableIsReadStrictly(t *testing.T) {
 
 func TestARoutesOwnConfigurationReachesIt(t *testing.T) {
 	var got demanding
-	kinds := map[string]Kind{"demanding": KindOf(func(c demanding, deps provider.Deps) (provider.Provider, error) {
+	kinds := map[string]Kind{"demanding": KindOf(func(c demanding, deps provider.Deps) (*fake, error) {
 		got = c
 		return &fake{deps: deps}, nil
 	}), "broken": KindOf(func(struct{}, provider.Deps) (provider.Provider, error) { return nil, errors.New("no credentials") })}
@@ -74,9 +80,10 @@ routes:
     kind: demanding
     config:
       url: https://sms.example/
-      within: 3s
-      more:
-        deep: [a, b]
+      with-in: 3s
+      deep:
+        - a
+        - b
 countries: [{prefix: "+852", routes: [{route: here, weight: 1}]}]
 `
 	open := func(text string) (*Router, error) {
@@ -93,11 +100,13 @@ countries: [{prefix: "+852", routes: [{route: here, weight: 1}]}]
 	if _, err := open(text); err != nil {
 		t.Fatal(err)
 	}
-	if got.URL != "https://sms.example/" || got.Within != 3*time.Second || len(got.More.Deep) != 2 {
+	if got.URL != "https://sms.example/" || got.Within != 3*time.Second || len(got.Deep) != 2 {
 		t.Errorf("%+v", got)
 	}
 	for what, c := range map[string][2]string{
-		"an unknown key":        {strings.Replace(text, "within", "withn", 1), "withn"},
+		"an unknown key":        {strings.Replace(text, "with-in", "withn", 1), "withn"},
+		"a wrong value":         {strings.Replace(text, "3s", "soon", 1), "with-in"},
+		"what Validate misses":  {strings.Replace(text, "url: https://sms.example/", "url:", 1), "url is missing"},
 		"one that can't be had": {strings.Replace(text, "kind: demanding", "kind: broken\n    conf: {}", 1), "conf"},
 		"no credentials":        {strings.Replace(text[:strings.Index(text, "    config")], "demanding", "broken", 1) + text[strings.Index(text, "countries"):], "couldn't make the route here: no credentials"},
 	} {
