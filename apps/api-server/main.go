@@ -205,7 +205,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if len(c.Gateways) > 0 || c.Consul.Address != "" {
 		sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, Cloud: c.Cloud, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
 		defer sender.Close()
-		deps.Sender = sender
+		deps.Sender, deps.Confirmer = sender, sender
 	}
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,

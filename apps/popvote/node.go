@@ -14,6 +14,8 @@ import (
 	panelserver "github.com/popvote/popvote/apps/control-panel/server"
 	"github.com/popvote/popvote/apps/popvote/internal/exit"
 	"github.com/popvote/popvote/apps/popvote/internal/local"
+	"github.com/popvote/popvote/apps/sms-gateway/provider"
+	"github.com/popvote/popvote/apps/sms-gateway/route"
 	smsgateway "github.com/popvote/popvote/apps/sms-gateway/server"
 	"github.com/popvote/popvote/apps/sms-gateway/simulator"
 	"github.com/popvote/popvote/libs/ratelimit"
@@ -76,6 +78,7 @@ type node struct {
 	api       *apiserver.Server
 	panel     *panelserver.Server
 	phone     *simulator.Simulator
+	sender    *route.Router
 	metrics   *prometheus.Registry
 	health    *service.Health
 	config    *upConfig
@@ -104,6 +107,13 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)
 	}
+	network := route.KindOf(func(_ struct{}, deps provider.Deps) (provider.Provider, error) { return n.phone.Provider(deps), nil })
+	n.sender, err = route.New(route.Free("simulated", "simulated"), map[string]route.Kind{"simulated": network}, route.Deps{
+		Receiver: gateway, Clock: time.Now, Log: part("sms-gateway"), Metrics: n.metrics,
+	})
+	if err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
 	n.api, err = apiserver.New(ctx, apiserver.Config{
 		TrustedProxies: c.Proxies,
 		PublicOrigin:   c.PublicOrigin,
@@ -111,7 +121,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		InboundNumber:  c.InboundSMS,
 		ChallengeCost:  c.Cost,
 	}, apiserver.Deps{
-		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.phone,
+		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.sender, Confirmer: n.sender,
 		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics, Page: page.Handler(),
 	})
 	if err != nil {

@@ -31,6 +31,7 @@ const (
 	IdentityInvalid       Code = "identity-invalid"
 	PhoneInvalid          Code = "phone-invalid"
 	PhoneNotMobile        Code = "phone-not-mobile"
+	PhoneUnreachable      Code = "phone-unreachable"
 	ChallengeInvalid      Code = "challenge-invalid"
 	ChallengeExpired      Code = "challenge-expired"
 	ChallengeSpent        Code = "challenge-spent"
@@ -81,6 +82,7 @@ var Table = []Row{
 	{IdentityInvalid, http.StatusUnprocessableEntity, NotApplied, "Not a valid identity number", "Its form or its check digit is wrong; ask the voter to look again."},
 	{PhoneInvalid, http.StatusUnprocessableEntity, NotApplied, "Not a valid phone number", "Ask for the number again, with its country code if it is not a local one."},
 	{PhoneNotMobile, http.StatusUnprocessableEntity, NotApplied, "Not a mobile number", "Ask for a number that can send and receive SMS."},
+	{PhoneUnreachable, http.StatusUnprocessableEntity, NotApplied, "No SMS can be sent to this number", "Ask for another number: no provider delivers to this one, or none may be used for its country."},
 	{ChallengeInvalid, http.StatusForbidden, NotApplied, "The proof of work is wrong", "Fetch a challenge from /v1/challenge and solve it."},
 	{ChallengeExpired, http.StatusForbidden, NotApplied, "The challenge has expired", "Fetch a fresh challenge and solve it."},
 	{ChallengeSpent, http.StatusForbidden, NotApplied, "The challenge was used before", "Fetch a fresh challenge for every session."},

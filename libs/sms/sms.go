@@ -50,6 +50,13 @@ type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
 
+// Confirmer learns which conversations came to an end as they should: the code that was sent was used. That
+// is what tells a route that delivers from one that says so. Safe for concurrent use.
+type Confirmer interface {
+	// Confirm does not wait for anybody, and may forget: figures come of it, and no voter's way.
+	Confirm(conversation string)
+}
+
 // Inbound is one SMS that a voter sent.
 type Inbound struct {
 	From, To   Number

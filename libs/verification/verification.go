@@ -79,6 +79,8 @@ type CodeLimits struct {
 // CodeState is the state of a session's code after a call.
 type CodeState struct {
 	Result CodeResult
+	// Sends is how often a code was sent in this session, this time included.
+	Sends int
 	// TriesLeft for the code sent last.
 	TriesLeft int
 	// NextSend and NextCheck are the waits from now; negative when there will be none.

@@ -226,6 +226,18 @@ var mishaps = []mishap{
 		given := w.open(receives, w.someone()).AccessToken
 		return repeat(4, func() reply { w.clock.advance(20 * time.Second); return w.resend(given) })
 	}},
+	{name: "a number that no SMS goes to", code: problem.PhoneUnreachable, field: "/phone", do: func(w *world) reply {
+		w.phones.failing(fmt.Errorf("connection: %w", sms.ErrPermanent))
+		return w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(w.someone()))
+	}},
+	{name: "providers that want no more", code: problem.SMSUnavailable, do: func(w *world) reply {
+		w.phones.failing(&sms.Throttled{After: time.Minute})
+		return w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(w.someone()))
+	}},
+	{name: "an SMS blocked as fraud", code: problem.SMSUnavailable, do: func(w *world) reply {
+		w.phones.failing(sms.ErrBlocked)
+		return w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(w.someone()))
+	}},
 	{name: "no SMS provider", code: problem.SMSUnavailable, do: func(w *world) reply {
 		w.phones.failing(errors.New("all providers are down"))
 		return w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(w.someone()))

@@ -76,7 +76,7 @@ type Config struct {
 	CastTimeout time.Duration `koanf:"cast_timeout"`
 }
 
-// Deps are the parts this server works with. All are required but Sender, Metrics and Page.
+// Deps are the parts this server works with. All are required but Sender, Confirmer, Metrics and Page.
 type Deps struct {
 	Caster  ballotapi.Caster
 	Reader  ballotapi.Reader
@@ -86,8 +86,10 @@ type Deps struct {
 	Limiter ratelimit.Limiter
 	// Sender sends six-digit codes; without it voter_receives polls answer sms-unavailable.
 	Sender sms.Sender
-	Clock  func() time.Time
-	Log    *slog.Logger
+	// Confirmer is told whose code was right; nil tells nobody.
+	Confirmer sms.Confirmer
+	Clock     func() time.Time
+	Log       *slog.Logger
 	// Metrics takes the server's metrics; nil keeps them unseen.
 	Metrics prometheus.Registerer
 	// Page answers what is not the API's; nil answers not-found.

@@ -85,6 +85,9 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	case poll.VoterReceives:
 		session.SealedPhone = number.Reveal()
 		err = a.sendCode(ctx, &session, &next, who)
+		if p, ok := errors.AsType[*problem.Error](err); ok && p.Code == problem.PhoneUnreachable {
+			err = p.At("/phone")
+		}
 	default:
 		err = fmt.Errorf("poll %s verifies phones in an unknown way", r.Poll)
 	}

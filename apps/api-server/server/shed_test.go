@@ -27,9 +27,9 @@ type costs struct {
 	actions       []ratelimit.Action
 }
 
-func (c *costs) Await(ctx context.Context, key verification.Key) (time.Time, error) {
+func (c *costs) Watch(ctx context.Context, key verification.Key) (<-chan verification.News, func(), error) {
 	c.board.Add(1)
-	return c.Board.Await(ctx, key)
+	return c.Board.Watch(ctx, key)
 }
 
 func (c *costs) NewCode(ctx context.Context, session string, mac [32]byte, limits verification.CodeLimits, now time.Time) (verification.CodeState, error) {

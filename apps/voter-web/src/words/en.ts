@@ -267,6 +267,7 @@ export const en: Words = {
     'identity-invalid': ['This is not a valid identity card number.', 'Look at the card again and correct the number.'],
     'phone-invalid': ['This is not a valid phone number.', 'Correct it. Numbers from outside Hong Kong start with + and the country code.'],
     'phone-not-mobile': ['This is not a mobile number.', 'Enter a number that can send and receive SMS.'],
+    'phone-unreachable': ['No SMS can be sent to this number.', 'Enter another mobile number.'],
     'challenge-invalid': ['The calculation that keeps junk out went wrong.', 'Try again.'],
     'challenge-expired': ['The calculation that keeps junk out took too long.', 'Try again.'],
     'challenge-spent': ['The calculation that keeps junk out had been used already.', 'Try again.'],

@@ -260,6 +260,7 @@ export const zhHans: Words = {
     'identity-invalid': ['这不是有效的身份证号码。', '请核对证件，改正号码。'],
     'phone-invalid': ['这不是有效的电话号码。', '请改正。香港以外的号码要以“+”和国家或地区代码开头。'],
     'phone-not-mobile': ['这不是手机号码。', '请输入能收发短信的号码。'],
+    'phone-unreachable': ['无法向这个号码发送短信。', '请输入另一个手机号码。'],
     'challenge-invalid': ['阻挡垃圾请求的运算出错。', '请重试。'],
     'challenge-expired': ['阻挡垃圾请求的运算耗时过长。', '请重试。'],
     'challenge-spent': ['阻挡垃圾请求的运算结果已被使用过。', '请重试。'],

@@ -260,6 +260,7 @@ export const zhHantHK: Words = {
     'identity-invalid': ['這不是有效的身份證號碼。', '請核對身份證，更正號碼。'],
     'phone-invalid': ['這不是有效的電話號碼。', '請更正。香港以外的號碼要以「+」及國家或地區號碼開頭。'],
     'phone-not-mobile': ['這不是手提電話號碼。', '請輸入可收發短訊的號碼。'],
+    'phone-unreachable': ['無法向這個號碼發出短訊。', '請輸入另一個手提電話號碼。'],
     'challenge-invalid': ['阻擋垃圾請求的運算出錯。', '請再試一次。'],
     'challenge-expired': ['阻擋垃圾請求的運算時間過長。', '請再試一次。'],
     'challenge-spent': ['阻擋垃圾請求的運算結果已經用過。', '請再試一次。'],
