@@ -142,18 +142,3 @@ func TestMoneyIsExact(t *testing.T) {
 		t.Error(got)
 	}
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(three))
-	f.Add([]byte(pumped))
-	f.Add([]byte("routes: [{name: a, kind: fake, config: {a: [b]}}]"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		table, err := Parse(text, map[string]Kind{"fake": nil})
-		if err != nil {
-			return
-		}
-		if err := table.check(map[string]Kind{"fake": nil}); err != nil {
-			t.Errorf("good at first, then %v", err)
-		}
-	})
-}
