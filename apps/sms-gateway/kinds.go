@@ -1,10 +1,16 @@
 package main
 
+//go:generate go run ./kindsdoc -o ../../docs/sms-kinds.md
+
 import (
 	"net/http"
 	"time"
 
 	"github.com/popvote/popvote/apps/sms-gateway/provider"
+	"github.com/popvote/popvote/apps/sms-gateway/provider/aws"
+	"github.com/popvote/popvote/apps/sms-gateway/provider/twilio"
+	"github.com/popvote/popvote/apps/sms-gateway/provider/vonage"
+	"github.com/popvote/popvote/apps/sms-gateway/provider/webhook"
 	"github.com/popvote/popvote/apps/sms-gateway/route"
 	"github.com/popvote/popvote/apps/sms-gateway/simulator"
 )
@@ -14,7 +20,12 @@ const simulated = "simulated"
 
 // kinds are those that a route may be of; one of the simulated network only where there is one.
 func kinds(network *simulator.Simulator) map[string]route.Kind {
-	all := map[string]route.Kind{}
+	all := map[string]route.Kind{
+		"aws":     route.KindOf(aws.New),
+		"twilio":  route.KindOf(twilio.New),
+		"vonage":  route.KindOf(vonage.New),
+		"webhook": route.KindOf(webhook.New),
+	}
 	if network != nil {
 		all[simulated] = route.KindOf(func(_ struct{}, deps provider.Deps) (provider.Provider, error) {
 			return network.Provider(deps), nil

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/popvote/popvote/apps/sms-gateway/route"
@@ -175,6 +176,10 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
+	connected, disconnect := context.WithCancel(ctx)
+	var connections sync.WaitGroup
+	connections.Go(func() { router.Run(connected) })
+	defer func() { disconnect(); connections.Wait() }()
 	// Without any of these it still does half of its work, or will again.
 	health.Want("redis", board.Health)
 	health.Want("keys", held.Check)

@@ -125,3 +125,40 @@ func TestItRefusesABadTable(t *testing.T) {
 		}
 	}
 }
+
+// TestARouteOfEachKind: every kind can stand in a table, with its own configuration, and says what is wrong with it.
+func TestARouteOfEachKind(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for kind, config := range map[string]string{
+		"twilio":  "{account: AC00000000000000000000000000000000, auth-token-file: " + secret + ", from: '+85264500000', public-url: 'https://sms.example/hooks/r'}",
+		"webhook": "{url: 'https://gateway.example/send?to={to-digits}&text={text}', method: GET}",
+	} {
+		table := func(config string) string {
+			return "currency: HKD\ngateways: 1\nspend: {hour: 10, day: 100}\nblock-hour: 5\nroutes: [{name: r, kind: " + kind + ", config: " + config + "}]\n" +
+				"countries: [{prefix: '+852', routes: [{route: r, weight: 1, price: 0.1}]}]\n"
+		}
+		deps := route.Deps{Clock: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), HTTP: providerClient()}
+		parsed, err := route.Parse([]byte(table(config)), kinds(nil))
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		router, err := route.New(parsed, kinds(nil), deps)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		if len(router.Hooked()) != 1 {
+			t.Errorf("%s: %d routes may call us, want 1", kind, len(router.Hooked()))
+		}
+		if parsed, err = route.Parse([]byte(table("{nonsense: 1}")), kinds(nil)); err == nil {
+			_, err = route.New(parsed, kinds(nil), deps)
+		}
+		if err == nil || !strings.Contains(err.Error(), "nonsense") {
+			t.Errorf("%s takes nonsense: %v", kind, err)
+		}
+	}
+}

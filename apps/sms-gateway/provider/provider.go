@@ -28,6 +28,14 @@ type Webhooks interface {
 	Handler() http.Handler
 }
 
+// Runner is a provider that keeps a connection.
+type Runner interface {
+	// Run connects, and again whenever it has to, until the context ends.
+	Run(ctx context.Context)
+	// Check is nil while it is connected.
+	Check(ctx context.Context) error
+}
+
 // State is what became of a message, in the words of SMPP.
 type State string
 

@@ -355,17 +355,39 @@ func (s *sending) end(ctx context.Context, err error) {
 	r.figures.took.WithLabelValues(by.name).Observe(took.Seconds())
 }
 
-// Health is what readiness says of sending: somebody must take messages.
-func (r *Router) Health(context.Context) error {
+// Run runs the providers that keep a connection, until the context ends.
+func (r *Router) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, one := range r.routes {
+		if p, ok := one.provider.(provider.Runner); ok {
+			group.Go(func() { p.Run(ctx) })
+		}
+	}
+	group.Wait()
+}
+
+// Health is what readiness says of sending and hearing: somebody must take messages, and whoever keeps a
+// connection must have it.
+func (r *Router) Health(ctx context.Context) error {
+	if !r.anyOpen() {
+		return ErrNoRoute
+	}
+	var failed error
+	for _, one := range r.routes {
+		if p, ok := one.provider.(provider.Runner); ok {
+			if err := p.Check(ctx); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("couldn't use %s: %w", one.name, err))
+			}
+		}
+	}
+	return failed
+}
+
+func (r *Router) anyOpen() bool {
 	now := r.clock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, one := range r.routes {
-		if one.faults.state(now) == closed {
-			return nil
-		}
-	}
-	return ErrNoRoute
+	return slices.ContainsFunc(r.routes, func(one *leader) bool { return one.faults.state(now) == closed })
 }
 
 // Confirm implements sms.Confirmer.

@@ -103,6 +103,7 @@ func readConfig(text []byte, into any) error {
 		Result: into, TagName: "koanf", ErrorUnused: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
 			mapstructure.StringToTimeDurationHookFunc(),
+			mapstructure.StringToSliceHookFunc(","),
 			mapstructure.TextUnmarshallerHookFunc(),
 		),
 	})
