@@ -355,17 +355,38 @@ func (s *sending) end(ctx context.Context, err error) {
 	r.figures.took.WithLabelValues(by.name).Observe(took.Seconds())
 }
 
-// Health is what readiness says of sending: somebody must take messages.
-func (r *Router) Health(context.Context) error {
-	now := r.clock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// Run does what providers have to do besides (provider.Runner), until the context ends; then it waits for them.
+func (r *Router) Run(ctx context.Context) {
+	var group sync.WaitGroup
 	for _, one := range r.routes {
-		if one.faults.state(now) == closed {
-			return nil
+		if runner, ok := one.provider.(provider.Runner); ok {
+			group.Go(func() { runner.Run(ctx) })
 		}
 	}
-	return ErrNoRoute
+	group.Wait()
+}
+
+// Health is what readiness says of sending: somebody must take messages.
+func (r *Router) Health(ctx context.Context) error {
+	failed := []error{ErrNoRoute}
+	for _, one := range r.routes {
+		r.mu.Lock()
+		works := one.faults.state(r.clock()) == closed
+		r.mu.Unlock()
+		if !works {
+			continue
+		}
+		checker, ok := one.provider.(provider.Checker)
+		if !ok {
+			return nil
+		}
+		err := checker.Check(ctx)
+		if err == nil {
+			return nil
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
 }
 
 // Confirm implements sms.Confirmer.
