@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/popvote/popvote/apps/sms-gateway/route"
@@ -176,10 +175,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
-	connected, disconnect := context.WithCancel(ctx)
-	var connections sync.WaitGroup
-	connections.Go(func() { router.Run(connected) })
-	defer func() { disconnect(); connections.Wait() }()
+	defer running(ctx, router)()
 	// Without any of these it still does half of its work, or will again.
 	health.Want("redis", board.Health)
 	health.Want("keys", held.Check)
@@ -198,6 +194,21 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	answering = append(answering, service.Listener{Name: "admin", Open: open.admin, Handler: service.AdminHandler(health, metrics)})
 	return service.Serve(ctx, service.Options{Log: log, Health: health}, answering...)
+}
+
+// running has the router's providers run, until what it returns is called: after the last answer, and then it
+// waits for them.
+func running(ctx context.Context, router *route.Router) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		router.Run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // simulation is the simulated network that is asked for; nil if none is.

@@ -28,11 +28,15 @@ type Webhooks interface {
 	Handler() http.Handler
 }
 
-// Runner is a provider that keeps a connection.
+// Runner is a provider that has work of its own, such as keeping a connection.
 type Runner interface {
-	// Run connects, and again whenever it has to, until the context ends.
+	// Run does it until the context ends, and leaves nothing of it behind.
 	Run(ctx context.Context)
-	// Check is nil while it is connected.
+}
+
+// Checker is a provider that knows by itself whether it can send just now.
+type Checker interface {
+	// Check says why not, if it can't. It doesn't ask anybody.
 	Check(ctx context.Context) error
 }
 
@@ -75,8 +79,6 @@ type Deps struct {
 	Receipts Receipts
 	Clock    func() time.Time
 	Log      *slog.Logger
-	// HTTP asks the provider, unless an operator says where that is: such a URL is asked by a client that
-	// reaches nothing of ours (wire.Outside). Redirects are not followed, whatever it says of them: a
-	// credential would go with them.
+	// HTTP asks the provider. It must not follow redirects: a credential would go with them.
 	HTTP *http.Client
 }

@@ -355,39 +355,38 @@ func (s *sending) end(ctx context.Context, err error) {
 	r.figures.took.WithLabelValues(by.name).Observe(took.Seconds())
 }
 
-// Run runs the providers that keep a connection, until the context ends.
+// Run does what providers have to do besides (provider.Runner), until the context ends; then it waits for them.
 func (r *Router) Run(ctx context.Context) {
 	var group sync.WaitGroup
 	for _, one := range r.routes {
-		if p, ok := one.provider.(provider.Runner); ok {
-			group.Go(func() { p.Run(ctx) })
+		if runner, ok := one.provider.(provider.Runner); ok {
+			group.Go(func() { runner.Run(ctx) })
 		}
 	}
 	group.Wait()
 }
 
-// Health is what readiness says of sending and hearing: somebody must take messages, and whoever keeps a
-// connection must have it.
+// Health is what readiness says of sending: somebody must take messages.
 func (r *Router) Health(ctx context.Context) error {
-	if !r.anyOpen() {
-		return ErrNoRoute
-	}
-	var failed error
+	failed := []error{ErrNoRoute}
 	for _, one := range r.routes {
-		if p, ok := one.provider.(provider.Runner); ok {
-			if err := p.Check(ctx); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("couldn't use %s: %w", one.name, err))
-			}
+		r.mu.Lock()
+		works := one.faults.state(r.clock()) == closed
+		r.mu.Unlock()
+		if !works {
+			continue
 		}
+		checker, ok := one.provider.(provider.Checker)
+		if !ok {
+			return nil
+		}
+		err := checker.Check(ctx)
+		if err == nil {
+			return nil
+		}
+		failed = append(failed, err)
 	}
-	return failed
-}
-
-func (r *Router) anyOpen() bool {
-	now := r.clock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.ContainsFunc(r.routes, func(one *leader) bool { return one.faults.state(now) == closed })
+	return errors.Join(failed...)
 }
 
 // Confirm implements sms.Confirmer.
