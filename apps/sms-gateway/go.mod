@@ -2,7 +2,10 @@ module github.com/popvote/popvote/apps/sms-gateway
 
 go 1.26.0
 
-require github.com/popvote/popvote/libs v0.0.0
+require (
+	github.com/linxGnu/gosmpp v0.3.1
+	github.com/popvote/popvote/libs v0.0.0
+)
 
 require (
 	github.com/armon/go-metrics v0.4.1 // indirect
