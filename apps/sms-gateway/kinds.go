@@ -8,6 +8,7 @@ import (
 
 	"github.com/popvote/popvote/apps/sms-gateway/provider"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/aws"
+	"github.com/popvote/popvote/apps/sms-gateway/provider/smpp"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/twilio"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/vonage"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/webhook"
@@ -22,6 +23,7 @@ const simulated = "simulated"
 func kinds(network *simulator.Simulator) map[string]route.Kind {
 	all := map[string]route.Kind{
 		"aws":     route.KindOf(aws.New),
+		"smpp":    route.KindOf(smpp.New),
 		"twilio":  route.KindOf(twilio.New),
 		"vonage":  route.KindOf(vonage.New),
 		"webhook": route.KindOf(webhook.New),

@@ -9,6 +9,7 @@ import (
 	"reflect"
 
 	"github.com/popvote/popvote/apps/sms-gateway/provider/aws"
+	"github.com/popvote/popvote/apps/sms-gateway/provider/smpp"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/twilio"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/vonage"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/webhook"
@@ -26,6 +27,7 @@ var kinds = []struct {
 	name, what string
 	config     any
 }{
+	{"smpp", "SMPP 3.4, to a network's own SMSC, both ways. It keeps its connections, and `-hooks-listen` is not needed for it.", smpp.Config{}},
 	{"twilio", "Twilio's Programmable Messaging, both ways.", twilio.Config{}},
 	{"vonage", "Vonage's Messages API, both ways.", vonage.Config{}},
 	{"aws", "AWS End User Messaging SMS; receipts and voters' messages come by SNS.", aws.Config{}},
