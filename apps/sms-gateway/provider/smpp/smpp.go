@@ -301,6 +301,9 @@ func (p *Provider) inbound(ctx context.Context, m wire.Short, body []byte) data.
 		key := partsKey{from, to, m.Part.Ref, m.Part.Total}
 		err = p.parts.add(ctx, key, m.Part.Number, m.Data, p.idOf(string(body)), now, take)
 	}
+	if errors.Is(err, sms.ErrRefused) {
+		return data.ESME_RX_R_APPN // it would be refused again
+	}
 	if err != nil {
 		p.deps.Log.WarnContext(ctx, "couldn't take an SMS: the SMSC is to bring it again", slog.String("provider", p.deps.Name), slog.Any("error", err))
 		return data.ESME_RX_T_APPN
