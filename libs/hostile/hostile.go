@@ -48,7 +48,7 @@ var Payloads = []string{
 	`..%2f..%2f..%2fetc%2fpasswd`,
 	"%00",
 	"a\r\nSet-Cookie: a=b",
-	strings.Repeat("A", 5000),
+	strings.Repeat("A", 2000),
 	"\u202e\u0000\ufeff",
 }
 
