@@ -328,7 +328,10 @@ func (f *flood) leavesVotersAlone(lasts time.Duration, long bool) {
 	ratio := float64(under) / float64(usual)
 	f.t.Logf("%d people a second: p99 %v in calm (%v), and %v under %d requests of junk a second (%v): %.2f times as long",
 		honestPace, usual, calm, under, junkPace, flooded, ratio)
-	if long && ratio > 2 {
+	// Quantiles have sorted the rounds. Where calm is twice as bad as calm, something else is going on.
+	if noisy := calm[len(calm)-1] > 2*calm[0]; long && noisy {
+		f.t.Log("this machine is too busy with something else for that to say anything")
+	} else if long && ratio > 2 {
 		f.t.Errorf("under a flood voting takes %.2f times as long", ratio)
 	}
 	if report := h.closeApart(f.t, f.s, []*voter.World{f.w}); report.Voters != report.Box {
