@@ -65,6 +65,7 @@ type config struct {
 	Proxies   []string            `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
 	Origin    string              `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names, and no HSTS."`
 	Origins   []string            `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
+	Security  server.Security     `koanf:"security"`
 	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
@@ -205,7 +206,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
-		InboundNumber: c.Inbound, ChallengeCost: c.Challenge,
+		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, Security: c.Security,
 	}, deps)
 	if err != nil {
 		return wrong(err)

@@ -110,6 +110,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		AllowedOrigins: c.AllowOrigin,
 		InboundNumber:  c.InboundSMS,
 		ChallengeCost:  c.Cost,
+		Security:       c.Security,
 	}, apiserver.Deps{
 		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.phone,
 		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics, Page: page.Handler(),
