@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/popvote/popvote/apps/api-server/page"
@@ -197,7 +198,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	metrics.MustRegister(box.Metrics(), limiter)
 	deps := server.Deps{
 		Caster: box, Reader: box, Tokens: held.Tokens, Secrets: keys, Board: board, Limiter: limiter,
-		Clock: time.Now, Log: log, Metrics: metrics, Page: page.Handler(),
+		Clock: time.Now, Log: log, Metrics: metrics, Page: page.New(page.Config{Secure: strings.HasPrefix(c.Origin, "https://")}),
 	}
 	if len(c.Gateways) > 0 || c.Consul.Address != "" {
 		sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, Cloud: c.Cloud, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})

@@ -76,6 +76,17 @@ func TestItServesWhatABallotServerHas(t *testing.T) {
 	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
 		t.Errorf("the voter's page: %d %.200s", status, body)
 	}
+	// TLS ends before this program, so only its origin says that browsers come over it.
+	for _, path := range []string{"/en/", "/v1/polls", "/.well-known/security.txt", "/nothing"} {
+		answer, err := http.Get("http://" + at["voters"] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if hsts := answer.Header.Get("Strict-Transport-Security"); !strings.HasPrefix(hsts, "max-age=31536000") {
+			t.Errorf("%s: Strict-Transport-Security is %q", path, hsts)
+		}
+	}
 	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/.well-known/security.txt"); status != http.StatusOK || !strings.HasPrefix(body, "Contact: mailto:security@vote.example\n") {
 		t.Errorf("security.txt: %d %s", status, body)
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -113,7 +114,8 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		Security:       c.Security,
 	}, apiserver.Deps{
 		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.phone,
-		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics, Page: page.Handler(),
+		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics,
+		Page: page.New(page.Config{Secure: strings.HasPrefix(c.PublicOrigin, "https://")}),
 	})
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)
