@@ -13,6 +13,7 @@ variable "site" {
     consul         = string
     vault          = object({ address = string, ca = string })
     public_origin  = string
+    security       = object({ contact = list(string), policy = string, languages = list(string) })
     mirrors        = list(string)
     inbound_number = string
     challenge_cost = number
@@ -245,6 +246,11 @@ job "api-server" {
         API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
         API_SERVER_LIMITS_SCALE    = var.site.limits_scale
         API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)
+
+        # What /.well-known/security.txt says, if anything.
+        API_SERVER_SECURITY_CONTACT   = join(",", var.site.security.contact)
+        API_SERVER_SECURITY_POLICY    = var.site.security.policy
+        API_SERVER_SECURITY_LANGUAGES = join(",", var.site.security.languages)
 
         # Ballot servers, gateways and Redis: the program follows them by itself, and goes on with those it knows while
         # Consul is away. Its own cloud's come first, and of Redis no other; without that it limits by itself.

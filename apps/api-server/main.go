@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/popvote/popvote/apps/api-server/page"
@@ -65,6 +66,7 @@ type config struct {
 	Proxies   []string            `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
 	Origin    string              `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names, and no HSTS."`
 	Origins   []string            `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
+	Security  server.Security     `koanf:"security"`
 	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 30 KB."`
@@ -200,7 +202,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	metrics.MustRegister(box.Metrics(), limiter)
 	deps := server.Deps{
 		Caster: box, Reader: box, Tokens: held.Tokens, Secrets: keys, Board: board, Limiter: limiter,
-		Clock: time.Now, Log: log, Metrics: metrics, Page: page.Handler(),
+		Clock: time.Now, Log: log, Metrics: metrics, Page: page.New(page.Config{Secure: strings.HasPrefix(c.Origin, "https://")}),
 	}
 	if len(c.Gateways) > 0 || c.Consul.Address != "" {
 		sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, Cloud: c.Cloud, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
@@ -209,7 +211,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
-		InboundNumber: c.Inbound, ChallengeCost: c.Challenge,
+		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, Security: c.Security,
 	}, deps)
 	if err != nil {
 		return wrong(err)

@@ -67,13 +67,28 @@ func arguments(dir, ballots, redis string, more ...string) []string {
 func TestItServesWhatABallotServerHas(t *testing.T) {
 	dir, redis := site(t), redistest.Start(t)
 	var errs servicetest.Output
-	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), emptyBox{}), redis.Addr())...)
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), emptyBox{}), redis.Addr(),
+		"-security-contact", "mailto:security@vote.example", "-public-origin", "https://vote.example")...)
 	servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
 	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/v1/polls"); status != http.StatusOK || !strings.Contains(body, "[]") {
 		t.Errorf("the polls: %d %s", status, body)
 	}
 	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/"); status != http.StatusOK || !strings.Contains(body, "<html") {
 		t.Errorf("the voter's page: %d %.200s", status, body)
+	}
+	// TLS ends before this program, so only its origin says that browsers come over it.
+	for _, path := range []string{"/en/", "/v1/polls", "/.well-known/security.txt", "/nothing"} {
+		answer, err := http.Get("http://" + at["voters"] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if hsts := answer.Header.Get("Strict-Transport-Security"); !strings.HasPrefix(hsts, "max-age=31536000") {
+			t.Errorf("%s: Strict-Transport-Security is %q", path, hsts)
+		}
+	}
+	if status, body := servicetest.Get(t, "http://"+at["voters"]+"/.well-known/security.txt"); status != http.StatusOK || !strings.HasPrefix(body, "Contact: mailto:security@vote.example\n") {
+		t.Errorf("security.txt: %d %s", status, body)
 	}
 	if _, body := servicetest.Get(t, "http://"+at["admin"]+"/metrics"); !strings.Contains(body, "popvote_hop_queue_ballots 0") {
 		t.Error("the hop to the ballot servers is not counted")
@@ -212,6 +227,7 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"no connections":          {good("-max-connections", "0"), "-max-connections"},
 		"draining into the past":  {good("-drain", "-1s"), "-drain"},
 		"an origin that is none":  {good("-public-origin", "vote"), "origin"},
+		"a contact that is none":  {good("-security-contact", "security@vote.example"), "security.txt"},
 		"a log level":             {good("-log-level", "loud"), "loud"},
 		"a limit that is no such": {good("-limits-scale", "-1"), "scale"},
 	} {

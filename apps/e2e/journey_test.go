@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -197,5 +198,32 @@ func TestAdminListener(t *testing.T) {
 		if res.StatusCode == http.StatusOK && strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
 			t.Errorf("%s is public", path)
 		}
+	}
+}
+
+// Who holds the vote says whom to tell of a weakness; if nobody is named, nothing is said.
+func TestSecurityContact(t *testing.T) {
+	t.Parallel()
+	i := instance.Start(t, popvote, instance.Options{})
+	ask := func() (int, string) {
+		t.Helper()
+		res, err := (&http.Client{Timeout: 5 * time.Second}).Get(i.Voters + "/.well-known/security.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(text)
+	}
+	if status, text := ask(); status != http.StatusNotFound || strings.Contains(text, "Contact:") {
+		t.Errorf("with nobody named: %d\n%.300s", status, text)
+	}
+	i.Stop()
+	i = i.Restart("--security-contact", "https://vote.example/report")
+	if status, text := ask(); status != http.StatusOK || !strings.HasPrefix(text, "Contact: https://vote.example/report\nExpires: ") {
+		t.Errorf("%d\n%.300s", status, text)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -120,9 +121,11 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		AllowedOrigins: c.AllowOrigin,
 		InboundNumber:  c.InboundSMS,
 		ChallengeCost:  c.Cost,
+		Security:       c.Security,
 	}, apiserver.Deps{
 		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.sender, Confirmer: n.sender,
-		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics, Page: page.Handler(),
+		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics,
+		Page: page.New(page.Config{Secure: strings.HasPrefix(c.PublicOrigin, "https://")}),
 	})
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	apiserver "github.com/popvote/popvote/apps/api-server/server"
 	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/service"
 )
@@ -27,6 +28,8 @@ type upConfig struct {
 	Pprof        bool              `koanf:"pprof" doc:"Also serve Go's profiles on the admin listener. Whoever reaches it can slow the process down."`
 	Log          service.LogConfig `koanf:"log"`
 	Limits       limitsConfig      `koanf:"limits"`
+
+	Security apiserver.Security `koanf:"security"`
 }
 
 type limitsConfig struct {

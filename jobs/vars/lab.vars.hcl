@@ -36,6 +36,8 @@ site = {
   public_origin = "https://10.203.0.1"
   panel_origin  = "https://panel.internal.example.org"
   mirrors       = ["https://10.203.0.2", "https://10.203.0.3"]
+  # Who is told of weaknesses, by /.well-known/security.txt: mailto:, tel: or https:. Nobody, and there is no such file.
+  security = { contact = [], policy = "", languages = [] }
   # The number that voters text.
   inbound_number = "+85264500000"
   # Multiplies every limit of docs/limits.md: 1, except where one address plays a city.

@@ -34,6 +34,8 @@ site = {
   public_origin = "https://vote.example.org"
   panel_origin  = "https://panel.internal.example.org"
   mirrors       = []
+  # Who is told of weaknesses, by /.well-known/security.txt: mailto:, tel: or https:. Nobody, and there is no such file.
+  security = { contact = [], policy = "", languages = [] }
   # The number that voters text.
   inbound_number = "+85264500000"
   # Multiplies every limit of docs/limits.md: 1, except where one address plays a city.

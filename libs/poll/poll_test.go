@@ -53,6 +53,27 @@ func TestValidateFaults(t *testing.T) {
 	}
 }
 
+// TestAPollSaysWhoAsksAndWhy, how long that is kept and what the result is worth, in each of its languages.
+func TestAPollSaysWhoAsksAndWhy(t *testing.T) {
+	for _, c := range []struct {
+		change func(*poll.Definition)
+		says   string
+	}{
+		{func(d *poll.Definition) { d.Organiser.Name = nil }, "organiser.name: is missing"},
+		{func(d *poll.Definition) { d.Notice.Purpose = nil }, "notice.purpose: is missing"},
+		{func(d *poll.Definition) { d.Notice.Retention = nil }, "notice.retention: is missing"},
+		{func(d *poll.Definition) { d.Notice.Effect = nil }, "notice.effect: is missing"},
+		{func(d *poll.Definition) { d.Notice.Purpose["en"] = " " }, "notice.purpose.en: is empty"},
+		{func(d *poll.Definition) { d.Languages = append(d.Languages, "zh-Hans") }, "notice.purpose: has no text in zh-Hans"},
+	} {
+		d := valid(t)
+		c.change(d)
+		if err := d.Validate(); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("got %v, want %q", err, c.says)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*poll.Definition)

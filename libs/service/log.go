@@ -21,7 +21,7 @@ func NewLogger(w io.Writer, service string, config LogConfig) (*slog.Logger, err
 	if err := level.UnmarshalText([]byte(config.Level)); err != nil {
 		return nil, fmt.Errorf("log.level is %q: want debug, info, warn or error", config.Level)
 	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: inUTC}
 	var handler slog.Handler
 	switch config.Format {
 	case "json":
@@ -32,4 +32,12 @@ func NewLogger(w io.Writer, service string, config LogConfig) (*slog.Logger, err
 		return nil, fmt.Errorf("log.format is %q: want json or text", config.Format)
 	}
 	return slog.New(handler).With(slog.String("service", service)), nil
+}
+
+// inUTC has every line's time in one zone: those of several clouds are read side by side.
+func inUTC(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
+		a.Value = slog.TimeValue(a.Value.Time().UTC())
+	}
+	return a
 }

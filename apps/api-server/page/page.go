@@ -27,13 +27,10 @@ type Config struct {
 	// APIOrigins are the origins besides the page's own that the page may call ("https://api.example").
 	// Default: none.
 	APIOrigins []string
-	// Secure says that browsers reach the page over TLS: then HSTS is sent. Default: only where this
-	// process itself ends TLS.
+	// Secure says that browsers reach the page over TLS, whoever ends it: then HSTS is sent. Default: only
+	// where this process itself does.
 	Secure bool
 }
-
-// Handler serves the embedded page with the default configuration.
-func Handler() http.Handler { return New(Config{}) }
 
 // New serves the embedded page.
 func New(config Config) http.Handler {

@@ -150,7 +150,7 @@ func TestAPageThatWasNotBuiltSaysSo(t *testing.T) {
 
 // TestTheEmbeddedPage: whatever is in dist, built or not, the front door answers.
 func TestTheEmbeddedPage(t *testing.T) {
-	if got := get(Handler(), "/"); got.StatusCode != http.StatusFound && got.StatusCode != http.StatusServiceUnavailable {
+	if got := get(New(Config{}), "/"); got.StatusCode != http.StatusFound && got.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%d", got.StatusCode)
 	}
 }

@@ -74,6 +74,8 @@ type Config struct {
 	// CastTimeout is how long a cast waits for its outcome before it is called unknown. Default: 12s;
 	// keep it under the listener's write timeout.
 	CastTimeout time.Duration `koanf:"cast_timeout"`
+	// Security is what /.well-known/security.txt says. Default: there is none.
+	Security Security `koanf:"security"`
 }
 
 // Deps are the parts this server works with. All are required but Sender, Confirmer, Metrics and Page.
@@ -117,6 +119,8 @@ type Server struct {
 	handler        http.Handler
 	// smsHost is the host of the origin-bound line in SMS, or empty.
 	smsHost string
+	// security is /.well-known/security.txt, or empty.
+	security string
 
 	waiters atomic.Int64
 	// closing ends what is held: watched by every held connection and by the refreshing of polls.
@@ -158,6 +162,9 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	if s.origins, err = newOrigins(config.PublicOrigin, config.AllowedOrigins, s.refuse); err != nil {
+		return nil, err
+	}
+	if s.security, err = config.Security.text(config.PublicOrigin, deps.Clock()); err != nil {
 		return nil, err
 	}
 	s.headers = newHeaders(strings.HasPrefix(config.PublicOrigin, "https://"))
@@ -257,6 +264,9 @@ func (s *Server) front(engine http.Handler) http.Handler {
 		engine.ServeHTTP(w, r)
 	}))
 	routed := s.origins.forgery.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.tellSecurity(w, r) {
+			return
+		}
 		if s.isPage(r) {
 			s.deps.Page.ServeHTTP(w, r)
 			return

@@ -12,12 +12,13 @@ import (
 var changes = []string{
 	"/api/login", "/api/logout", "/api/links", "/api/drafts/check", "/api/drafts",
 	"/api/polls/p/open", "/api/polls/p/pause", "/api/polls/p/resume", "/api/polls/p/close",
-	"/api/polls/p/publish", "/api/polls/p/extend", "/api/polls/p/count",
+	"/api/polls/p/publish", "/api/polls/p/extend", "/api/polls/p/count", "/api/polls/p/destroy-key",
 }
 
 var reads = []string{
 	"/api/session", "/api/overview", "/api/live", "/api/polls/p", "/api/polls/p/stats", "/api/polls/p/audit", "/api/polls/p/audit.csv",
-	"/api/polls/p/turnout.csv", "/api/polls/p/result", "/api/polls/p/result.json", "/api/polls/p/result.csv", "/api/polls/p/bundle.zip",
+	"/api/polls/p/turnout.csv", "/api/polls/p/result", "/api/polls/p/result.json", "/api/polls/p/result.csv", "/api/polls/p/result.nist.json",
+	"/api/polls/p/certificate.json", "/api/polls/p/bundle.zip",
 }
 
 func TestNobodyGetsInWithoutASession(t *testing.T) {
