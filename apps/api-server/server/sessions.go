@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
+	"github.com/popvote/popvote/apps/api-server/captcha"
 	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/channelsapi"
 	"github.com/popvote/popvote/libs/identity"
@@ -36,7 +38,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c)}); err != nil {
 		return nil, err
 	}
-	if err := a.spendChallenge(ctx, r.Body.Challenge); err != nil {
+	if err := a.spendChallenge(ctx, r.Body.Challenge, r.Poll, client(c)); err != nil {
 		return nil, err
 	}
 	voterKey, phoneKey, err := a.polls.tagKeys(ctx, p)
@@ -116,15 +118,40 @@ func (s *Server) applicant(body *channelsapi.SessionRequest, p *publicPoll) (ide
 	return person, number, nil
 }
 
-// spendChallenge checks the proof of work and uses it up.
-func (s *Server) spendChallenge(ctx context.Context, payload string) error {
-	id, expires, err := s.challenges.Verify(payload)
-	switch {
-	case errors.Is(err, challenge.ErrExpired):
-		return problem.New(problem.ChallengeExpired).At("/challenge")
-	case err != nil:
-		return problem.New(problem.ChallengeInvalid).At("/challenge")
+// spendChallenge checks the proof of work, or the answer to a captcha, and uses it up.
+func (s *Server) spendChallenge(ctx context.Context, payload, pollID string, from netip.Addr) error {
+	ticket, typed, asked := captcha.CutAnswer(payload)
+	if !asked {
+		id, expires, err := s.challenges.Verify(payload)
+		if err != nil {
+			return refusedChallenge(errors.Is(err, challenge.ErrExpired))
+		}
+		return s.spend(ctx, id, expires)
 	}
+	question, err := s.captchas.Open(ticket, pollID, from)
+	if err != nil {
+		return refusedChallenge(errors.Is(err, captcha.ErrExpired))
+	}
+	// Spent before it is compared: six digits could otherwise be guessed at leisure.
+	if err := s.spend(ctx, question.ID, question.Expires); err != nil {
+		return err
+	}
+	if !question.Answered(typed) {
+		return refusedChallenge(false)
+	}
+	return nil
+}
+
+func refusedChallenge(expired bool) error {
+	code := problem.ChallengeInvalid
+	if expired {
+		code = problem.ChallengeExpired
+	}
+	return problem.New(code).At("/challenge")
+}
+
+// spend uses an id up: it is good once.
+func (s *Server) spend(ctx context.Context, id string, expires time.Time) error {
 	fresh, err := s.deps.Board.Spend(ctx, id, expires.Sub(s.clock())+time.Second)
 	if err != nil {
 		return boardDown(err)
