@@ -494,7 +494,7 @@ func (p *Pages) refuseCast(c *gin.Context, v *view, j *journey, r *refused) erro
 		j.Maybe = true
 	}
 	if j.Maybe {
-		counted = v.Say("cast.unknownTitle") + "."
+		counted = v.Say("cast.unknownTitle")
 	}
 	if err := p.keep(c.Writer, j); err != nil {
 		return err
