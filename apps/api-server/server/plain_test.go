@@ -599,6 +599,35 @@ func TestAnotherSitesFormIsRefused(t *testing.T) {
 	}
 }
 
+// TestAVoterBehindAProxyIsCountedApart: what the pages ask for a voter counts for that voter's own network.
+func TestAVoterBehindAProxyIsCountedApart(t *testing.T) {
+	w := newWorld(t, func(w *world) {
+		w.config.TrustedProxies = []string{"10.0.0.1"}
+		w.limits.Scale = 1
+		w.limits.Override = map[string]ratelimit.Rate{"attempt-network": {Count: 1, Window: time.Hour}}
+	})
+	for i, c := range []struct {
+		client string
+		want   int
+	}{{"203.0.113.5", http.StatusSeeOther}, {"203.0.113.6", http.StatusTooManyRequests}, {"198.51.100.5", http.StatusSeeOther}} {
+		b, p := w.browser(), w.someone()
+		b.from = "10.0.0.1:1234"
+		forwarded := with("X-Forwarded-For", c.client)
+		b.send("GET", "/plain/en/sends/who", nil, forwarded)
+		b.from = c.client + ":0" // whom the digits are for
+		form := b.whoForm(sends, p)
+		b.from = "10.0.0.1:1234"
+		r := httptest.NewRequest("POST", "/plain/en/sends/who", strings.NewReader(form.Encode()))
+		r.RemoteAddr = b.from
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		forwarded(r)
+		recorder := httptest.NewRecorder()
+		if w.server.Handler().ServeHTTP(recorder, r); recorder.Code != c.want {
+			t.Errorf("voter %d is answered %d, want %d: %s", i, recorder.Code, c.want, recorder.Body)
+		}
+	}
+}
+
 func TestPicturesAndRecordingsAreLimited(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.limits.Scale = 1
