@@ -3,6 +3,7 @@ module github.com/popvote/popvote/apps/api-server
 go 1.26.0
 
 require (
+	github.com/dchest/captcha v1.1.0
 	github.com/getkin/kin-openapi v0.152.0
 	github.com/gin-gonic/gin v1.12.0
 	github.com/hashicorp/golang-lru/v2 v2.0.7

@@ -28,6 +28,7 @@ func NewManifest(d *Definition, state State, sequence int64, signingKey JWK, log
 		Questions:       d.Questions,
 		Ballot:          BallotRules{Suite: Suite, Size: size, TallyKey: d.TallyKey},
 		RevealTallyKey:  d.RevealTallyKey,
+		SealOnServer:    d.SealOnServer,
 		AuditWindowDays: d.AuditWindowDays,
 		SigningKey:      signingKey,
 		LogKey:          logKey,
@@ -51,6 +52,7 @@ func (m *Manifest) Definition() *Definition {
 		Questions:       m.Questions,
 		TallyKey:        m.Ballot.TallyKey,
 		RevealTallyKey:  m.RevealTallyKey,
+		SealOnServer:    m.SealOnServer,
 		AuditWindowDays: m.AuditWindowDays,
 	}
 }

@@ -73,6 +73,9 @@ type Definition struct {
 	// ballot and repeat the count to the last step. It also lets each voter prove to others how they
 	// voted, receipt in hand: votes can then be bought or forced. Default false.
 	RevealTallyKey bool `json:"reveal_tally_key,omitempty" yaml:"reveal_tally_key,omitempty"`
+	// SealOnServer lets voters whose browsers run no scripts vote: the API server then seals their ballots, and
+	// for that moment knows who votes how. All others seal their own, as ever. Default false.
+	SealOnServer bool `json:"seal_on_server,omitempty" yaml:"seal_on_server,omitempty"`
 	// AuditWindowDays is how long after the close the identity key must be kept, so that a complaint about
 	// who voted can still be looked into; 1 to 3650, and 0 for DefaultAuditWindowDays. See AuditWindow.
 	AuditWindowDays int `json:"audit_window_days,omitempty" yaml:"audit_window_days,omitempty"`
@@ -177,6 +180,8 @@ type Manifest struct {
 	Ballot       BallotRules  `json:"ballot"`
 	// RevealTallyKey says beforehand that the private tally key will be published with the result.
 	RevealTallyKey bool `json:"reveal_tally_key,omitempty"`
+	// SealOnServer says beforehand that voters without scripts may have the API server seal their ballots.
+	SealOnServer bool `json:"seal_on_server,omitempty"`
 	// AuditWindowDays is the definition's; 0 is the default.
 	AuditWindowDays int `json:"audit_window_days,omitempty"`
 	SigningKey      JWK `json:"signing_key"`

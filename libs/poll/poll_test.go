@@ -37,6 +37,9 @@ func TestParseDefaults(t *testing.T) {
 	if d.RevealTallyKey {
 		t.Error("the tally key is revealed by default")
 	}
+	if d.SealOnServer {
+		t.Error("the server seals by default")
+	}
 	if want := time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC); !d.OpensAt.Equal(want) {
 		t.Errorf("opens at %v", d.OpensAt)
 	}
@@ -179,7 +182,7 @@ func TestManifestKeepsTheDefinition(t *testing.T) {
 		}
 		opens := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 		d = d.Seeded(testKey, opens, opens.Add(time.Hour))
-		d.RevealTallyKey = true
+		d.RevealTallyKey, d.SealOnServer = true, true
 		m := poll.NewManifest(d, poll.Open, 3, testKey, "log+key", 128)
 		if m.State != poll.Open || m.Sequence != 3 || m.LogKey != "log+key" || m.Ballot != (poll.BallotRules{Suite: poll.Suite, Size: 128, TallyKey: testKey}) {
 			t.Errorf("%s: %+v", id, m)

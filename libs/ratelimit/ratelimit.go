@@ -18,7 +18,8 @@ type Action string
 // The actions.
 const (
 	Challenge Action = "challenge" // fetch a proof-of-work challenge
-	Attempt   Action = "attempt"   // send a solved challenge, right or wrong: checking one takes work
+	Captcha   Action = "captcha"   // have a captcha drawn or spoken
+	Attempt   Action = "attempt"   // send a solved challenge or captcha, right or wrong: checking one takes work
 	Session   Action = "session"   // start a session (step 1)
 	Send      Action = "send"      // have an SMS sent: this costs the organiser money
 	Check     Action = "check"     // try a six-digit code

@@ -18,6 +18,8 @@ import (
 // and without it they could flood the phone, or guess its codes.
 var Table = []Limit{
 	{"challenge-network", Challenge, []Dimension{Network}, 1200, time.Minute, "Twice the sessions of a network: a challenge may be fetched and not used."},
+	{"captcha-network", Captcha, []Dimension{Network}, 240, time.Minute, "A classroom without scripts: a picture each, and a recording for some. Who reads pictures by machine gets no more."},
+	{"captcha-global", Captcha, []Dimension{Global}, 3000, time.Minute, "A bound on what drawing (3 ms) and speaking (12 ms) cost the API servers."},
 	{"attempt-network", Attempt, []Dimension{Network}, 1200, time.Minute, "Twice the sessions of a network; a bound on the work that wrong solutions cause."},
 	{"session-network", Session, []Dimension{Network}, 600, time.Minute, "A school or a carrier's gateway behind one address keeps ten voters a second going."},
 	{"session-voter", Session, []Dimension{Voter, Network}, 10, 10 * time.Minute, "One person tries again, with other phones and lost pages."},

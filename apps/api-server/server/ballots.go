@@ -52,7 +52,7 @@ var jsonType = []string{"application/json"}
 // json is what encoding/json writes, in a third of its time: every vote has one.
 func (r recorded) json() ([]byte, error) {
 	absent := func(b []byte) bool { return b == nil }
-	if r.Receipt == nil || !plain(r.Receipt.Poll) || !plain(r.Receipt.Code) || !plain(r.Receipt.Batch) ||
+	if r.Receipt == nil || !literal(r.Receipt.Poll) || !literal(r.Receipt.Code) || !literal(r.Receipt.Batch) ||
 		r.Receipt.Path == nil || absent(r.Receipt.Leaf) || slices.ContainsFunc(r.Receipt.Path, absent) {
 		return json.Marshal(r)
 	}
@@ -74,8 +74,8 @@ func (r recorded) json() ([]byte, error) {
 	return append(b, `"}}`...), nil
 }
 
-// plain says whether a text is the same in JSON: codes, poll ids and signatures are.
-func plain(text string) bool {
+// literal says whether a text is the same in JSON: codes, poll ids and signatures are.
+func literal(text string) bool {
 	for i := range len(text) {
 		if b := text[i]; b != '-' && b != '_' && b != '.' && (b < '0' || b > '9') && (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') {
 			return false
@@ -167,5 +167,5 @@ func idempotencyKey(key string) bool {
 	if len(key) < 16 || len(key) > 64 {
 		return false
 	}
-	return plain(key) && !strings.Contains(key, ".")
+	return literal(key) && !strings.Contains(key, ".")
 }

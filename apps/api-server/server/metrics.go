@@ -6,6 +6,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/popvote/popvote/apps/api-server/plain"
 )
 
 // metrics count; no label ever says who.
@@ -18,6 +20,7 @@ type metrics struct {
 	verified    *prometheus.CounterVec
 	codes       *prometheus.CounterVec
 	casts       *prometheus.CounterVec
+	sealed      *prometheus.CounterVec
 	limited     *prometheus.CounterVec
 	limiterDown prometheus.Counter
 }
@@ -38,6 +41,7 @@ func newMetrics(registerer prometheus.Registerer, waiters func() float64) (*metr
 		verified: counter("verifications_total", "Phones proved, by poll and mode; over sessions_total it is the conversion.", "poll", "mode"),
 		codes:    counter("code_checks_total", "Six-digit codes tried, by result.", "result"),
 		casts:    counter("casts_total", "Ballots cast, by poll and outcome: recorded, or a problem's code.", "poll", "outcome"),
+		sealed:   counter("sealed_total", "Ballots sealed here for voters without scripts, by poll; again whenever a voter changed one.", "poll"),
 		limited:  counter("limited_total", "Actions refused, by limit.", "limit"),
 		limiterDown: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "popvote", Subsystem: "api", Name: "limiter_errors_total",
@@ -45,7 +49,7 @@ func newMetrics(registerer prometheus.Registerer, waiters func() float64) (*metr
 		}),
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.limited, m.limiterDown,
+		m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.sealed, m.limited, m.limiterDown,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "popvote", Subsystem: "api", Name: "waiters", Help: "Connections held for voters who wait for their phone.",
 		}, waiters),
@@ -66,7 +70,7 @@ func (s *Server) observe(c *gin.Context) {
 	}
 	defer func() {
 		s.metrics.requests.WithLabelValues(route, statusText(c.Writer.Status())).Inc()
-		if route != waitRoute {
+		if route != waitRoute && route != plain.WaitRoute {
 			s.metrics.seconds.WithLabelValues(route).Observe(max(0, s.clock().Sub(start)).Seconds())
 		}
 	}()

@@ -1,5 +1,6 @@
 // Package server is the Public Channels API: three steps to a vote, and the public reading of polls.
-// It keeps no session (that is in the token), opens no database, and never sees a choice.
+// It keeps no session (that is in the token) and opens no database. It sees no choice, but on the plain pages
+// of a poll whose rules let the server seal.
 package server
 
 import (
@@ -18,6 +19,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/popvote/popvote/apps/api-server/captcha"
+	"github.com/popvote/popvote/apps/api-server/plain"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/channelsapi"
@@ -94,7 +97,7 @@ type Deps struct {
 	Log       *slog.Logger
 	// Metrics takes the server's metrics; nil keeps them unseen.
 	Metrics prometheus.Registerer
-	// Page answers what is not the API's; nil answers not-found.
+	// Page answers what is neither the API's nor the plain pages'; nil answers not-found.
 	Page http.Handler
 }
 
@@ -106,6 +109,7 @@ type Server struct {
 	clock      func() time.Time
 	tokens     *token.Codec
 	challenges *challenge.Issuer
+	captchas   *captcha.Issuer
 	// notices and codes are the secrets of the verification board.
 	notices, codes [32]byte
 	polls          *polls
@@ -156,6 +160,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	}
 	s.notices, s.codes = secrets[0], secrets[1]
 	s.challenges = challenge.NewIssuer(secrets[2], deps.Clock)
+	s.captchas = captcha.NewIssuer(secrets[2], deps.Clock)
 
 	var err error
 	if s.operations, err = readOperations(); err != nil {
@@ -167,7 +172,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if s.security, err = config.Security.text(config.PublicOrigin, deps.Clock()); err != nil {
 		return nil, err
 	}
-	s.headers = newHeaders(strings.HasPrefix(config.PublicOrigin, "https://"))
+	s.headers = newHeaders(s.secure())
 	s.answers = newAnswers(deps.Clock)
 	s.leaves = newLeaves()
 	s.polls = newPolls(deps.Reader, deps.Secrets, deps.Clock, deps.Log)
@@ -289,13 +294,18 @@ func (s *Server) front(engine http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) isPage(r *http.Request) bool { return s.deps.Page != nil && !isAPI(r.URL.Path) }
+func (s *Server) isPage(r *http.Request) bool {
+	return s.deps.Page != nil && !isAPI(r.URL.Path) && !strings.HasPrefix(r.URL.Path, plain.Prefix)
+}
 
 // refuse answers before there is a router.
 func (s *Server) refuse(w http.ResponseWriter, err error) {
 	s.headers.set(w.Header())
 	s.metrics.problems.WithLabelValues(string(writeProblem(w, err).Code)).Inc()
 }
+
+// secure says that browsers come over TLS.
+func (s *Server) secure() bool { return strings.HasPrefix(s.config.PublicOrigin, "https://") }
 
 func isAPI(path string) bool {
 	return strings.HasPrefix(path, "/v1/") || path == "/v1" || strings.HasPrefix(path, "/problems/") || path == "/problems"
@@ -331,6 +341,10 @@ func (s *Server) engine() (*gin.Engine, error) {
 		ErrorHandler: s.failParameter,
 	})
 	e.GET("/v1/polls/:poll/log/tile/*tile", s.getTile)
+	plain.New(plain.Deps{
+		API: e, Captchas: s.captchas, Tokens: s.deps.Tokens, Clock: s.clock, Client: client, Limit: s.limit, Secure: s.secure(),
+		Sealed: func(poll string) { s.metrics.sealed.WithLabelValues(poll).Inc() },
+	}).Register(e)
 	e.GET("/problems/", s.problemIndex)
 	e.GET("/problems/:code", s.problemPage)
 	return e, nil

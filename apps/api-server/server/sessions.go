@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
+	"github.com/popvote/popvote/apps/api-server/captcha"
 	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/channelsapi"
 	"github.com/popvote/popvote/libs/identity"
@@ -29,7 +31,8 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err != nil {
 		return nil, err
 	}
-	solved, err := a.challenges.Read(r.Body.Challenge)
+	c := routed(ctx)
+	done, err := a.readProof(r.Body.Challenge, r.Poll, client(c))
 	if err != nil {
 		return nil, challengeProblem(err)
 	}
@@ -40,11 +43,10 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err := a.canSeal(); err != nil {
 		return nil, err
 	}
-	c := routed(ctx)
 	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c)}); err != nil {
 		return nil, err
 	}
-	if err := a.spend(ctx, solved); err != nil {
+	if err := a.spend(ctx, done); err != nil {
 		return nil, err
 	}
 	voterKey, phoneKey, err := a.polls.tagKeys(ctx, p)
@@ -132,23 +134,55 @@ func (s *Server) phoneOf(body *channelsapi.SessionRequest) (sms.Number, error) {
 	return number, nil
 }
 
-// spend checks the work of a challenge and uses it up.
-func (s *Server) spend(ctx context.Context, solved challenge.Solved) error {
-	if err := solved.Check(); err != nil {
+// proof is what a client did for a session, work or a captcha, of which only the dear part is not yet checked.
+type proof struct {
+	id      string
+	expires time.Time
+	// work is checked before the id is spent, and what was read in a picture after it: six digits could
+	// otherwise be guessed at leisure.
+	work, read func() error
+}
+
+// readProof reads what a client did, and checks what costs little.
+func (s *Server) readProof(payload, pollID string, from netip.Addr) (proof, error) {
+	right := func() error { return nil }
+	ticket, typed, asked := captcha.CutAnswer(payload)
+	if !asked {
+		solved, err := s.challenges.Read(payload)
+		return proof{solved.ID, solved.Expires, solved.Check, right}, err
+	}
+	question, err := s.captchas.Open(ticket, pollID, from)
+	if err != nil {
+		return proof{}, err
+	}
+	return proof{question.ID, question.Expires, right, func() error {
+		if !question.Answered(typed) {
+			return captcha.ErrInvalid
+		}
+		return nil
+	}}, nil
+}
+
+// spend checks the rest of a proof and uses it up: it is good once.
+func (s *Server) spend(ctx context.Context, done proof) error {
+	if err := done.work(); err != nil {
 		return challengeProblem(err)
 	}
-	fresh, err := s.deps.Board.Spend(ctx, solved.ID, solved.Expires.Sub(s.clock())+time.Second)
+	fresh, err := s.deps.Board.Spend(ctx, done.id, done.expires.Sub(s.clock())+time.Second)
 	if err != nil {
 		return boardDown(err)
 	}
 	if !fresh {
 		return problem.New(problem.ChallengeSpent).At("/challenge")
 	}
+	if err := done.read(); err != nil {
+		return challengeProblem(err)
+	}
 	return nil
 }
 
 func challengeProblem(err error) error {
-	if errors.Is(err, challenge.ErrExpired) {
+	if errors.Is(err, challenge.ErrExpired) || errors.Is(err, captcha.ErrExpired) {
 		return problem.New(problem.ChallengeExpired).At("/challenge")
 	}
 	return problem.New(problem.ChallengeInvalid).At("/challenge")

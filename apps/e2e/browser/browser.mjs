@@ -52,7 +52,7 @@ export async function open(browser, origins, options = {}) {
   // A refused request is written to the console by the browser itself; tests of refusals expect it.
   page.expectRefusals = (pattern = /Failed to load resource|net::ERR_/) => expected.push(pattern)
   page.watched = async () => {
-    const violations = await page.evaluate(() => window.violations).catch(() => [])
+    const violations = await page.evaluate(() => window.violations ?? []).catch(() => [])
     assert.deepEqual([...wrong, ...violations.map((v) => `against the policy: ${v}`)], [])
   }
   const close = context.close.bind(context)

@@ -34,7 +34,7 @@ export function page(lang: Lang, assets: Assets, api: string): string {
       {assets.chunks.map((c) => <link rel="modulepreload" href={to(c)} key={c} />)}
       <script type="module" src={to(assets.entry)} />
     </>,
-    <div id="app"><App w={w} /></div>,
+    <div id="app"><App w={w} plain={`${api}/plain/${lang}/`} /></div>,
     policy(api),
   )
 }

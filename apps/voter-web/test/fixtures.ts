@@ -32,6 +32,7 @@ export async function newManifest(): Promise<{ manifest: Manifest; signer: Signe
       tally_key: { kty: 'EC', crv: 'P-256', x, y, kid: 'tally' },
     },
     reveal_tally_key: false,
+    seal_on_server: false,
     signing_key: signer.key,
     log_key: '',
   }

@@ -389,6 +389,11 @@ export interface components {
              * @default false
              */
             reveal_tally_key: boolean;
+            /**
+             * @description Whether voters whose browsers run no scripts may vote through the pages at /plain/, where the API server seals the ballot and so sees it for that moment. All other clients seal their own.
+             * @default false
+             */
+            seal_on_server: boolean;
             /** @description For how many days after the close (90, if it does not say) the key that identity numbers are stored under is kept. Then it may be destroyed, with a signed certificate. */
             audit_window_days?: number;
             signing_key: components["schemas"]["JWK"];
@@ -505,7 +510,7 @@ export interface components {
              * @enum {string}
              */
             channel: "web" | "app";
-            /** @description The solved challenge: base64 of its JSON payload. */
+            /** @description The solved challenge: base64 of its JSON payload. The pages for browsers without scripts send the answer to a captcha here. */
             challenge: string;
         };
         Session: {

@@ -26,7 +26,8 @@ import { Result } from './screens/result.tsx'
 import { Review } from './screens/review.tsx'
 import { Sends } from './screens/sends.tsx'
 
-export function App({ w }: { w: Words }) {
+/** `plain` is where the pages without scripts are: the API server serves those, wherever this page lies. */
+export function App({ w, plain = `/plain/${w.lang}/` }: { w: Words; plain?: string }) {
   const [polls, setPolls] = useState<PollList['polls']>()
   const [journey, setJourney] = useState<Journey>()
   const [step, setStep] = useState<Step>({ name: 'about' })
@@ -130,7 +131,10 @@ export function App({ w }: { w: Words }) {
       ) : (
         <>
           <Heading w={w}>{w.loading}</Heading>
-          <noscript><p class="box warn">{w.noScript}</p></noscript>
+          <noscript>
+            <p class="box warn">{w.noScript}</p>
+            <p><a class="button main" href={plain}>{w.noScriptLink}</a></p>
+          </noscript>
         </>
       )}
     </Frame>

@@ -18,7 +18,8 @@ export const en: Words = {
   errorSummary: 'There is a problem',
   loading: 'Opening the poll…',
   noScript:
-    'This page needs JavaScript, because your ballot is sealed on your own device. Please turn it on, or open this page in another browser.',
+    'This page needs JavaScript, because your ballot is sealed on your own device. Please turn it on, or open this page in another browser. Some polls can also be voted in without it.',
+  noScriptLink: 'Vote without JavaScript',
   description: 'Vote from your phone or computer. Your ballot is sealed on your own device.',
   runBy: (organiser) => `Run by ${organiser}`,
   contact: 'Questions? Ask the organiser:',

@@ -19,6 +19,7 @@ export interface Words {
   errorSummary: string
   loading: string
   noScript: string
+  noScriptLink: string
   description: string
   runBy: (organiser: string) => string
   contact: string
