@@ -222,7 +222,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	// All servers lose these at once: with all of them out of the load balancer, voters would not even
 	// be told that they may try again.
 	health.Want(ballotServer, func(ctx context.Context) error { _, err := box.Polls(ctx); return err })
-	health.Want("redis", board.Health)
+	health.Want("redis", func(ctx context.Context) error { return errors.Join(redis.Check(ctx), board.Health(ctx)) })
 	health.Want("keys", held.Check)
 	health.Want("certificates", certificates.Check)
 	admin := service.AdminHandler(health, metrics)

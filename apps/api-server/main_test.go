@@ -149,7 +149,7 @@ func TestItFollowsTheBallotServersInConsul(t *testing.T) {
 	}
 }
 
-// TestItUsesItsOwnCloudsRedis as Consul knows it, wherever that goes, and does without another cloud's.
+// TestItUsesItsOwnCloudsRedis as Consul knows it, wherever that goes; another cloud's is not enough.
 func TestItUsesItsOwnCloudsRedis(t *testing.T) {
 	agent, dir := consultest.Start(t), site(t)
 	agent.RegisterAt(ballotServer, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), emptyBox{}), "gcp")

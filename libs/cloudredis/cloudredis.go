@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -109,6 +110,14 @@ func (l *Link) Client() *redis.Client {
 	l.address = slices.Min(found)
 	l.client = l.config.Client(l.address)
 	return l.client
+}
+
+// Check is nil while the Redis answers.
+func (l *Link) Check(ctx context.Context) error {
+	if err := l.Client().Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("couldn't ask this cloud's Redis: %w", err)
+	}
+	return nil
 }
 
 // Within is how long a command may take.
