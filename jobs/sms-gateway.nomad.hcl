@@ -12,6 +12,7 @@ variable "site" {
     resources      = map(object({ cpu = number, memory = number }))
     consul         = string
     vault          = object({ address = string, ca = string })
+    sms_files      = list(string)
     simulate_sms   = list(string)
     inbound_number = string
   })
@@ -126,6 +127,8 @@ job "sms-gateway" {
       port "admin" {}
       # The simulated phone, where there is one.
       port "phone" {}
+      # Where providers call, through a proxy that ends TLS.
+      port "hooks" {}
     }
 
     # Out of Consul first, and only then the stop signal: work in between still finds an answer.
@@ -143,6 +146,7 @@ job "sms-gateway" {
         # Whoever balances over these asks for readiness there.
         admin = "${NOMAD_PORT_admin}"
         phone = "${NOMAD_PORT_phone}"
+        hooks = "${NOMAD_PORT_hooks}"
       }
 
       check {
@@ -209,6 +213,20 @@ job "sms-gateway" {
         disable_file = true
       }
 
+      # The table of routes, which names the others as NOMAD_SECRETS_DIR has them. What changes in Vault is taken up
+      # with the next start: a table that is broken must not end all copies at once.
+      dynamic "template" {
+        for_each = var.site.sms_files
+        content {
+          data        = "{{ with secret \"secret/data/popvote/sms-providers\" }}{{ index .Data.data \"${template.value}\" }}{{ end }}"
+          destination = "${NOMAD_SECRETS_DIR}/${template.value}"
+          perms       = "0600"
+          uid         = var.site.driver == "raw_exec" ? 0 : 65534
+          gid         = var.site.driver == "raw_exec" ? 0 : 65534
+          change_mode = "noop"
+        }
+      }
+
       # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
       consul {}
 
@@ -216,6 +234,8 @@ job "sms-gateway" {
         SMS_GATEWAY_REDIS_TLS         = true
         SMS_GATEWAY_LISTEN            = "${NOMAD_ADDR_service}"
         SMS_GATEWAY_ADMIN             = "${NOMAD_ADDR_admin}"
+        SMS_GATEWAY_PROVIDERS         = length(var.site.sms_files) > 0 ? "${NOMAD_SECRETS_DIR}/routes.yaml" : ""
+        SMS_GATEWAY_HOOKS_LISTEN      = length(var.site.sms_files) > 0 ? "${NOMAD_ADDR_hooks}" : ""
         SMS_GATEWAY_SIMULATE          = length(var.site.simulate_sms) > 0
         SMS_GATEWAY_SIMULATE_NETWORKS = join(",", var.site.simulate_sms)
         SMS_GATEWAY_PHONE_LISTEN      = "${NOMAD_ADDR_phone}"

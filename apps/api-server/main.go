@@ -69,6 +69,7 @@ type config struct {
 	Security  server.Security     `koanf:"security"`
 	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
+	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 30 KB."`
 	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
 	Limits    limits              `koanf:"limits"`
 	Log       service.LogConfig   `koanf:"log"`
@@ -81,7 +82,7 @@ type limits struct {
 
 func defaults() config {
 	return config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Held: server.MaxConnections, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
 		Limits: limits{Scale: 1}, Log: service.DefaultLog(),
 	}
 }
@@ -105,6 +106,9 @@ func (c *config) Validate() error {
 	}
 	if c.Challenge < 1 {
 		return errors.New("-challenge-cost must be at least 1")
+	}
+	if c.Held < 1 {
+		return errors.New("-max-connections must be at least 1")
 	}
 	if c.Drain < 0 {
 		return errors.New("-drain must not be negative")
@@ -203,7 +207,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if len(c.Gateways) > 0 || c.Consul.Address != "" {
 		sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, Cloud: c.Cloud, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
 		defer sender.Close()
-		deps.Sender = sender
+		deps.Sender, deps.Confirmer = sender, sender
 	}
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
@@ -228,6 +232,6 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	log.InfoContext(ctx, "starting", slog.Int("ballot_servers", len(c.Ballots)), slog.Int("sms_gateways", len(c.Gateways)),
 		slog.String("consul", c.Consul.Address), slog.String("cloud", c.Cloud))
 	return service.Serve(ctx, service.Options{Log: log, Health: health, Drain: c.Drain},
-		service.Listener{Name: "voters", Address: c.Listen, Handler: s.Handler()},
+		service.Listener{Name: "voters", Address: c.Listen, Handler: s.Handler(), WriteTime: server.WriteTime, Connections: c.Held},
 		service.Listener{Name: "admin", Address: c.Admin, Handler: admin})
 }

@@ -224,6 +224,7 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"proxies not named":       {good("-trusted-proxies", ""), "-trusted-proxies"},
 		"a proxy that is none":    {good("-trusted-proxies", "nowhere"), "trusted_proxies"},
 		"no work":                 {good("-challenge-cost", "0"), "-challenge-cost"},
+		"no connections":          {good("-max-connections", "0"), "-max-connections"},
 		"draining into the past":  {good("-drain", "-1s"), "-drain"},
 		"an origin that is none":  {good("-public-origin", "vote"), "origin"},
 		"a contact that is none":  {good("-security-contact", "security@vote.example"), "security.txt"},

@@ -81,7 +81,14 @@ func votersAt(t *testing.T, i *instance.Instance, origin, poll string) *voter.Wo
 	t.Helper()
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	t.Cleanup(client.CloseIdleConnections)
-	w, err := voter.NewWorld(t.Context(), origin, i.Phone, poll, client)
+	// A poll that was opened a moment ago is known within a second.
+	var w *voter.World
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if w, err = voter.NewWorld(t.Context(), origin, i.Phone, poll, client); problemCode(err) != "poll-not-found" {
+			break
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

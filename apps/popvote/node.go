@@ -15,6 +15,8 @@ import (
 	panelserver "github.com/popvote/popvote/apps/control-panel/server"
 	"github.com/popvote/popvote/apps/popvote/internal/exit"
 	"github.com/popvote/popvote/apps/popvote/internal/local"
+	"github.com/popvote/popvote/apps/sms-gateway/provider"
+	"github.com/popvote/popvote/apps/sms-gateway/route"
 	smsgateway "github.com/popvote/popvote/apps/sms-gateway/server"
 	"github.com/popvote/popvote/apps/sms-gateway/simulator"
 	"github.com/popvote/popvote/libs/ratelimit"
@@ -77,6 +79,7 @@ type node struct {
 	api       *apiserver.Server
 	panel     *panelserver.Server
 	phone     *simulator.Simulator
+	sender    *route.Router
 	metrics   *prometheus.Registry
 	health    *service.Health
 	config    *upConfig
@@ -105,6 +108,13 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)
 	}
+	network := route.KindOf(func(_ struct{}, deps provider.Deps) (provider.Provider, error) { return n.phone.Provider(deps), nil })
+	n.sender, err = route.New(route.Free("simulated", "simulated"), map[string]route.Kind{"simulated": network}, route.Deps{
+		Receiver: gateway, Clock: time.Now, Log: part("sms-gateway"), Metrics: n.metrics,
+	})
+	if err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
 	n.api, err = apiserver.New(ctx, apiserver.Config{
 		TrustedProxies: c.Proxies,
 		PublicOrigin:   c.PublicOrigin,
@@ -113,7 +123,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		ChallengeCost:  c.Cost,
 		Security:       c.Security,
 	}, apiserver.Deps{
-		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.phone,
+		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.sender, Confirmer: n.sender,
 		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics,
 		Page: page.New(page.Config{Secure: strings.HasPrefix(c.PublicOrigin, "https://")}),
 	})
@@ -142,7 +152,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 // services are the listeners with what answers there. The command line's socket comes last.
 func (n *node) services() []service.Listener {
 	return []service.Listener{
-		{Name: "voters", Open: n.listeners.public, Handler: n.api.Handler()},
+		{Name: "voters", Open: n.listeners.public, Handler: n.api.Handler(), WriteTime: apiserver.WriteTime, Connections: apiserver.MaxConnections},
 		{Name: "panel", Open: n.listeners.panel, Handler: n.panel.Handler()},
 		{Name: "phone", Open: n.listeners.phone, Handler: n.phone.Handler()},
 		{Name: "admin", Open: n.listeners.admin, Handler: n.adminHandler()},

@@ -1,6 +1,6 @@
 // The SMS gateway as a program of its own: it takes what voters text from the phone networks, and sends
-// them codes for the API servers. The providers that connect it to real networks are not part of this
-// version; what it has is a simulated phone network, for trying everything out on one machine.
+// them codes for the API servers, by the routes of a table. A simulated phone network, for trying everything
+// out on one machine, is one more provider.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/popvote/popvote/apps/sms-gateway/route"
 	"github.com/popvote/popvote/apps/sms-gateway/server"
 	"github.com/popvote/popvote/apps/sms-gateway/simulator"
 	"github.com/popvote/popvote/libs/cloudredis"
@@ -38,11 +39,15 @@ Where Redis is is said by the addresses, or known to Consul: with -consul-addres
 writes to each that there is, as they come and go. One that is lost keeps no other
 waiting, and gets what it missed when it is back.
 
-In this version it knows no provider of SMS: start it with -simulate, which puts a
-page in the phone network's place. Whoever reaches that page can text from any
-number, so everything must then be on loopback addresses, Redis too, or in networks that
--simulate-networks names because nobody else is there. Of those that Consul knows,
-others are left out.
+Which provider sends what, and for how much money at most, is in the table that
+-providers names; docs/sms.md describes it. Providers bring what voters text, and
+what became of messages, to -hooks-listen, which may be public.
+
+With -simulate a page is in a phone network's place: a provider of the kind
+"simulated", and the only route there is without -providers. Whoever reaches that
+page can text from any number, so everything must then be on loopback addresses,
+Redis too, or in networks that -simulate-networks names because nobody else is there.
+Of those that Consul knows, others are left out.
 
 Every flag is also a variable, SMS_GATEWAY_REDIS_ADDRESSES for -redis-addresses, and a
 key of the file that -config names.
@@ -57,6 +62,8 @@ type config struct {
 	Vault    vault.Settings           `koanf:"vault"`
 	Consul   discovery.Settings       `koanf:"consul"`
 	Redis    cloudredis.EverySettings `koanf:"redis"`
+	Routes   string                   `koanf:"providers" doc:"The table of routes, YAML: which providers send, with weights, prices, countries and caps. Required, unless -simulate takes its place."`
+	Hooks    string                   `koanf:"hooks-listen" doc:"Where providers call us, host:port, each below /hooks/ and its route's name: plain HTTP, for a proxy that ends TLS. Default: nowhere; then nothing is heard of messages, nor from voters, but by providers that keep a connection."`
 	Simulate bool                     `koanf:"simulate" doc:"Be the phone network too. For trying things out: works on loopback addresses, and in -simulate-networks."`
 	Networks []string                 `koanf:"simulate-networks" doc:"Networks besides loopback where nobody is but those who try things out, separated by commas. Default: none."`
 	Phone    string                   `koanf:"phone-listen" doc:"Where the simulated phone is, host:port; with -simulate only."`
@@ -72,14 +79,16 @@ func defaults() config {
 	}
 }
 
-var errNoProvider = errors.New("no SMS provider is configured, because this version has none: " +
-	"say -simulate for a simulated phone network, here or in `popvote up`")
+var errNoProvider = errors.New("no SMS provider is configured: name the table of routes with -providers, " +
+	"or say -simulate for a simulated phone network, here or in `popvote up`")
 
 // Validate implements what service.LoadConfig asks.
 func (c *config) Validate() error {
 	switch {
-	case !c.Simulate:
+	case !c.Simulate && c.Routes == "":
 		return errNoProvider
+	case c.Hooks != "" && c.Routes == "":
+		return errors.New("-hooks-listen is for providers, and there are none without -providers")
 	case c.TLS == "" && c.Vault.Address == "":
 		return errors.New("-tls or -vault-address is missing")
 	case c.Keys == "" && c.Vault.Address == "":
@@ -148,46 +157,103 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 		return err
 	}
 	defer open.close()
-	networks, err := c.networks()
+	simulation, err := c.simulation(open)
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
-	simulated := simulator.Config{
-		Embedded: c.Simulate, Addresses: append(open.addresses(), c.Redis.Addresses...), Networks: networks, InboundNumber: sms.Number(c.Inbound),
-	}
-	board := verification.NewEverywhere(near{finder, simulated}, access, verification.RedisDeps{Clock: time.Now, Log: log})
+	board := verification.NewEverywhere(near{finder, simulation}, access, verification.RedisDeps{Clock: time.Now, Log: log})
 	defer board.Close()
 	gateway := server.New(server.Config{}, server.Deps{Board: board, Secrets: held.Secrets, Clock: time.Now, Log: log, Metrics: metrics})
-	network, err := simulator.New(simulated, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics})
+	var network *simulator.Simulator
+	if simulation != nil {
+		network, err = simulator.New(*simulation, simulator.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics})
+		if err != nil {
+			return fmt.Errorf("%w: %w", service.ErrConfig, err)
+		}
+	}
+	router, err := c.router(network, route.Deps{Receiver: gateway, Clock: time.Now, Log: log, Metrics: metrics, HTTP: providerClient()})
 	if err != nil {
 		return fmt.Errorf("%w: %w", service.ErrConfig, err)
 	}
+	defer running(ctx, router)()
 	// Without any of these it still does half of its work, or will again.
 	health.Want("redis", board.Health)
 	health.Want("keys", held.Check)
 	health.Want("certificates", certificates.Check)
-	return service.Serve(ctx, service.Options{Log: log, Health: health},
-		service.Listener{
-			Name: "sending", Open: tls.NewListener(open.sending, certificates.Server()),
-			Handler: smsoverhttp.NewHandler(network, []string{"api-server"}, log.With(slog.String("part", "sending"))),
-		},
-		service.Listener{Name: "phone", Open: open.phone, Handler: network.Handler()},
-		service.Listener{Name: "admin", Open: open.admin, Handler: service.AdminHandler(health, metrics)})
+	health.Want("routes", router.Health)
+	answering := []service.Listener{{
+		Name: "sending", Open: tls.NewListener(open.sending, certificates.Server()),
+		Handler: smsoverhttp.NewHandler(router, []string{"api-server"}, log.With(slog.String("part", "sending"))),
+	}}
+	if network != nil {
+		answering = append(answering, service.Listener{Name: "phone", Open: open.phone, Handler: network.Handler()})
+	}
+	if open.hooks != nil {
+		log.InfoContext(ctx, "providers may call", slog.Any("routes", router.Hooked()))
+		answering = append(answering, service.Listener{Name: "hooks", Open: open.hooks, Handler: router.Hooks()})
+	}
+	answering = append(answering, service.Listener{Name: "admin", Open: open.admin, Handler: service.AdminHandler(health, metrics)})
+	return service.Serve(ctx, service.Options{Log: log, Health: health}, answering...)
 }
 
-// near leaves out what is found elsewhere: nobody is to verify with anybody's number for voters there.
+// running has the router's providers run, until what it returns is called: after the last answer, and then it
+// waits for them.
+func running(ctx context.Context, router *route.Router) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		router.Run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// simulation is the simulated network that is asked for; nil if none is.
+func (c *config) simulation(open *listeners) (*simulator.Config, error) {
+	if !c.Simulate {
+		return nil, nil //nolint:nilnil // none is asked for
+	}
+	networks, err := c.networks()
+	if err != nil {
+		return nil, err
+	}
+	return &simulator.Config{
+		Embedded: true, Addresses: append(open.addresses(), c.Redis.Addresses...), Networks: networks, InboundNumber: sms.Number(c.Inbound),
+	}, nil
+}
+
+// router leads by the table, or to the simulated network alone.
+func (c *config) router(network *simulator.Simulator, deps route.Deps) (*route.Router, error) {
+	known, table := kinds(network), route.Free(simulated, simulated)
+	if c.Routes != "" {
+		var err error
+		if table, err = route.Read(c.Routes, known); err != nil {
+			return nil, fmt.Errorf("-providers: %w", err)
+		}
+	}
+	return route.New(table, known, deps)
+}
+
+// near leaves out what is found elsewhere, where there is a simulated network: nobody is to verify with
+// anybody's number for voters there.
 type near struct {
 	discovery.Finder
-	simulated simulator.Config
+	simulation *simulator.Config
 }
 
 // Find implements discovery.Finder.
 func (n near) Find(service string) []discovery.Instance {
-	return slices.DeleteFunc(n.Finder.Find(service), func(in discovery.Instance) bool { return !n.simulated.Near(in.Address) })
+	return slices.DeleteFunc(n.Finder.Find(service), func(in discovery.Instance) bool {
+		return n.simulation != nil && !n.simulation.Near(in.Address)
+	})
 }
 
-// listeners are open before anything else, so that what is simulated knows where it can be reached.
-type listeners struct{ sending, phone, admin net.Listener }
+// listeners are open before anything else, so that what is simulated knows where it can be reached. Phone and
+// hooks are nil where nobody is to come.
+type listeners struct{ sending, phone, hooks, admin net.Listener }
 
 func listen(ctx context.Context, c config) (_ *listeners, err error) {
 	l := &listeners{}
@@ -198,12 +264,17 @@ func listen(ctx context.Context, c config) (_ *listeners, err error) {
 	}()
 	for _, one := range []struct {
 		name, address string
+		wanted        bool
 		into          *net.Listener
 	}{
-		{"sending", c.Listen, &l.sending},
-		{"the simulated phone", c.Phone, &l.phone},
-		{"probes and metrics", c.Admin, &l.admin},
+		{"sending", c.Listen, true, &l.sending},
+		{"the simulated phone", c.Phone, c.Simulate, &l.phone},
+		{"providers", c.Hooks, c.Hooks != "", &l.hooks},
+		{"probes and metrics", c.Admin, true, &l.admin},
 	} {
+		if !one.wanted {
+			continue
+		}
 		if *one.into, err = service.Listen(ctx, one.name, one.address); err != nil {
 			return nil, err
 		}
@@ -211,13 +282,14 @@ func listen(ctx context.Context, c config) (_ *listeners, err error) {
 	return l, nil
 }
 
-func (l *listeners) all() []net.Listener { return []net.Listener{l.sending, l.phone, l.admin} }
+func (l *listeners) all() []net.Listener {
+	all := []net.Listener{l.sending, l.phone, l.hooks, l.admin}
+	return slices.DeleteFunc(all, func(one net.Listener) bool { return one == nil })
+}
 
 func (l *listeners) close() {
 	for _, one := range l.all() {
-		if one != nil {
-			_ = one.Close() // Serve may have closed it
-		}
+		_ = one.Close() // Serve may have closed it
 	}
 }
 

@@ -44,6 +44,9 @@ site = {
   limits_scale = 1000
   # PBKDF2 iterations of one try at the proof of work.
   challenge_cost = 100
+  # What of secret/popvote/sms-providers in Vault is a file of the gateway's, by its name there: routes.yaml, the
+  # table of docs/sms.md, and every file with a credential that it names. None where SMS are simulated.
+  sms_files = []
   # Networks of people who try things out, for which a page is the phone network.
   simulate_sms = ["10.203.0.0/24"]
 

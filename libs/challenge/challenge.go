@@ -120,37 +120,65 @@ func (i *Issuer) Issue(cost int) Challenge {
 	return Challenge{Parameters: p, Signature: i.sign(p)}
 }
 
-// Verify checks a solved challenge. The id is the challenge's own and good for one session: whoever
-// calls spends it until it expires. Checks go from cheap to dear, so junk costs microseconds.
-func (i *Issuer) Verify(text string) (id string, expires time.Time, err error) {
+// Solved is a challenge of ours that has not expired, with a solution that looks like one.
+type Solved struct {
+	// ID is the challenge's own and good for one session: whoever takes the solution spends it until it
+	// Expires.
+	ID      string
+	Expires time.Time
+
+	parameters Parameters
+	solution   solution
+}
+
+// Read reads a solved challenge and does all checks but the dear one, so that forged, stale and unsolved
+// ones cost microseconds.
+func (i *Issuer) Read(text string) (Solved, error) {
 	if len(text) > longest {
-		return "", time.Time{}, ErrInvalid
+		return Solved{}, ErrInvalid
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("%w: not base64", ErrInvalid)
+		return Solved{}, fmt.Errorf("%w: not base64", ErrInvalid)
 	}
 	var sent payload
 	if err := json.Unmarshal(raw, &sent); err != nil {
-		return "", time.Time{}, fmt.Errorf("%w: not a payload", ErrInvalid)
+		return Solved{}, fmt.Errorf("%w: not a payload", ErrInvalid)
 	}
 	p := sent.Challenge.Parameters
 	// What is signed is what was understood, written anew: nothing else that was sent is used.
 	if !hmac.Equal([]byte(sent.Challenge.Signature), []byte(i.sign(p))) {
-		return "", time.Time{}, fmt.Errorf("%w: its signature is not ours", ErrInvalid)
+		return Solved{}, fmt.Errorf("%w: its signature is not ours", ErrInvalid)
 	}
-	expires = time.Unix(p.ExpiresAt, 0)
+	expires := time.Unix(p.ExpiresAt, 0)
 	if !i.clock().Before(expires) {
-		return "", time.Time{}, ErrExpired
+		return Solved{}, ErrExpired
 	}
 	if !strings.HasPrefix(sent.Solution.DerivedKey, p.KeyPrefix) {
-		return "", time.Time{}, fmt.Errorf("%w: not enough work", ErrInvalid)
+		return Solved{}, fmt.Errorf("%w: not enough work", ErrInvalid)
 	}
-	key, err := derive(p, sent.Solution.Counter)
-	if err != nil || sent.Solution.DerivedKey != hex.EncodeToString(key) {
-		return "", time.Time{}, fmt.Errorf("%w: the counter does not give this key", ErrInvalid)
+	return Solved{ID: p.Nonce, Expires: expires, parameters: p, solution: sent.Solution}, nil
+}
+
+// Check derives the key again: one try's work, at the cost that the challenge asked for.
+func (s Solved) Check() error {
+	key, err := derive(s.parameters, s.solution.Counter)
+	if err != nil || s.solution.DerivedKey != hex.EncodeToString(key) {
+		return fmt.Errorf("%w: the counter does not give this key", ErrInvalid)
 	}
-	return p.Nonce, expires, nil
+	return nil
+}
+
+// Verify is Read and Check.
+func (i *Issuer) Verify(text string) (id string, expires time.Time, err error) {
+	solved, err := i.Read(text)
+	if err == nil {
+		err = solved.Check()
+	}
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return solved.ID, solved.Expires, nil
 }
 
 func (i *Issuer) sign(p Parameters) string {

@@ -218,6 +218,7 @@ const (
 	IdentityInvalid       ProblemCode = "identity-invalid"
 	Internal              ProblemCode = "internal"
 	InvalidField          ProblemCode = "invalid-field"
+	LengthRequired        ProblemCode = "length-required"
 	MalformedJson         ProblemCode = "malformed-json"
 	MethodNotAllowed      ProblemCode = "method-not-allowed"
 	NotFound              ProblemCode = "not-found"
@@ -226,6 +227,7 @@ const (
 	Overloaded            ProblemCode = "overloaded"
 	PhoneInvalid          ProblemCode = "phone-invalid"
 	PhoneNotMobile        ProblemCode = "phone-not-mobile"
+	PhoneUnreachable      ProblemCode = "phone-unreachable"
 	PollClosed            ProblemCode = "poll-closed"
 	PollNotFound          ProblemCode = "poll-not-found"
 	PollNotOpen           ProblemCode = "poll-not-open"
@@ -287,6 +289,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case InvalidField:
 		return true
+	case LengthRequired:
+		return true
 	case MalformedJson:
 		return true
 	case MethodNotAllowed:
@@ -302,6 +306,8 @@ func (e ProblemCode) Valid() bool {
 	case PhoneInvalid:
 		return true
 	case PhoneNotMobile:
+		return true
+	case PhoneUnreachable:
 		return true
 	case PollClosed:
 		return true
@@ -657,6 +663,7 @@ type Problem struct {
 	// * `invalid-field` (400, not_applied): A member has the wrong form. See `field` for which one, and the schema for its form.
 	// * `wrong-content-type` (415, not_applied): The body is not JSON. Send Content-Type: application/json, and no Content-Encoding.
 	// * `body-too-large` (413, not_applied): The body is too large. No request needs more than 8 kB.
+	// * `length-required` (411, not_applied): The body's length is not said. Send Content-Length, and no Transfer-Encoding.
 	// * `not-found` (404, not_applied): Nothing is here. Check the path against the API description.
 	// * `method-not-allowed` (405, not_applied): The method does not fit. See the Allow header for the methods this path takes.
 	// * `origin-not-allowed` (403, not_applied): This web origin may not call the API. Ask the operator to put the origin on the list.
@@ -668,6 +675,7 @@ type Problem struct {
 	// * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
 	// * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 	// * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
+	// * `phone-unreachable` (422, not_applied): No SMS can be sent to this number. Ask for another number: no provider delivers to this one, or none may be used for its country.
 	// * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 	// * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 	// * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
@@ -722,6 +730,7 @@ type ProblemEffect string
 // * `invalid-field` (400, not_applied): A member has the wrong form. See `field` for which one, and the schema for its form.
 // * `wrong-content-type` (415, not_applied): The body is not JSON. Send Content-Type: application/json, and no Content-Encoding.
 // * `body-too-large` (413, not_applied): The body is too large. No request needs more than 8 kB.
+// * `length-required` (411, not_applied): The body's length is not said. Send Content-Length, and no Transfer-Encoding.
 // * `not-found` (404, not_applied): Nothing is here. Check the path against the API description.
 // * `method-not-allowed` (405, not_applied): The method does not fit. See the Allow header for the methods this path takes.
 // * `origin-not-allowed` (403, not_applied): This web origin may not call the API. Ask the operator to put the origin on the list.
@@ -733,6 +742,7 @@ type ProblemEffect string
 // * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
 // * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 // * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
+// * `phone-unreachable` (422, not_applied): No SMS can be sent to this number. Ask for another number: no provider delivers to this one, or none may be used for its country.
 // * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 // * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 // * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
@@ -5774,135 +5784,137 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dbhs51uCrELUDdPxNSZadxN2Rr5xMejrTSdoTezvAtLIWVXWkYrtE1pAsy+qGgQW+vdp32KsF9mof",
-	"YZ9mgZ3nWPAcsn4kylbSSQ/wYW4SqcQiDw8Pz/85/jXJ1LJSEqQ1yfjXpACeg8aPL3hWwAslrVal+56D",
-	"ybSorFAyGSffqRUrlVwwzjI3kC35ml0DVMwWwLg0K9DDJE1MVsCSu/ftuoJknBirhVwkd3dp8vKSL7Zn",
-	"viyA5SqrlyDtV4bdgDZCyYfmesctvBZLYbcnzDWf24EAOx8U1la8EgPNLZRu9MBveO/pz1UpsvUXWgSs",
-	"Xp/NLejt+S8gUzI37NG7b1+wZ0dHo4PobEJaWIBO7tx8Fdd8Cdaf57kq8RyFm67itkjSRPKle6tyP6WJ",
-	"hr/XQkOejK2uoTv7HzTMk3Hynw5bajmkX82hm/dVTitqMJWSBmhBrWYlLN3HTEkLEs+GV1UpMu62dVjR",
-	"iD/+bNwef913QT8vrtjH0vuCW7YCadlKO+IkbD15+jViq0PcPXKJLebHHrYDu1QwaMlgr5f98HDGg+aQ",
-	"7327JYc73KtHgHvvLMvAmEt1DXKbVn6o+N9rGLLppB6NHmfudPETDOnBj7wuLbOaSyMsy0RVgLZwa2nQ",
-	"1KFqyW9fg1zYIhkfj558k25Sa5o852Wp7Dv4ew2GDjbPhQOAl+daVaCtcGQw56WBNKk6j35NDPDSkdkm",
-	"4DNu4ORJrcuUScUqN6NcpEzNGciMPTp5ymZrC+aAcZl34N4A+GQ0GqWR69WS908Bgg/NODX7GTI85Bfc",
-	"2Heejh2IfdA1ZCAq+xCNvvPDNtcNr0cXLnhZglzANmLOXl+++O4s8EJ27Hbch6t/1+NnQbd6a10jFpLb",
-	"WkOcK3XB76zSfS+6G5XDp1FHpnIEBW75sirds5+So+PHT56euIU6B/34+KFjxqli0P3l/fcRLLPzwfHT",
-	"E1bVs1Jk7BrWxEC+fnr09cEpm16LfMqEYcIahs9PHn/DbFEvZ5UW0m4fSqZvPPdzSEhw9iRyl65FHsF9",
-	"mlzbdff9ly9iL99GX10/fJhu9hRhdJO4VwiSOL4utvHlcfOUuQvAM8sMaMFL8Qty95S9vDh+eoJY4daC",
-	"dq/8l58mk9Xgwx8nk+HWpz/EdveaS9QRQNZLB/QvxeA7Lu3gu++T1H9xtAiyA3bnbeDzc63UfBv4FwVk",
-	"15Azo8aosmTue6WEtO6IHW1DzmZr/G3JpZiDcerItFSLq2tYT1NkQoavDQ4p1eIr99ovTvnJJ1IrZU/x",
-	"FydqWQk8N2yu1ZJGA58zbvGzkDncMquYdcLLvUdUd/Ls5PjgFFdpXhG0mJIwkdw48OdKp0xpNoOFkIat",
-	"hC1oOyqHIXtfgPYrpASIm45W18CWwhjksO6NGTJ0t4R0/8mJ9PvC+d2zNdjhRG5TeYO5uDLncSmVBfbo",
-	"xfHFObOlWgza1w5o6xvIsmoYIwjcTHwht6+vDKtKnrlNswZ+xPvITTdXesktKUonT9r5G70pTdwsu0RT",
-	"yh4fkwyKwoZaVRQ0XufC4u5SFqbCY7AKj9xNJywsTfQy+wdca77e5nEt+mM3112BfflwH+6XwhagW+JT",
-	"uqUskrjdKY7SZCnkxpM4Y9/guiaclReOQ3ZR8QxMyop1VYA0JO65cXYBEuIS+UnKfnDUqoHnjBs2Stkr",
-	"HPnafTsiSu3KkK//9v0T9uyv71+yo+M3b9n5X99dbAiUkyeRQ43TwxbUYxYjkfsnv4uc1xvPa7ZVD6Sh",
-	"q5WQuVpd5XxttqH6VmlWqJVjWGvmhjDu9Ec6t1IZYI+ejVIm5kxYliugu274+gCHOImHV1HkIK2waybr",
-	"5Qy0QW5hrNKQs1rmoB3ir8Gd1WUB0s3m7L8ZsByM1WoNeUq8iIfrn7mNzJ3mH6hHLB1Lf3zydISkQ1+P",
-	"YleSWNM2Rhy73UbCc4d8pzQSQ8lzyB1PENKzOGLLpAE6Vur28s0RnRnatGS5boNhamGhK5D/9N33L988",
-	"QrGesu++/9O3g4vvzo6fnhz0vqXs7OXF4Oj4m8GfX7yJsQ3Ly3LthMpDWqXTWrY0WQQqJVx054oxA6QB",
-	"c8URlw0vzLmFgRVLiPLbfF8D0I0lstk+KZq2FeNFX9HYoaHgr7F9XAu5F1jfu3HuDnO5qPmCYGn47H1v",
-	"o95xh4T5isYfbfLhNPG6QJzlt3yZvBhiLkCTUolCkO7FAMXizTWsD6IiRSorsgiRvy/WrAJtHCdnObfc",
-	"UTGqBClyAPTNCBvuKWkrqyBmNRhnAgrDVkrbYltzhfncofoBJF3CLR5HVetKkbW0z3AN1tEJ2fwPv7Bp",
-	"g/jFuvOkAeAYsagK5MfRvNILLoUhE31ThknLCTPbZ4XelP1wUOvyYQ0dJ4xtCcW5UHJ/ev6rf+NBmtZw",
-	"A7y86vGkHOa8Lu0OPeF9AY2iUGlxwy0wfB2JfSXK0gkGNKpMAXmroxIVDtnLG9DrmcrXLOMoUyXTUIGn",
-	"1VWhSqd11NJTMbjh7EY5weZeqLS6AadIKQeGQfK3BdCQvHOrZkqVwBEFxmlEMnax/qzVyuvRtFBWcLmA",
-	"U8ZZVgqQlmmY1waME21LZ7FrJ0T2VC7dpRdysTezTxNjuYV9eN0FDkQxtVxyvd6XEq2w5d5kS3yM3Hfb",
-	"l4Pk65UhX2WELYolHtTc0YRXn7zZoWQGgUvmPQXh6+NRV0E4GcXwuvSq5X17+LED+xs3HungAVA9cTnS",
-	"Lvwxd1SXHmSPI5BtXGgEs1013cTY9l3fmEDkSYd4A3V4gRjOssvAGgnSFYIdntjVCToCfOOkuxynUcf6",
-	"1NxKwxjD+qGKUwxpF13/AB/8Mho8++D/H3z4dZQ+fnb3h7jbREaciHxmrFP2HKuYlVxeM7jNyjoHf5+R",
-	"SzCFw4OWGHY3RFcCqShZoQhvfkK3cTdd1NFQ8hmUe9849/+niD48fVrK7z6Ga6+PbXjQiuvB8ejoyWCE",
-	"XrRPxHijU3VUOfKWoTgugGvDHXA5LFUUUW6G1yJm3lSqLPvybEPyflnd9WNVyo/XKj6ek38Ea45RSuAG",
-	"G0wievdjhHSv24GOaxf9XYS9BirB+JhfHD2CtYE8QIAfnIDHT42mECegNqoU9y7sETp64bl/DpaLMqrL",
-	"tQpw2AEGrhBAqexV+62W11Kt4v7HuYAyj5sHS3CWdWBAmjw0jFuGqlbKuFMw/nLxw1uGNkTPJm0X0GD1",
-	"+orfGzPcYcxabmsTCx126G6HJ6pD8bUWAw1z0F4gbb2xqTHsK6HjxmCfqGuDhIMy9R4DoHvqW0j6NzZd",
-	"8tLtB/LBz0bJKXv0ZDRKWeeUD8bsrbJsBWU5oJF4Muj8YKi4CsNgWdl1GvynSgKd3g0va0AXasENM2oJ",
-	"thBy4R0zwg4n8t/YNK8pKgoDJJk4DGcN0WRZrQ2zK5HBkF2AU4p5VnRoypMO4QCVK1rHE+teq/id4At+",
-	"FSVL7xEH8guhJwVPj5XCWEOrCHnDS5HvtYrDCqr5GLB12HVrAZv6l+dKs1UhssKhNG3c4X5R96uwht7D",
-	"tXGegQ84DxwtOACOnm4C0D06t006UNzlC//y5bqCMesGrB19EAxSNcNeykzlQi5ofTfnwCo1KLle0NqP",
-	"71vbKsVw6JC9VQ0fkAC5YUulne7JJfuGXT+n+aWyg7mqJeH1SYROkbyEYQVoGDKMc7S+db7gQhqyrM7O",
-	"X7HOZaD5HX0qdEsMnJq3Alooij8a2zoS58LS4eHs7m1GwWw8J9u84U5cGALI8mvwZKO0WAi5tXQEfcKw",
-	"FcwYvYCuR7d8xssybGzIzgxt28kIbt36ilU17dy/qHyMQBh/DZ1QGzyIYWbqrGBubA+9qiy/MkzkpwyF",
-	"HTlN0b9auBvUX8DJQZz/WQyxbljDSSqQGHohlHv3MEWeVt75iiK9swKJ14fnp3HDhmpW3DANmdI55Kdt",
-	"Oo+30fDu6TXREK1tt0ByoHQgIfn+MCQ0Du9AG4hytOEU+TXeBJqVnAYGkdhoCvGTuqTol8Fkgsb94H1f",
-	"iFFHI7Sb1k/e0IvjTM1rnrF5+2jgOZxb9/g4Jis4wwGbnvQhe+W5FfOcC92ELBcLctYh+zpl3BMveTms",
-	"YqVSHlSPXGeN7g8GDm9gcNsON5Ke0dTeZ49gOXVMrzHa4+MFnh45K1XGS3R6dEBx57FUM1HCfdDQiC1A",
-	"eAADow8Zl8w4RuwIDsMrN8Au3lzQcllIk+jufhTlsZVWau7E4Urp6wa7Q/Yt2KxgnDVTUYTw8ObosH2E",
-	"4V1V3kAjpNuV4bZyasnuldtpHBX54e3Ccw2mYPutZSqQdp+V3OV115nNYO6uy87VHMbJFjZgTMP5rboG",
-	"OfAxYVzw6L4bxTEFieFbXnCe1bZQ2sf/x+w5cO1Iy4tsHBkUXmOhCoB2Vu8eaWz13qoNh6y1GbILy7UN",
-	"vMmRMS5xdMq4H72sjWUzcKRlGdzyzJZrp2YLi6hbiBvoYaJ7yA/D0jvnnbDICKPtrknaixu9+8Q3UYAX",
-	"SJJbw705ZJf8GhosY6DSLaRPSUt0G3XGhYSVP72O4tRV1wdLlcMDrNu77AxxGJ+egKCs+JqUge6UwyXy",
-	"k77g8BSvcqD9xxnIpY89h1PXYlHY7RUaxma1A6uEuW0oUMKtZdZ79qxedxZ2GptRpP0fP9vWVnFld2pu",
-	"2hw52dLREV+oIXvPhcV1O9l9nbnhtuC1sbvE4FvlYXX6AsJLW3BSEbM4Gi7pD9k9RYvCdMhMzJl0PN7H",
-	"YR2R90BoafnZfbca92kVpfRoQOqNQ9CIY5D5/ujDy7cv9vzkD+MPFWW3hmniDbgQEpowDZ/bdTFTVvJm",
-	"VbM0g1ryGy5KPkNx9nT7Ir5VTiKhqAqL/ez4i1Sr+3YkclhWyoLM1oNrWPe47ei+c3nVefF7WDvFUykD",
-	"jDPNZa6WaHBWoLu6GupvwjKeaWUcv0EyiwPSZbwxQDYBiNptRyeOdE6eOCZ/Nvgb44Nf2GjwjA3YVXxV",
-	"DUFPjd/3zUUbEUe5BZ4aacukH8+FdlyekGAsl7kZsjPc+xqVCm+z8mVQa1OM/ONxuQ/eisOf9tGvfB5B",
-	"gCFYP2SfhqSQWpdklfsEQ0wzC1ypk8jaXduLAvEL7MZPb/GNI3FvDtk5zym3rJfF5qHFdDUSwjhVa8QS",
-	"CJmqxG6mgfequ75ocmJm6pbxUgPP10N25o8pROyMZWQn8rJvXcAqvI9DvzJMraSPuhFcfs4BRvbugavR",
-	"uh1KcHALzi4q8RwHk3kGfDkTi1rVZsciq2CmGFZwDBBhJhK+7Lk2akQheSr1PowWRYbfQN6kPNHi3MIA",
-	"Kwb8ndheVynK7fF+AhPnNadsM1OdSb700hkX8Ab3DehS8RyXizA5t9ysNusOa4tbiqsIEI252Ny3jvmy",
-	"B3+1rBny+ddXtc3UEgbeHxZg8F8PxuyV7fm/nLXbBLk93fR0uPa4O6ylDXXjw01uVksryk69DKZw0GUJ",
-	"fjQLWvISwRt1wbto/IidagclnSrMjHDkd7m18/R+cHzCnPd2932iSZpseChbx3fzvef1S9Jk2xOXpEnf",
-	"PUbOdPK2JGmy7XvCWOamVyhJk76jpvsgBBhaN0j41oQaoi6ETvQzsH33YtfMbr63tm6SJlv2aO+ZV7x6",
-	"z9CiS9KkZ3A139tZemZI8701ERocbynt3i1OY8OXoKOF741a1T4IK21ode2T7jsbehIhMKbdRH5pNxlX",
-	"CZooc2fkllxsn5GgStKkJyAQ7A1+7p512Kyjr4YJIk1397PBJZDG6UZGoz1Njs3nDXMvOeY7358iuRSR",
-	"QqARK8GaXoSbLRSrJfEbn2gR5o0mVlCcfP88Ix/o72UZHW9nGaE9Gq8qJFf1Ashm9RYlQXEalF1hWK75",
-	"SpLSgP4MZ9mi2tCN4c/FLZEBvhY9tP2D8Z8tHrvEZAJ3rAERLZ5j8at3bc1RH11Y2tAmz29pY3mt+axc",
-	"d7SyIbvga9O4IfhMeY84ZTsY79CmughfAeALDy6+O3PK66PRrRNF5LfNU0Zfe0sfxAsfhA2aKBY5kCNo",
-	"ImfcZkWv5GGKj7DUhrO/vL9g7oqy6a8Th5pJMp4klarcWQ9w4CRJJ8jh8YObGz84DjFJ7qYTuV3F4RNX",
-	"2HUQe5t5TDYrHs7PusCU2mhUEZXzQmlSBqnChJTOb0ZsJmyTn0zYleyFVtn1XOkcLYbHx6l7uNCqrnDo",
-	"XNVE2A/ns/+WigkHGG7+P0qtBIn+vUtYt1Mc2gAz7jVgMw0VtEQq8VtrMGcyniRnYuH6zh3qmlJ7HobP",
-	"oPi4DBkvXbeT6D0U5JBXdYkFPGyG8REJOVMaKy/2JRS1iNRSKmXjVWWOETCrATB+GMggSkehBuBBIDbz",
-	"5kmBQBhixxe4xZUp+PHTk8hxET8MF7mJglGNTC0teSoeuTvlmFjF107NOEhZAbfxK/ERpLorBzimd2zn",
-	"N1ef+KJjuuZTsI3yj95+ONMI1TCvoXzyYp0p7peum2s3mc9XUSTs4hHN3UubG95er37+pLsMG+ts01sM",
-	"1AtyY0ZKgzAkcGVDPfh9FNQtHb9zEsUp/R+XyfbZcnp6cPdg2VjkHmx8YpHx7mJrlN2qvIG8jZkFR567",
-	"7XihMTGLbvRGndeT0bOTCM6ygksJZS+dPlnBrKOt0jdeVXEx3imu+YiNUmB1Mxv0jAqqHz0+2KcE7jdU",
-	"76QBgNgJlr64d59CHLS8N7fxx2+eHj+jrXz98Ea22EST7EyTd2z0OMFhxc7uAr3QteShLTUz3KXJzyuz",
-	"l6K5AXuzFM2wG9pdWsi+sPr3fwdIL2stVf0bQA0TfFFYL725GL+BEZEZ4S18CWyldI46HhquoViRUoia",
-	"RH326PmLc/bka2b5Am0nuLUHG2aAu5XJODlrktRDUfw4+X//59//8T/+vXmERfPj5B//87/943//9+Qu",
-	"urtdZ8DNVayI/tJHFoSsbb8E5l75MVtfddjhLlTuoVZuFn4yP+2YrWCWMl5VKTOWh9T+rf3O1leFqvV9",
-	"WedOsO8JTZhqHyRsUB6+6tWIvbSUj9MVrbK8/BRVyqs3dPxhnt4BtkiMgf3jhqYQadfTpjlh/EqxXPk6",
-	"L5+iERLN1mzJ15EmGyqHq9Jz/c0VcOIrn0O0IxM6B56XQsL++s+nVhtJuLVXmPC1u0aqD/GYQhs+Rmf1",
-	"WlDLLZXDKeMzjDsjfjD276PRmKIQ3ytCYEDmnwYAN9eCor0hULEJBYXiu0H4HYA0aklsdQzUjrv5aZ77",
-	"pezl8GiXJbhrR99qtWRSrYL7KRx4yozvusF9BCUrVXYd8llZwfVyR/L80lyVQl4/AD+XzCzNmP3nd6/I",
-	"wfX06+MnBxSGmSmqu93pkHwALxZzWRTGtOPzaAHmqoS5ffiMO7ky806bB8prKLmJHmK8tq25Te2BPMQY",
-	"3oSGP1697OzVW40trFHVuDtZU3my2XJqB3E48hZyMSYfZYRKHiqfaLR3mqixXHbUrzQ/7sU/YNsr5Vfe",
-	"jVSa+59qIO59FRGgr3zm3HoPKrvPYry3itJAVmth1xdul12k7GiitpVp1zTv6aYuhh58WF6M6Y7tFgpr",
-	"K2pSJ+RcbRSP+85756r6UWFxFhaE4ztmfHi4ELaoZ8NMLQ+9rzv8v632oC0qZOpLPmqLWdQ+5YmVmO2n",
-	"JKaq6BvQ4+Csx7IwZjW/gbLbOYiqnLGCciK7KEiDT3LaS/SchiR/qotYYdYSlAaGEzmRL7VWvoFIaMbH",
-	"fN+/ps2jGbKXTg3OuKZEOAfbrARKXpu2nZaEZFMq9JlOZDckH+omVtywqc8imKZYLXHVfsVSkvASxxBJ",
-	"qIiZ+sSQuiyxHmAi1dxnlIlemcu0U000xR2S+dJuhmVq6UQlRizC00kyZv/3v/6vlE2caeG/3U3HPlKC",
-	"joRgBvzl/UXTeKxprpVOJPbTOgjwdHpkoqbkfe3sUtfGdqdNmYSbUJ+PfVDsCvMgkjQpRQa+zx2Zw3Ph",
-	"pHJyVvGsgMHxcNR2iew861aZJ5eFhpBqahXjqM2xAVsViq1V7Y4+dR805Yj6zz4FqQmLNXeBnVP7tRek",
-	"YBp2dv6KmCr5vpKj4YhAUBVIXolknDweHiGkFbcFXu3Dm6PDjqO9UmZHc6omrcEn4nvkYna0E3yMAmVI",
-	"LgWvsM6CXe7K6AiXaCK7WSCUcNvkXYQ0IZ+UgcqU8c1UTWMHOkiw9MMRP/cZhFRAqfHavcqTMTYrfB7K",
-	"sbs9AH/acqt7JkoOaVTaMgjbDRdyZ37iwZC9wxhqyrJCGZBUsF+Bnki/Sx9lI/YxfiAXEH2jjt8h52hp",
-	"bAOh9zZM/UCSAYx9rvL1PW1GP669aL+x5V1fAFldw2af0+PR0WdbvNd8MtLg9LLXqC0S3yXx4P2L8bUa",
-	"4DudVFv5iKTTk4w/fXCobu/7hZN/j1PM5MP7yxfGq23uYD642XqlFA6QBey4gCuhgQpihGHU5/Irw0iU",
-	"Nw0vH50///5P3x4f+pjLAWrujo7RT6uxjc31cOt2/Bls21Rz69RGn+/UmkUiR3bWepFTtlAKe/axubgJ",
-	"fhPqb+bst5Cm/OmH2BzSGRW/DNR8gMUvbfWHsxmw1MTbdI7JkFXZLL/7TJsifX+efXy/Fsae44gviOym",
-	"g8CO64HVfP1uv9jKetDpZX1f291e3+tOl+r73sExCM/j0ZNtOn+rLFuqHHVzZoTjnO6+ureaPPVX88Fb",
-	"JWHwhsLvv50CQomGL7bMoSrVGrPudS2NUwpWTmPCrIStkkWHRO9D8JSggefbpHD4q/vvbidF/BmQIL4k",
-	"PWx45SNUgf2FfMJLUG+pwNYqTO8MV0FYKqkw/6Kfln6+arqhNvU6UbLY0j9ii7ZD8B4ndx8i1HQ4q2Ve",
-	"wn1E9ZxGfBRZ/SKqPlX5cW8gF/zS+1c3xm/7bSP8/W+vztlclHCKIqnka1WTeMZxM8jd+eQqM35jw2X+",
-	"2Q6IdGWal0oM2kpXh0zSL6feeKRKqfX0i59gqRaH/b6wu07yRTvqwdO0cGsP0YTpH+QeZ9RpQvuvy93T",
-	"I0PnYsSPVir0Hol16v1d6KYKDZs/adZ0h7H38pYaubmtBQuMSo+bKmEhs7KmOrGQ/gQylIWXatFPyeOW",
-	"leAsxJMnE7kqRAlbthvFMXhZest+2RTsU+OdIXuNrZhlTu5WrqHV5fN1ymaQ8drARPI812CMLxK8hsp2",
-	"2s9iKFHNvX8ntMvNCvL7YEUQx8mMyLGfHjWKJDuWsmScwYp5oZ2eE21ba89lrCjBsFwNe/UvaPNi9MFv",
-	"YSIjZTRj6uvXNBChhD4g9QSWjFdc25iFe67VDbym3LsvYe51+yPvZeyNPuvS1J18hyqLlJk2PTt4t0m5",
-	"T8xbgglF+6f4AWVPpOH3RpPviaQu3zRPqRYO959JJrVZyTxSGtZwnZTN1iQxfXdp/7VXRrWvBoqcwxHo",
-	"4a/u37tP5R/p9h8FcPN5XJoOV6TbsNLCWXDCpuHPbZRwA/7vbRzSEzwOevLTsPIPVyK3BT38MCXNwZTc",
-	"FHTF6XjAZLzCAvE25p+Mk9Hh7Wh0dDg6+Tq4Ufp/zsUKrxrt+nMuD6TJRDmzL5q5T5S/80O+uLIfklLi",
-	"t8a3Ff2XlG81xE7jk9OdLVRCkLngX17Oe1eD+exiHtVJ32EF5WDbXiUNrs5OT5DmryuIpbDYREJpaOoj",
-	"uhISeWbw4WIkxBS8otYdVrhHIbTg/1qCjReiRr24GriFkN35ZeTcRrbk7+zXDHuL6+b0YxNewmDTKXZr",
-	"SGMNWP/5f8fp7rffzQvfeADVMQ1sreoHHW/h9tg2TWsXLw6ZXF+cFzdZdxFmTD/9ixNTYRsWbmO1ODIC",
-	"VH98FhU1q12zQtV6yN5iuK5Qqy/Bhjdzt6OO+fdOo5yeZRlUdoypJodwA9IOjNXAl1OfISIlZFhUiN3m",
-	"SmrYhD0WUCWd4jvjpq3zdCIf5dzyMZuGTIXpgWOXYWDoUoLNttUSnZXC9wyhhkVHT5kZsh8cn10JbH+B",
-	"cTOs/pJklC2Vsez4KTOp59xCLtjUZ2dMcbkGoBgzPnNDf+x3P/5id2g7c+XOpwD1EP6R7g6MT2J030eU",
-	"ey14fq8Q0XHa1uX3+PcuHteF8jDU1QUxvyExnVh/QRlHX0Jadv962e9sFXYSf6IH27TSwQZIp76x0So0",
-	"ueJrH5j7HU8ZMz7aPM6Qq+UTFfc+cqox333o7/D35tR/hysZO4MLkB7rmK2bq5U0oROThNXvgvjQa4Jc",
-	"LtjWIopknBWdQpGMgMu2ESYa6zjS9PqvVHxBnaac6GqbZlKDQDkXi1pD3kTcKIXpkFLLCZbYmrbNFxm2",
-	"RqsHetsAp3SQlDxafFZC6p2VnZeDcLz7cPf/AwAA//8=",
+	"7H3dbhs51uCrELUDdPxNSZadxOnIV04mPZ3ppNsTezvAtLIWVXWkYrtE1pAsy+qGgQW+vdp32KsF9mof",
+	"YZ9mgZ3nWPAcsn4kylbSSQ/wYW4SqcQiD3kOz/85/jXJ1LJSEqQ1yfjXpACeg8aPL3lWwEslrVal+56D",
+	"ybSorFAyGSffqhUrlVwwzjI3kC35ml0DVMwWwLg0K9DDJE1MVsCSu/ftuoJknBirhVwkd3dp8uqSL7Zn",
+	"viyA5SqrlyDtV4bdgDZCyYfmesctvBFLYbcnzDWf24EAOx8U1la8EgPNLZRu9MBveO/pz1UpsvUXWgSs",
+	"Xp/NLejt+S8gUzI37NG7b16y50dHo4PobEJaWIBO7tx8Fdd8Cdbj81yViEfhpqu4LZI0kXzp3qrcT2mi",
+	"4e+10JAnY6tr6M7+Bw3zZJz8p8OWWg7pV3Po5n2d04oaTKWkAVpQq1kJS/cxU9KCRNzwqipFxt22Disa",
+	"8cefjdvjr/su6OfFFfun9L7glq1AWrbSjjjptJ48fYan1SHuHrnEFvNjD9uBXSoYtGSw18t+eMDxoEHy",
+	"vW+35HCHe/UH4N47yzIw5lJdg9ymlR8q/vcahmw6qUejx5nDLn6CIT34kdelZVZzaYRlmagK0BZuLQ2a",
+	"uqNa8ts3IBe2SMbHoydfp5vUmiYveFkq+w7+XoMhxOa5cADw8lyrCrQVjgzmvDSQJlXn0a+JAV46MtsE",
+	"fMYNnDypdZkyqVjlZpSLlKk5A5mxRydP2WxtwRwwLvMO3BsAn4xGozRyvVry/ilA8KEZp2Y/Q4ZIfsmN",
+	"fefp2IHYB11DBqKyD9HoOz9sc93wenThgpclyAVsH8zZm8uX354FXsiO3Y77cPXvehwXdKu31jViIbmt",
+	"NcS5Uhf8zird96K7UTl8GnVkKkdQ4JYvq9I9+yk5On785OmJW6iD6MfHD6EZp4pB95f330VOmZ0Pjp+e",
+	"sKqelSJj17AmBvLs6dGzg1M2vRb5lAnDhDUMn588/prZol7OKi2k3UZKpm8893OHkODsSeQuXYs8cvZp",
+	"cm3X3fdfvYy9fBt9df0wMt3sKcLoJnGvECTx87rYPi9/Nk+ZuwA8s8yAFrwUvyB3T9mri+OnJ3gq3FrQ",
+	"7pX/8tNkshp8+ONkMtz69IfY7t5wiToCyHrpgP6lGHzLpR18+12S+i+OFkF2wO68DXx+rpWabwP/soDs",
+	"GnJm1BhVlsx9r5SQ1qHY0TbkbLbG35ZcijkYp45MS7W4uob1NEUmZPja4JBSLb5yr/3ilJ98IrVS9hR/",
+	"caKWlcBzw+ZaLWk08DnjFj8LmcMts4pZJ7zce0R1J89Pjg9OcZXmFUGLKQkTyY0Df650ypRmM1gIadhK",
+	"2IK2o3IYsvcFaL9CSoC46Wh1DWwpjEEO696YIUN3S0j3n5xIvy+c3z1bgx1O5DaVNycXV+b8WUplgT16",
+	"eXxxzmypFoP2tQPa+sZhWTWMEQRuJr6Q29dXhlUlz9ymWQM/nvvITTdXesktKUonT9r5G70pTdwsu0RT",
+	"yh4fkwyKwoZaVRQ0XufC4u5SFqZCNFiFKHfTCQtLE73M/gHXmq+3eVx7/LGb667Avny4D/crYQvQLfEp",
+	"3VIWSdzuFEdpshRy40mcsW9wXRNw5YXjkF1UPAOTsmJdFSANiXtunF2AhLhEfpKyHxy1auA544aNUvYa",
+	"R75x346IUrsy5NnfvnvCnv/1/St2dPz2e3b+13cXGwLl5EkEqXF62IJ6zGIkcv/kdxF8vfW8Zlv1QBq6",
+	"WgmZq9VVztdmG6pvlGaFWjmGtWZuCONOfyS8lcoAe/R8lDIxZ8KyXAHddcPXBzjESTy8iiIHaYVdM1kv",
+	"Z6ANcgtjlYac1TIH7Q7+GhyuLguQbjZn/82A5WCsVmvIU+JFPFz/zG1k7jT/QD1i6Vj645OnIyQd+noU",
+	"u5LEmrZPxLHb7UN44Q7fKY3EUPIccscThPQsjtgyaYCOlbq9fH1EOEOblizXbTBMLSx0BfKfvv3u1dtH",
+	"KNZT9u13f/pmcPHt2fHTk4Pet5SdvboYHB1/Pfjzy7cxtmF5Wa6dUHlIq3Ray5Ymi0CldBbduWLMAGnA",
+	"XHE8y4YX5tzCwIolRPltvq8B6MYS2WxjiqZtxXjRVzR2aCj4a2wf10LuBdZ3bpy7w1wuar4gWBo+e9/b",
+	"qHfcIWG+pvFHm3w4TbwuEGf5LV8mL4aYC9CkVKIQpHsxQLF4cw3rg6hIkcqKLELk74s1q0Abx8lZzi13",
+	"VIwqQYocAH0zwoZ7StrKKohZDcaZgMKwldK22NZcYT53R/3AIV3CLaKjqnWlyFraZ7gG6+iEbP6HX9i0",
+	"Qfxi3XnSAHCMWFQF8uNoXukFl8KQib4pw6TldDLbuEJvyn5nUOvyYQ0dJ4xtCcW5UHJ/ev6rf+NBmtZw",
+	"A7y86vGkHOa8Lu0OPeF9AY2iUGlxwy0wfB2JfSXK0gkGNKpMAXmroxIVDtmrG9DrmcrXLOMoUyXTUIGn",
+	"1VWhSqd11NJTMbjh7EY5weZeqLS6AadIKQeGQfK3BdCQvHOrZkqVwPEIjNOIZOxi/VmrldejaaGs4HIB",
+	"p4yzrBQgLdMwrw0YJ9qWzmLXTojsqVy6Sy/kYm9mnybGcgv78LoLHIhiarnker0vJVphy73JlvgYue+2",
+	"LwfJ1ytDvsoIWxRLRNTc0YRXn7zZoWQGgUvmPQXh2fGoqyCcjGLnuvSq5X17+LED+1s3HungAVA9cTnS",
+	"LjyaO6pLD7LHEcg2LjSC2a6abp7Y9l3fmEDkSYd4A3V4gRhw2WVgjQTpCsEOT+zqBB0BvoHpLsdp1LE+",
+	"NbfSMMawfqjiFEPaRdc/wAe/jAbPP/j/Bx9+HaWPn9/9Ie42kREnIp8Z65Q9xypmJZfXDG6zss7B32fk",
+	"Ekzh8KAlht0N0ZVAKkpWKDo3P6HbuJsu6mgo+QzKvW+c+/9TRB9in5byu4+dtdfHNjxoxfXgeHT0ZDBC",
+	"L9onnnijU3VUOfKWoTgugGvDHXA5LFX0oNwMb0TMvKlUWfbl2Ybk/bK668eqlB+vVXw8J/8I1hyjlMAN",
+	"NphE9O7HCOletwOhaxf9XYS9BirB+JhfHD2CtYE8QIAfnIDHT42mECegNqoU9y7sETp66bl/DpaLMqrL",
+	"tQpw2AEGrhBAqexV+62W11Kt4v7HuYAyj5sHS3CWdWBAmjw0jFuGqlbKuFMw/nLxw/cMbYieTdouoMHq",
+	"9RW/N2a4w5i13NYmFjrs0N0OT1SH4mstBhrmoL1A2npjU2PYV0LHjcE+UdcGCQdl6j0GQBfrW4f0b2y6",
+	"5KXbD+SDn42SU/boyWiUsg6WD8bse2XZCspyQCMRM+j8YKi4CsNgWdl1GvynSgJh74aXNaALteCGGbUE",
+	"Wwi58I4ZYYcT+W9smtcUFYUBkkwchrOGaLKs1obZlchgyC7AKcU8Kzo05UmHzgCVK1rHE+teq/id4At+",
+	"FSVL7xEH8guhJwWxx0phrKFVhLzhpcj3WsWdCqr5GLB1p+vWAjb1L8+VZqtCZIU70rRxh/tF3a/CGnoP",
+	"18Z5Bj7gPHC04AA4eroJQBd1bpuEUNzlS//y5bqCMesGrB19EAxSNcNeyUzlQi5ofTfnwCo1KLle0NqP",
+	"71vbKsVw6JB9rxo+IAFyw5ZKO92TS/Y1u35B85foThyEm4ELHO1a4CvDaHzYpeEi39gl+SebXV1qLs0c",
+	"9Ma2pLKDuaolofNJ5HogVQvDCtAwZBheaV36fMGFNGTQnZ2/Zp07SPO7a6HQGzJw2uWKdjaKoo3Gtv7L",
+	"ubBEMzi7e5tRDB3JwzZvOEIThgCy/Bo8tSotFkJuLR3BmjBsBTNGL6DH0y2f8bIMGxuyM0PbdqKJW7e+",
+	"YlVNO/cvKh+aEMbffidLBw+eMDN1VjA3tne8qiy/MkzkpwxlLPlqEdeFu7j9BZz4xfmfxw7WDWsYWAUS",
+	"Iz505N4rTQGvlff5oibRWYGk+sPz07hhQzUrbpiGTOkc8tM2i8ibhnjl9ZpoiNa2WyA5UDqQkFrxMCQ0",
+	"Dq9eG/9ytOHshzVeQJqVfBUGD7FRUOKYuqSgm8Echsbr4V1ueKKORmg3rXu+oRfHEJvXPD/1ZtnAM1a3",
+	"7vFxTERxhgM2HfhD9tozSeYZJnonWS4W5CNErnnKuCdecq5YxUqlPKj+cJ0RvD8YOLyBwW073Eh6RlP7",
+	"UAGC5bRAvcYgkw9TeHrkrFQZL9HX0gHF4WOpZqKE+6ChEVuA8AAGBj0yLplxnNERHEZ1boBdvL3oLldL",
+	"7SQtn+1ez72Cc83ATWcptOt2sbm6JFOUno+RXLS6EY5x5VCKGxSw/mUUfhiHlRBiLe4SNRLQnxwBm4VU",
+	"ki6qRlE5VGml5k5lWCl93ZDCkH0DNisYZ81UFEU9vDk6bB9hCFyVN9AoMu3KcFsFARVfuZ3Gkbwf3i48",
+	"12AKtt9apgJp91nJcRo8thnM3d3euZo7VvIXGDCmEVNWXYMc+Lg5Lnh03/XnmKbF8C0vds9qWyjtcyTG",
+	"7AVw7e6BV2twZDAKjIUqANpZvYvSqOTvrtqw81qbIbuwXNvASN2dwyWOThn3o5e1sQ3hwi3PbLl2poiw",
+	"eHQLcQO9k+gi+WFYenjeCYuMSIXumqThudG7Mb55BN375t4cskt+Dc0pYzDXLaRPSZN2G3UGmISVx15H",
+	"ueyaNIOlyuEBOePdmobYoU/hQFBWfE2aS3fK4RKZX1/KeYpXOdD+49zn0sfnA9a1WBR2e4WGC1vtwCph",
+	"bhsKlHBrmfXez5ahuIWdVmsUWUjHz7c1elzZYc1NmyPbXTo64gs1ZO+5sLhuJwOyMzfcFrw2dpfM/l55",
+	"WJ1yg/DSFpwIx0yXTabqniLDNB0yE/Me/3RE3gOhpeXn991q3KdVlPakAak3DkGjO4DM9z8+vHz7np6f",
+	"/OHzQ2PCrWGamAwuhIQmTMPndl3MlJW8WdUszaCW/IaL0svCp9sXMSILf3b8RarVfTsSOSwrZUFm68E1",
+	"rHvcdnQfXl53XvwO1k5LVsoA40xzmaslGuUV6K5iicqmsIxnWhnHb5DM4oB0GW8MkE0Aorbt0YkjnZMn",
+	"jsmfDf7G+OAXNho8ZwN2FV9VQ1Cq4/d9c9FGxFH+hadG2jIp83OhHZenQzCWy9wM2RnufY0akLfr+TLo",
+	"4ClmRyC63Adv6eJP+yiDPtciwBBMNbLhQ+JMrUvyXPgkTEzFC1ypk+zbXduLAvEL7D6f3uIbKHFvDtk5",
+	"z0nP6mX6eWgxpY+EME7VGvoEQqYqsZtp4L3qri+avKGZumW81MDz9ZCdeTSFqKaxjIxaXvZNIViF93Ho",
+	"V4aplfSRSYLLzznA6Oc9cDUmgjsSHNyCs4tKPMfBhKcBX87Eola12bHIKthUhhUcg2iYrYUve66NGlFI",
+	"MEu9n6c9IsNvIG/SwmhxbmGAVRX+TmyvqxTlP3lfionzmlO2mc3PJF966YwLeO/ADehS8RyXizA5t9ys",
+	"NusOa4ubtasIEI1t29y3jq21B3+1rBny+ddXtc3U0tk86AIMMPivB2P22vZ8hM40bxIBPN30dLgW3R3W",
+	"0qYD4MNNblZLK8pOTRGmudBlCb5GC1ryEsEbdcG7aHytnYoQJZ0qzIxw5He5tfP0fnB8UqGPCPT9xkma",
+	"bHhx2+BA873nGU3SZNtbmaRJ34WYpMmGz49CEOQsStJk23WGEeBNp1aSJn0/U/dBCMu0XpzwrQnQRD0g",
+	"nZhxEATuxa6XoPnemurNo445naTJltXae+bVs94ztPuSNOmZZc33dpaesdJ8bw2JBhNbqr0PMNDY8CVo",
+	"cuF7o3y1D8JKG7pf+6T7zoY2RYca04Eiv7SbjCsOTby+M3JLerbPSJwladITIwj2Btd3zzrM2NFcwyqR",
+	"8rv72eAleBPo3kbjZk220udNGFhyzBy/P9l0KSIlVSNWgjW9XAG2UKyWxJV8ykqYN5qiQhkH+2ds+ZSJ",
+	"Xr7W8Xa+Flqt8fpM8r4vgCxbb3cSFKdBJRaG5ZqvJKkW6PVw9i8qF91siLm4JTLA16JI2z+t4bNFtpeY",
+	"luHQGg6iPedYJPBdW73VPy4sEmnLELZ0trzWfFauO7rbkF3wtWmcFXymvJOf8kaM99FThYmvpfAlHBff",
+	"njkV99Ho1gksckXnKaOvvaUP4iUkwgZ9FctFyF00kTNus6JXPDLFR1i0xNlf3l8wd0XZ9NeJO5pJMp4k",
+	"laocrgc4cJKkE+T6+MHNjR8ch5gkd9OJ3K6H8SlA7DoIx82MMJsVD2e6XWBycjQ+iyp8oTSpjFSrQ6rp",
+	"1yM2E7bJ9KbTleylVtn1XOkc7YrHx6l7uNCqrnDoXNVE2A9XBvyW2hMHGG7+P0rVCakDexcDbyeLtKF6",
+	"3Gs4zTTUIhOpxG+twezTeLqhiSU+dO5Q1+DaExk+F+Xjco28dN0uR/BQUIxB1SWWQrEZhnwk5ExprGHZ",
+	"l1DUIlKVqpSN1+c5RsCsBsCQaCCDKB2FaooHgdisQCAFAmGIoS9wiytT8OOnJxF0ET8MF7kJ7FG1US0t",
+	"+TMeuTvlmFjF107NOEhZAbfxK/ERpLormzqmd2xnilef+KJjuuZTThvlH739cM4WqmFeQ/nkxTpT3C9d",
+	"N9ducsivooewi0c0dy9tbnh7vfqZqO4ybKyzTW8xUC/I2RkpssLAwZUNlfX3UVC3CP/OSRSn9H9cTuBn",
+	"y47qwd2DZWORe07jE8u1d5eto+xW5Q3kbWQtuPvcbccLjSludKM3KuaejJ6fRM4sK7iUUPYKE5IVzDra",
+	"Kn3jVRUX450ypY/YKMVpN/Nqz6g0/dHjg32KCX9DHVQaAIhhsPRl0vuUNKHpvbmNP3799Pg5beXZwxvZ",
+	"YhNN2jhN3rHR4wSHtU+7Sx1D/5eHttTMcJcmP6/MXormBuzNUjTDbmh3aSH7wurf/x0gvay1VPVvADVM",
+	"8EVhvfTmYvwGRkRmhLfwJbCV0jnqeGi4hrJPyopqSh7Yoxcvz9mTZ8zyBdpOcGsPNswAdyuTcXLWpPuH",
+	"9gLj5P/9n3//x//49+YRth8YJ//4n//tH//7vyd30d3twgE3V7F2BJc+/iBkbfvFRPfKj9n6qsMOdx3l",
+	"HmrlZgkt89OO2QpmKeNVlTJjeSiS2NrvbH1VqFrfl7/vBPue0ISp9jmEDcrDV70asZeW8nG6olWWl5+i",
+	"Snn1htAf5ukhsD3EGNg/bmgKkcZHbeYWRrkUy5WvmPOJHCF3bs2WfB1pV6JyuCo9199cASe+8mlRO3LK",
+	"c+B5KSTsr/98at2WhFt7hTlsu6vN+hCPKQDiI3lWrwU1L1M5nDI+w+g0ng9mCPiYNSYyxPeKEBiQ+acB",
+	"wM21oJhwCGdsQkEB+26ofgcgjVoSWx3DueNuyp3nfil7NTzaZQnu2tE3Wi2ZVKvgfgoIT5nx/Uu4j7Nk",
+	"pcquQ4ouK7he7ihDWJqrUsjrB+DnkpmlGbP//O41ObiePjt+ckDBmpmiCuadDskHzsVixovCyHd8Hi3A",
+	"XJUwtw/juJNRM+80zKDsh5KbKBLjVYLNbWoR8hBjeBtaJ3n1srNXbzW2sEZV4+5kTQ3PZvOuHcThyFvI",
+	"xZh8lBEqeagQpdHeaaLGctlRCdT8uBf/gG2vlF9596HS3P9UA3Hvq4gAfeXz69Z7UNl9FuO99agGsloL",
+	"u75wu+weyo52dFv5eE0bpG6CY+hmiIXamBTZbqGwtqJ2f0LO1UYZvu9heK6qHxWWuWFpPb5jxoeHC2GL",
+	"ejbM1PLQ+7rD/9tqD9qiQqa+eKa2mBjuE6NYiTmBSmJCi74BPQ7OeiywY1bzGyi7PZioXhxrUSeyewRp",
+	"8ElOe+mg01C3QLUYK8xtgtLAcCIn8pXWyrdiCW0Nme+g2DTMNEP2yqnBGdeULudgm5VAKW7TtmeVkGxK",
+	"JVPTiewG7kMFyoobNvW5BtMUC0Cu2q9YlBNe4hgiCbVFU58+UpclljhMpJr7vDPRKxiaduqyprhDMl/a",
+	"zbBMLZ2oxIhFeDpJxuz//tf/lbKJMy38t7vp2EdK0JEQzIC/vL9oWrg1bcrSicTOZAcBnk63UdSUvK+d",
+	"Xera2O60KZNwEzodYEcZu8JsiSRNSpGB7xhI5vBcOKmcnFU8K2BwPBy1/TY7z7r1+slloSEkpFrFOGpz",
+	"bMBWhWJrVTvUp+6DpkxS/9knKjVhseYusHNqZPeSFEzDzs5fE1Ml31dyNBwRCKoCySuRjJPHwyOEtOK2",
+	"wKt9eHN02HG0V8rsaPPVJD/42gJ/uJhD7QQfo0AZkkvBKywdYZe78j7CJZrIbq4IpeU22RkhmcinbqAy",
+	"ZXxbWtPYgQ4SrGZxxM99niGVomq8dq/zZIxtH1+EwvZuN8WfttzqnomSQxqVtgzCdsOF3JnFeDBk7zCG",
+	"mrKsUAYktT6oQE+k36WPshH7GD+QMYi+UcfvkHO0NLZxoPe2nv1AkgGMfaHy9T0NWz+uUWu/RehdXwBZ",
+	"XcNmx9jj0dFnW7zXxjPSKvay1/IuEt8l8eD9i/G1GuA7PWlb+Yik05OMP31wR93e9wsn/x6nmO+H95cv",
+	"jFfbHGI+uNl6BRcOkAXsuIAroYFqfIRh1DH0K8NIlDetQx+dv/juT98cH/qYywFq7o6O0U+rsSHQ9XDr",
+	"dvwZbNuedAtro8+HtWaRCMrOWi9yyhZKUfHLXNwEvwl1inP2W0hm/nQkNkg6oxKZgZoPsESmrRFxNgMW",
+	"pHibzjEZsiqb5XfjtGl34PHZP+83wthzHPEFD7vpxbDjemCBYr9vMjYFH3S6gt/XwLjXQbzT7/u+d3AM",
+	"wvN49GSbzr9Xli1Vjro5M8JxTndf3VtNNvvr+eB7JWHwlsLvv50CQiGHrx/NoSrVGnPzdS2NUwpWTmPC",
+	"rIStKkx3iN6H4ClBA8+3SeHwV/ff3U6K+DMgQXxJetjwykeoAjs1+YSXoN5SqbJVmAQaroKwVHhh/kU/",
+	"Lf181fSVbap6omSxpX/EFm2H4D1O7j5EqOlwVsu8hPuI6gWN+Ciy+kVUfary495CLvil969ujN/220b4",
+	"+99en7O5KOEURVLJ16om8YzjZpA7/OQqM35jw2X+2RBEujLNS4UIbfGuO0zSL6feeKR6qvX0i2OwVIvD",
+	"fofdXZh82Y56EJsWbu0hmjB9RO6Bo047339d7p4eGXpA4/lopUIXl1jP49+FbqrQ+vqTZk13GHuvbqkl",
+	"nttasMComrqpJRYyK2uqJgvpTyBDpXupFv2UPG5ZCc5CPHkykatClLBlu1Ecg5elt+yXTQ8CamE0ZG+w",
+	"qbXMyd3KNbS6fL5O2QwyXhuYSJ7nGozxpYTXUNlOI18MJaq59++ExsNZQX4frBviOJkROXYmpJabZMdS",
+	"lowzWDEvtNO9o20Q7rmMFSUYlqthr0oGbV6MPvgtTGSk2GZMHRKbViyU0AeknsCS8YprG7Nwz7W6gTeU",
+	"e/clzL1up+m9jL3RZ12a+rzvUGWRMtOmDQnvtnv3iXlLMKEPwSl+QNkTaZ2+0S59IqlfOs1TqoU7+88k",
+	"k9qsZB4pIGu4Tspma5KYvk+3/9orttpXA0XO4Qj08Ff3792n8o90+88ruPn8WZoOV6TbsNLCWXDCpuEP",
+	"l5RwA/4vlxzSE0QHPflpWPmHK5Hbgh5+mJLmYEpuCrrihB4wGa+wjLyN+SfjZHR4OxodHY5OngU3Sv8P",
+	"41jhVaNdfxjngTSZKGf2hTT3ifJ3fsgXV/ZDUkr81vgGrf+S8q2G2OnlcrqzK0wIMhf8y8t572own13M",
+	"ozrpm8agHGw7xqTB1dnpHNL8nQqxFBZbTSgNTX1EV0Iizww+XIyEmIJX1ODDCvcohBb8352w8XLVqBdX",
+	"A7cQsju/jJzbyJb8nf2aYW9x3Zx+bMJLGGw6xZ4OaayV7T//L2Ld/fa7eeHbE6A6poGtVf2g4y3cHtum",
+	"ae3ixSGT64vz4ibrLsKM6ad/cWIqbMPybqwpR0aA6o/PoqK2v2tWqFoP2fcYrivU6kuw4c3c7ahj/r3T",
+	"KKdnWQaVHWOqySHcgLQDYzXw5dRniEgJGRYVYgO9knpQYScGVEmn+M64aZA9nchHObd8zKYhU2F64Nhl",
+	"GBh6mWDbcrVEZ6XwnUWordHRU2aG7AfHZ1cCm2Rg3AyrvyQZZUtlLDt+ykzqObeQCzb12RlTXK4BKMaM",
+	"z9zQH/t9pL/YHdrOXLnzKUC9A/9IdwfGJzG67yPKvUY9v1eI6Dhtq/d7/HsXj+tCeRjq6oKY35CYTqy/",
+	"pIyjLyEtu38H7ne2CjuJP1HENg13sE3SqW9/tAqtsPjaB+Z+RyxjxkebxxlytXyi4t4opxrz3Uh/h783",
+	"WP8drmQMBxcg/aljtm6uVtKEfk0SVr/LwYeOFORyweYX0UPGWdEpFMkIuGx7e6KxjiNNr0tLxRfUj8qJ",
+	"rrYPKHXuk3OxqDXkTcSNUpgOKbWcYImtadt8kWFrtHqgtw1wSgdJyaPFZyWk3lnZeTkIx7sPd/8/AAD/",
+	"/w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -19,6 +19,7 @@ const (
 	InvalidField          Code = "invalid-field"
 	WrongContentType      Code = "wrong-content-type"
 	BodyTooLarge          Code = "body-too-large"
+	LengthRequired        Code = "length-required"
 	NotFound              Code = "not-found"
 	MethodNotAllowed      Code = "method-not-allowed"
 	OriginNotAllowed      Code = "origin-not-allowed"
@@ -30,6 +31,7 @@ const (
 	IdentityInvalid       Code = "identity-invalid"
 	PhoneInvalid          Code = "phone-invalid"
 	PhoneNotMobile        Code = "phone-not-mobile"
+	PhoneUnreachable      Code = "phone-unreachable"
 	ChallengeInvalid      Code = "challenge-invalid"
 	ChallengeExpired      Code = "challenge-expired"
 	ChallengeSpent        Code = "challenge-spent"
@@ -68,6 +70,7 @@ var Table = []Row{
 	{InvalidField, http.StatusBadRequest, NotApplied, "A member has the wrong form", "See `field` for which one, and the schema for its form."},
 	{WrongContentType, http.StatusUnsupportedMediaType, NotApplied, "The body is not JSON", "Send Content-Type: application/json, and no Content-Encoding."},
 	{BodyTooLarge, http.StatusRequestEntityTooLarge, NotApplied, "The body is too large", "No request needs more than 8 kB."},
+	{LengthRequired, http.StatusLengthRequired, NotApplied, "The body's length is not said", "Send Content-Length, and no Transfer-Encoding."},
 	{NotFound, http.StatusNotFound, NotApplied, "Nothing is here", "Check the path against the API description."},
 	{MethodNotAllowed, http.StatusMethodNotAllowed, NotApplied, "The method does not fit", "See the Allow header for the methods this path takes."},
 	{OriginNotAllowed, http.StatusForbidden, NotApplied, "This web origin may not call the API", "Ask the operator to put the origin on the list."},
@@ -79,6 +82,7 @@ var Table = []Row{
 	{IdentityInvalid, http.StatusUnprocessableEntity, NotApplied, "Not a valid identity number", "Its form or its check digit is wrong; ask the voter to look again."},
 	{PhoneInvalid, http.StatusUnprocessableEntity, NotApplied, "Not a valid phone number", "Ask for the number again, with its country code if it is not a local one."},
 	{PhoneNotMobile, http.StatusUnprocessableEntity, NotApplied, "Not a mobile number", "Ask for a number that can send and receive SMS."},
+	{PhoneUnreachable, http.StatusUnprocessableEntity, NotApplied, "No SMS can be sent to this number", "Ask for another number: no provider delivers to this one, or none may be used for its country."},
 	{ChallengeInvalid, http.StatusForbidden, NotApplied, "The proof of work is wrong", "Fetch a challenge from /v1/challenge and solve it."},
 	{ChallengeExpired, http.StatusForbidden, NotApplied, "The challenge has expired", "Fetch a fresh challenge and solve it."},
 	{ChallengeSpent, http.StatusForbidden, NotApplied, "The challenge was used before", "Fetch a fresh challenge for every session."},

@@ -68,6 +68,41 @@ func limiter(t testing.TB, limits ...Limit) *Local {
 	return l
 }
 
+// TestNobodyLocksOutSomebodyElse: a stranger who knows a voter's identity number and phone does all that is
+// allowed with them, and the voter goes on. From one network, that is; it takes three to use a phone up.
+func TestNobodyLocksOutSomebodyElse(t *testing.T) {
+	l, err := NewLocal(Config{}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(address string) Subject {
+		return Subject{Client: netip.MustParseAddr(address), Phone: identity.PhoneTag{7}, Voter: identity.VoterTag{7}, Poll: "p"}
+	}
+	exhaust := func(who Subject) (n int) {
+		for _, action := range []Action{Session, Send, Check} {
+			for d, _ := l.Take(t.Context(), action, who); d.Allowed; d, _ = l.Take(t.Context(), action, who) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := exhaust(at("192.0.2.1")); n < 50 {
+		t.Errorf("a stranger did only %d things", n)
+	}
+	victim := at("198.51.100.1")
+	for _, action := range []Action{Session, Send, Check} {
+		if d, _ := l.Take(t.Context(), action, victim); !d.Allowed {
+			t.Errorf("%v: the voter is locked out by %s", action, d.Limit.Name)
+		}
+	}
+	for i := range 3 {
+		exhaust(at(fmt.Sprintf("203.0.%d.1", i)))
+	}
+	if d, _ := l.Take(t.Context(), Send, victim); d.Allowed || d.Limit.Name != "send-phone-all" {
+		t.Errorf("four networks flood a phone: %+v", d)
+	}
+}
+
 func TestAnAllowanceGrowsBackEvenly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := limiter(t, Limit{Name: "x", On: Cast, By: []Dimension{Poll}, Count: 3, Window: 30 * time.Second})

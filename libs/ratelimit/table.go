@@ -12,9 +12,10 @@ import (
 
 // Table is every limit with its default, in the order the documentation lists them.
 //
-// Limits by voter or by phone that could lock out a victim (a stranger who knows an identity number
-// can start sessions for it) also count by network: the stranger uses up the stranger's allowance.
-// The one exception is `send-phone`: it protects the phone's owner from a flood of SMS.
+// Limits by voter or by phone that could lock out a victim (a stranger who knows an identity number or a
+// phone can start sessions for it) also count by network: the stranger uses up the stranger's allowance.
+// What counts by phone alone is three times as much: it takes somebody with several networks to use that up,
+// and without it they could flood the phone, or guess its codes.
 var Table = []Limit{
 	{"challenge-network", Challenge, []Dimension{Network}, 1200, time.Minute, "Twice the sessions of a network: a challenge may be fetched and not used."},
 	{"attempt-network", Attempt, []Dimension{Network}, 1200, time.Minute, "Twice the sessions of a network; a bound on the work that wrong solutions cause."},
@@ -23,13 +24,15 @@ var Table = []Limit{
 	{"session-phone", Session, []Dimension{Phone, Network}, 20, 10 * time.Minute, "A family may share one phone."},
 	{"session-poll", Session, []Dimension{Poll}, 120_000, time.Minute, "2,000 sessions a second; the 2014 vote peaked at 47 votes a second."},
 	{"session-global", Session, []Dimension{Global}, 240_000, time.Minute, "What one API server is meant to carry."},
-	{"send-phone", Send, []Dimension{Phone}, 8, time.Hour, "Nobody is flooded with SMS, whoever asks for them."},
+	{"send-phone", Send, []Dimension{Phone, Network}, 8, time.Hour, "Two sessions with every resend. Who types somebody else's phone uses up their own."},
+	{"send-phone-all", Send, []Dimension{Phone}, 24, time.Hour, "Nobody is flooded with SMS, from however many networks they are asked for."},
 	{"send-voter", Send, []Dimension{Voter, Network}, 12, time.Hour, "One identity number does not send SMS to many phones."},
 	{"send-network", Send, []Dimension{Network}, 600, time.Hour, "A classroom with every resend; a bound on what one network can make the organiser pay."},
 	{"send-poll", Send, []Dimension{Poll}, 60_000, time.Hour, "A bound on what one poll costs."},
 	{"send-global", Send, []Dimension{Global}, 90_000, time.Hour, "A bound on what all polls cost."},
 	{"check-network", Check, []Dimension{Network}, 1200, time.Minute, "Five tries for every phone of a busy network."},
-	{"check-phone", Check, []Dimension{Phone}, 40, time.Hour, "Five tries for every SMS that send-phone allows; guessing across sessions gains nothing."},
+	{"check-phone", Check, []Dimension{Phone, Network}, 40, time.Hour, "Five tries for every SMS that send-phone allows; guessing across sessions gains nothing."},
+	{"check-phone-all", Check, []Dimension{Phone}, 120, time.Hour, "Five tries for every SMS that send-phone-all allows: one chance in 8,000 an hour to guess a phone's code, from all networks."},
 	{"wait-network", Wait, []Dimension{Network}, 2400, time.Minute, "Held connections opened; a network with poor reception reopens them."},
 	{"cast-network", Cast, []Dimension{Network}, 1200, time.Minute, "Twice the sessions of a network: retries with the same key are welcome."},
 	{"cast-voter", Cast, []Dimension{Voter}, 60, time.Minute, "Retries of one ballot; only the holder of the verified token uses it up."},
@@ -40,10 +43,10 @@ var Table = []Limit{
 // Reserve is what one server allows by itself, beside its rows of Table, while the Redis that the servers
 // share is away: sending costs money, and a code has a million values.
 var Reserve = []Limit{
-	{"send-phone-alone", Send, []Dimension{Phone}, 3, time.Hour, "One code, and twice again."},
+	{"send-phone-alone", Send, []Dimension{Phone, Network}, 3, time.Hour, "One code, and twice again."},
 	{"send-network-alone", Send, []Dimension{Network}, 60, time.Hour, "A classroom, once."},
 	{"send-global-alone", Send, []Dimension{Global}, 1200, time.Hour, "What the organiser can bear to lose to a flood, per server."},
-	{"check-phone-alone", Check, []Dimension{Phone}, 10, time.Hour, "Two codes' tries: no server opens because the others can't be asked."},
+	{"check-phone-alone", Check, []Dimension{Phone, Network}, 10, time.Hour, "Two codes' tries: no server opens because the others can't be asked."},
 	{"check-network-alone", Check, []Dimension{Network}, 300, time.Minute, "A quarter of what a network is allowed together."},
 }
 

@@ -11,16 +11,20 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
-// The times and sizes a client gets. There is no write timeout: streams are held for minutes, and a
-// handler that holds one
-// sets a write deadline of its own before each write (http.ResponseController).
+// The times and sizes a client gets.
 const (
 	headerTime     = 5 * time.Second
 	readTime       = 10 * time.Second
 	idleTime       = 60 * time.Second
 	maxHeaderBytes = 16 << 10
+	// maxHeaders is how many header lines a request may have: a browser behind two proxies sends some 30.
+	maxHeaders = 100
+	// maxStreams is how many requests one connection over HTTP/2 may have under way.
+	maxStreams = 100
 )
 
 // ErrPortTaken is an address that another program listens on.
@@ -39,6 +43,13 @@ type Listener struct {
 	// ReadTime is how long a whole request may take to arrive; 0 means 10 s. Only a handler that
 	// takes large uploads needs more.
 	ReadTime time.Duration
+	// WriteTime is how long an answer may take, from the end of the request's header to its last byte; 0
+	// means as long as it likes. A handler that holds a stream sets a deadline of its own before each
+	// write (http.ResponseController), and is not bound by this.
+	WriteTime time.Duration
+	// Connections is how many are held at once; further ones wait in the system's queue until one ends.
+	// 0 means no limit, for listeners that are not the public's.
+	Connections int
 }
 
 // Options are how a service serves and stops. The zero value serves silently and stops at once.
@@ -75,18 +86,26 @@ func Serve(ctx context.Context, options Options, listeners ...Listener) error {
 	var serving sync.WaitGroup
 	for i, l := range listeners {
 		servers[i] = &http.Server{
-			Handler:           l.Handler,
+			Handler:           fewHeaders(l.Handler),
 			ReadHeaderTimeout: headerTime,
 			ReadTimeout:       cmp.Or(l.ReadTime, readTime),
+			WriteTimeout:      l.WriteTime,
 			IdleTimeout:       idleTime,
 			MaxHeaderBytes:    maxHeaderBytes,
-			BaseContext:       func(net.Listener) context.Context { return base },
+			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+			// "OPTIONS *" is asked of the handler, as everything is.
+			DisableGeneralOptionsHandler: true,
+			BaseContext:                  func(net.Listener) context.Context { return base },
 			// What net/http complains of holds clients' addresses and bytes, and any client can
 			// make it complain.
 			ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		}
+		accepting := open[i]
+		if l.Connections > 0 {
+			accepting = netutil.LimitListener(accepting, l.Connections)
+		}
 		serving.Go(func() {
-			if err := servers[i].Serve(open[i]); !errors.Is(err, http.ErrServerClosed) {
+			if err := servers[i].Serve(accepting); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("couldn't go on serving %s: %w", l.Name, err)
 			}
 		})
@@ -129,6 +148,23 @@ func Serve(ctx context.Context, options Options, listeners ...Listener) error {
 	stops.Wait()
 	serving.Wait()
 	return err
+}
+
+// fewHeaders refuses a request of very many header lines as net/http does one of very long ones: each line
+// costs memory several times its length.
+func fewHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lines := 0
+		for _, values := range r.Header {
+			lines += len(values)
+		}
+		if lines > maxHeaders {
+			w.Header().Set("Connection", "close")
+			http.Error(w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func openAll(ctx context.Context, listeners []Listener) ([]net.Listener, error) {

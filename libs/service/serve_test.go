@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -286,5 +288,145 @@ func TestLoggerNamesTheServiceAndRefusesNonsense(t *testing.T) {
 		if _, err := NewLogger(&out, "x", config); err == nil {
 			t.Errorf("%+v was taken", config)
 		}
+	}
+}
+
+func TestServeRefusesManyHeaders(t *testing.T) {
+	address, stop := started(t, Options{}, Listener{Name: "test", Address: "127.0.0.1:0", Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})})
+	for lines, want := range map[int]int{maxHeaders - 10: http.StatusOK, maxHeaders + 1: http.StatusRequestHeaderFieldsTooLarge} {
+		request, err := http.NewRequest(http.MethodGet, "http://"+address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range lines {
+			request.Header.Add("X-Junk", "x")
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%d lines: got %s", lines, response.Status)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A client that takes nothing of a large answer is cut off.
+func TestServeCutsOffWhoDoesNotRead(t *testing.T) {
+	failed := make(chan error, 1)
+	address, stop := started(t, Options{}, Listener{Name: "test", Address: "127.0.0.1:0", WriteTime: 100 * time.Millisecond, Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, _ *http.Request) {
+			_, err := w.Write(make([]byte, 64<<20)) // more than the system's buffers take
+			failed <- err
+		})})
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; err == nil {
+		t.Error("the answer was written to nobody")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection beyond the limit is served once another one has ended.
+func TestServeHoldsSoManyConnections(t *testing.T) {
+	address, stop := started(t, Options{}, Listener{Name: "test", Address: "127.0.0.1:0", Connections: 2, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})})
+	dial := func() net.Conn {
+		t.Helper()
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	answered := func(conn net.Conn, within time.Duration) bool {
+		_ = conn.SetReadDeadline(time.Now().Add(within))
+		_, err := conn.Read(make([]byte, 1))
+		return err == nil
+	}
+	first, second := dial(), dial()
+	if !answered(first, 5*time.Second) || !answered(second, 5*time.Second) {
+		t.Fatal("the first two are not answered")
+	}
+	third := dial()
+	if answered(third, 100*time.Millisecond) {
+		t.Error("a third is answered beside them")
+	}
+	first.Close()
+	if !answered(third, 5*time.Second) {
+		t.Error("the third is not answered after the first has ended")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Over HTTP/2 one connection has so many requests under way, and a client with more opens another.
+func TestServeBoundsTheStreamsOfAConnection(t *testing.T) {
+	certified := httptest.NewTLSServer(nil) // for its certificate
+	defer certified.Close()
+	open, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	under, connections, release := map[string]int{}, make(chan struct{}, maxStreams+1), make(chan struct{})
+	address, stop := started(t, Options{}, Listener{Name: "test", Open: tls.NewListener(open, &tls.Config{
+		Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"},
+	}), Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		under[r.RemoteAddr]++
+		mu.Unlock()
+		connections <- struct{}{}
+		<-release
+	})})
+	transport := certified.Client().Transport.(*http.Transport).Clone()
+	transport.ForceAttemptHTTP2 = true
+	client := &http.Client{Transport: transport}
+	defer client.CloseIdleConnections()
+	var all sync.WaitGroup
+	for range maxStreams + 1 {
+		all.Go(func() {
+			response, err := client.Get("https://" + address)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			response.Body.Close()
+		})
+	}
+	for range maxStreams + 1 {
+		<-connections
+	}
+	mu.Lock()
+	for from, n := range under {
+		if n > maxStreams {
+			t.Errorf("%s has %d requests under way", from, n)
+		}
+	}
+	if len(under) < 2 {
+		t.Errorf("%d connections", len(under))
+	}
+	mu.Unlock()
+	close(release)
+	all.Wait()
+	client.CloseIdleConnections()
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }

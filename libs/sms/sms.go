@@ -50,6 +50,13 @@ type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
 
+// Confirmer learns which conversations came to an end as they should: the code that was sent was used. That
+// is what tells a route that delivers from one that says so. Safe for concurrent use.
+type Confirmer interface {
+	// Confirm does not wait for anybody, and may forget: figures come of it, and no voter's way.
+	Confirm(conversation string)
+}
+
 // Inbound is one SMS that a voter sent.
 type Inbound struct {
 	From, To   Number
@@ -59,7 +66,11 @@ type Inbound struct {
 	ProviderID string
 }
 
-// Receiver takes inbound messages; nil means that it is dealt with and need not come again.
+// ErrRefused is an inbound message that no phone network delivers: it is not looked at, and bringing it
+// again won't help.
+var ErrRefused = errors.New("not an SMS")
+
+// Receiver takes inbound messages; nil, or ErrRefused, means that it is dealt with and need not come again.
 type Receiver interface {
 	Receive(ctx context.Context, in Inbound) error
 }

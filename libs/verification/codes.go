@@ -66,7 +66,7 @@ func noRecord() CodeState { return CodeState{Result: NoCode, NextSend: -1, NextC
 
 // state says where the session stands; waits are from now.
 func (c *codes) state(result CodeResult, now time.Time) CodeState {
-	s := CodeState{Result: result, TriesLeft: c.Tries, NextSend: -1, NextCheck: -1}
+	s := CodeState{Result: result, Sends: c.Sends, TriesLeft: c.Tries, NextSend: -1, NextCheck: -1}
 	if c.Sends <= len(c.Limits.SendDelays) {
 		s.NextSend = max(0, c.NextSend.Sub(now))
 	}

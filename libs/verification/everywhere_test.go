@@ -52,7 +52,7 @@ func told(t *testing.T, board *Redis, from, to int, at time.Time) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for i := from; i < to; i++ {
-		if got, err := board.Await(ctx, keyOf(i)); err != nil || !got.Equal(at) {
+		if got, err := await(ctx, board, keyOf(i)); err != nil || !got.Equal(at) {
 			t.Fatalf("%d: %v, %v", i, got, err)
 		}
 	}
@@ -208,7 +208,7 @@ func TestWhoWaitsFollowsTheRedis(t *testing.T) {
 	link := cloudredis.NewLink(cloudredis.Config{Finder: at})
 	t.Cleanup(func() { link.Close() })
 	board := open(t, RedisConfig{Link: link, Patience: time.Minute}, time.Now)
-	if _, err := board.Await(t.Context(), keyOf(0)); !errors.Is(err, ErrAway) || !errors.Is(err, cloudredis.ErrNone) {
+	if _, err := await(t.Context(), board, keyOf(0)); !errors.Is(err, ErrAway) || !errors.Is(err, cloudredis.ErrNone) {
 		t.Errorf("without any Redis: %v", err)
 	}
 	at.become(from.Addr())
@@ -218,7 +218,7 @@ func TestWhoWaitsFollowsTheRedis(t *testing.T) {
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		got, err := board.Await(ctx, keyOf(1))
+		got, err := await(ctx, board, keyOf(1))
 		if err == nil && !got.Equal(sent) {
 			err = fmt.Errorf("told of %v", got)
 		}

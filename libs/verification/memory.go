@@ -50,34 +50,23 @@ func (m *Memory) Heard(_ context.Context, key Key, at time.Time, ttl time.Durati
 		return nil
 	}
 	m.heard.put(key, at, now.Add(ttl), now)
-	m.waiting.tell(key, notice{at: at})
+	m.waiting.tell(key, News{At: at})
 	return nil
 }
 
-// Await implements Board. Registering and reading happen under one lock, so nothing falls between.
-func (m *Memory) Await(ctx context.Context, key Key) (time.Time, error) {
-	m.mu.Lock()
-	if at, ok := m.heard.get(key, m.clock()); ok {
-		m.mu.Unlock()
-		return at, nil
-	}
-	news := m.waiting.add(key)
-	m.mu.Unlock()
-
-	select {
-	case got := <-news:
-		return got.at, nil
-	case <-ctx.Done():
-	}
+// Watch implements Board.
+func (m *Memory) Watch(_ context.Context, key Key) (<-chan News, func(), error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.waiting.remove(key, news)
-	select {
-	case got := <-news: // heard while the context ended
-		return got.at, nil
-	default:
-		return time.Time{}, ctx.Err()
+	if at, ok := m.heard.get(key, m.clock()); ok {
+		return already(News{At: at}), func() {}, nil
 	}
+	news := m.waiting.add(key)
+	return news, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.waiting.remove(key, news)
+	}, nil
 }
 
 // NewCode implements Board.

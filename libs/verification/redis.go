@@ -89,7 +89,7 @@ func (r *Redis) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	r.waiting.tellAll(notice{err: fmt.Errorf("couldn't wait for an SMS: %w: the board is closed", ErrAway)})
+	r.waiting.tellAll(News{Err: fmt.Errorf("couldn't wait for an SMS: %w: the board is closed", ErrAway)})
 }
 
 // Lost says that nothing is heard of the server. It is known at once when connections break, and within
@@ -143,41 +143,32 @@ func (r *Redis) Heard(ctx context.Context, key Key, at time.Time, ttl time.Durat
 	return nil
 }
 
-// Await implements Board. An event cannot fall between: who waits is registered before the state is
+// Watch implements Board. An event cannot fall between: who waits is registered before the state is
 // read, the state is written before its notice, and whenever the subscription starts anew the state of
 // all who wait is read again.
-func (r *Redis) Await(ctx context.Context, key Key) (time.Time, error) {
+func (r *Redis) Watch(ctx context.Context, key Key) (<-chan News, func(), error) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		return time.Time{}, fmt.Errorf("couldn't wait for an SMS: %w: the board is closed", ErrAway)
+		return nil, nil, fmt.Errorf("couldn't wait for an SMS: %w: the board is closed", ErrAway)
 	}
 	news := r.waiting.add(key)
 	r.mu.Unlock()
-	defer func() {
+	stop := func() {
 		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.waiting.remove(key, news)
-		r.mu.Unlock()
-	}()
-
+	}
 	text, err := r.link.Client().Get(ctx, heardName(key)).Result()
-	switch {
-	case err == nil:
-		return readTime(text)
-	case !errors.Is(err, redis.Nil):
-		return time.Time{}, away(ctx, "read whether an SMS came", err)
+	if errors.Is(err, redis.Nil) {
+		return news, stop, nil
 	}
-	select {
-	case got := <-news:
-		return got.at, got.err
-	case <-ctx.Done():
+	stop()
+	if err != nil {
+		return nil, nil, away(ctx, "read whether an SMS came", err)
 	}
-	select {
-	case got := <-news: // heard while the context ended
-		return got.at, got.err
-	default:
-		return time.Time{}, ctx.Err()
-	}
+	at, err := readTime(text)
+	return already(News{at, err}), func() {}, nil
 }
 
 // records is the part of a Board that any server may keep by itself: nobody waits for it.

@@ -51,7 +51,7 @@ func (r *Redis) interrupted(ctx context.Context, err error) {
 		r.log.WarnContext(ctx, "lost the verification board; trying again", slog.Any("error", err))
 	}
 	if now.Sub(r.lost) >= r.patience {
-		r.waiting.tellAll(notice{err: fmt.Errorf("couldn't wait for an SMS: %w: %w", ErrAway, err)})
+		r.waiting.tellAll(News{Err: fmt.Errorf("couldn't wait for an SMS: %w: %w", ErrAway, err)})
 	}
 }
 
@@ -171,7 +171,7 @@ func (r *Redis) heard(ctx context.Context, key Key, text string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting.tell(key, notice{at: at})
+	r.waiting.tell(key, News{At: at})
 }
 
 func pause(ctx context.Context, d time.Duration) {

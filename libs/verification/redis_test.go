@@ -48,7 +48,7 @@ func TestARestartLosesNoEvent(t *testing.T) {
 		group.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			if got, err := waiting.Await(ctx, keyOf(i)); err != nil || !got.Equal(at) {
+			if got, err := await(ctx, waiting, keyOf(i)); err != nil || !got.Equal(at) {
 				t.Errorf("waiter %d: %v, %v", i, got, err)
 			}
 		})
@@ -87,7 +87,7 @@ func TestWhoWaitsBeforeTheSubscriptionIsThereIsTold(t *testing.T) {
 		go func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			_, err := late.Await(ctx, keyOf(i))
+			_, err := await(ctx, late, keyOf(i))
 			told <- err
 		}()
 		if err := gateway.Heard(t.Context(), keyOf(i), at, time.Minute); err != nil {
@@ -108,7 +108,7 @@ func TestALostNoticeIsMadeUpFor(t *testing.T) {
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		_, err := r.Await(ctx, keyOf(1))
+		_, err := await(ctx, r, keyOf(1))
 		told <- err
 	}()
 	eventually(t, "it waits, and listens", func() bool { return r.waiters() == 1 && r.Health(t.Context()) == nil })
@@ -131,7 +131,7 @@ func TestOneConnectionListensHoweverManyWait(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 200 {
 		group.Go(func() {
-			if _, err := r.Await(ctx, keyOf(i)); !errors.Is(err, context.Canceled) {
+			if _, err := await(ctx, r, keyOf(i)); !errors.Is(err, context.Canceled) {
 				t.Errorf("%v", err)
 			}
 		})
@@ -154,7 +154,7 @@ func TestAFrozenServerAnswersNobodyForLong(t *testing.T) {
 	eventually(t, "healthy", func() bool { return r.Health(t.Context()) == nil })
 	told := make(chan error, 1)
 	go func() {
-		_, err := r.Await(t.Context(), keyOf(1))
+		_, err := await(t.Context(), r, keyOf(1))
 		told <- err
 	}()
 	eventually(t, "it waits", func() bool { return r.waiters() == 1 })
@@ -163,7 +163,7 @@ func TestAFrozenServerAnswersNobodyForLong(t *testing.T) {
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
 		"Heard":   func() error { return r.Heard(ctx, keyOf(2), time.Now(), time.Minute) },
-		"Await":   func() error { _, err := r.Await(ctx, keyOf(2)); return err },
+		"Watch":   func() error { _, err := await(ctx, r, keyOf(2)); return err },
 		"NewCode": func() error { _, err := r.NewCode(ctx, "s", [32]byte{1}, rules, time.Now()); return err },
 		"Unsent":  func() error { return r.Unsent(ctx, "s") },
 		"TryCode": func() error { _, err := r.TryCode(ctx, "s", [32]byte{1}, time.Now()); return err },
@@ -219,7 +219,7 @@ func TestAClosedBoardKeepsNobody(t *testing.T) {
 	r := dial(t, redistest.Start(t), time.Now)
 	told := make(chan error, 1)
 	go func() {
-		_, err := r.Await(t.Context(), keyOf(1))
+		_, err := await(t.Context(), r, keyOf(1))
 		told <- err
 	}()
 	eventually(t, "it waits", func() bool { return r.waiters() == 1 })
@@ -227,7 +227,7 @@ func TestAClosedBoardKeepsNobody(t *testing.T) {
 	if err := <-told; !errors.Is(err, ErrAway) {
 		t.Errorf("who waited: %v", err)
 	}
-	if _, err := r.Await(t.Context(), keyOf(1)); !errors.Is(err, ErrAway) {
+	if _, err := await(t.Context(), r, keyOf(1)); !errors.Is(err, ErrAway) {
 		t.Errorf("who comes later: %v", err)
 	}
 }

@@ -42,9 +42,10 @@ type Hearer interface {
 // a vote already cast: losing it all costs voters another SMS, no more. Safe for concurrent use.
 type Board interface {
 	Hearer
-	// Await returns when the SMS of the key arrived: registers, then reads, then waits until the
-	// context ends (its error is returned then). An SMS heard before the call is found.
-	Await(ctx context.Context, key Key) (time.Time, error)
+	// Watch registers, then reads: the news of the key's SMS come once, also of one that was heard before the
+	// call. Nobody's goroutine waits, of which there would be one for each voter. Whoever wants no more of it
+	// calls stop.
+	Watch(ctx context.Context, key Key) (news <-chan News, stop func(), err error)
 	// NewCode makes mac the only code of the session, with its tries ahead of it, and counts the
 	// sending; SendState.Refused says why not, if not.
 	NewCode(ctx context.Context, session string, mac [32]byte, limits CodeLimits, now time.Time) (CodeState, error)
@@ -55,6 +56,12 @@ type Board interface {
 	TryCode(ctx context.Context, session string, mac [32]byte, now time.Time) (CodeState, error)
 	// Spend marks an id as used until ttl has passed; false if it was before.
 	Spend(ctx context.Context, id string, ttl time.Duration) (bool, error)
+}
+
+// News is what a waiter is told: when the SMS came, or why it will not hear of it here.
+type News struct {
+	At  time.Time
+	Err error
 }
 
 // CodeLimits are the rules for one session's codes.
@@ -72,6 +79,8 @@ type CodeLimits struct {
 // CodeState is the state of a session's code after a call.
 type CodeState struct {
 	Result CodeResult
+	// Sends is how often a code was sent in this session, this time included.
+	Sends int
 	// TriesLeft for the code sent last.
 	TriesLeft int
 	// NextSend and NextCheck are the waits from now; negative when there will be none.

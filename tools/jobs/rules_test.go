@@ -308,7 +308,7 @@ var rules = []struct {
 	{"secrets are for their owner", func(j job) (wrong []string) {
 		for _, t := range tasks(j) {
 			for _, tpl := range t.Templates {
-				holds := strings.Contains(tpl.EmbeddedTmpl, ".Key") || strings.Contains(tpl.EmbeddedTmpl, ".key") || strings.Contains(tpl.EmbeddedTmpl, ".password")
+				holds := strings.Contains(tpl.EmbeddedTmpl, ".Key") || strings.Contains(tpl.EmbeddedTmpl, ".key") || strings.Contains(tpl.EmbeddedTmpl, ".password") || strings.Contains(tpl.EmbeddedTmpl, `secret "secret/`)
 				if holds && (tpl.Perms != "0600" || !strings.HasPrefix(tpl.DestPath, "${NOMAD_SECRETS_DIR}/")) {
 					wrong = append(wrong, fmt.Sprintf("%s is a secret with mode %s", tpl.DestPath, tpl.Perms))
 				}

@@ -17,6 +17,9 @@ import (
 const maxBody = 8 << 10
 
 var (
+	// errLength: two ways of saying where a body ends are how a proxy and a server come to see two
+	// different requests in one. net/http forgets a Content-Length that came with chunks, so all chunks go.
+	errLength       = problem.New(problem.LengthRequired)
 	errContentType  = problem.New(problem.WrongContentType)
 	errBodyTooLarge = problem.New(problem.BodyTooLarge)
 	errMalformed    = problem.New(problem.MalformedJSON)

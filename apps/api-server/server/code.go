@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ const (
 	codeLength = 6
 	// smsRetry is when sending may work again.
 	smsRetry = 5 * time.Second
+	// smsRetryMost is the longest wait for a provider that a voter is told: others may take its place.
+	smsRetryMost = time.Minute
 	// sendTimeout bounds one sending: the voter is waiting.
 	sendTimeout = 8 * time.Second
 )
@@ -40,6 +43,13 @@ func (s *Server) codeOf(session string) string {
 // codeMAC is what the board compares. Six digits are few, so the key matters: the board's contents
 // alone say nothing.
 func (s *Server) codeMAC(session, code string) [32]byte { return s.mac("mac", session, code) }
+
+// conversationOf is what the gateway calls the session's messages. It is the same at every server and says
+// nothing: not which session it was, nor whose.
+func (s *Server) conversationOf(session string) string {
+	sum := s.mac("conversation", session, "")
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
 
 func (s *Server) mac(use, session, code string) [32]byte {
 	h := hmac.New(sha256.New, s.codes[:])
@@ -88,15 +98,26 @@ func (s *Server) sendCode(ctx context.Context, session *token.Session, next *cha
 		Text:     codeText(session.Lang, code, s.smsHost, limits.TTL),
 		Lang:     session.Lang,
 		Deadline: session.Expires,
+
+		Conversation: s.conversationOf(session.ID),
+		Attempt:      max(0, state.Sends-1),
 	})
 	if err == nil || errors.Is(err, sms.ErrUnknown) {
 		return nil // it may have gone out; the code is good if it did, and may be sent again
 	}
-	s.giveBack(ctx, ratelimit.Send, who)
 	if undo := s.deps.Board.Unsent(context.WithoutCancel(ctx), session.ID); undo != nil {
 		err = errors.Join(err, undo)
 	}
-	return problem.Wrap(problem.SMSUnavailable, fmt.Errorf("couldn't send a code: %w", err)).After(soon(smsRetry))
+	if errors.Is(err, sms.ErrPermanent) {
+		// Counted all the same: who names such numbers one after the other is no voter.
+		return problem.Wrap(problem.PhoneUnreachable, fmt.Errorf("couldn't send a code: %w", err))
+	}
+	s.giveBack(ctx, ratelimit.Send, who)
+	retry := smsRetry
+	if throttled, ok := errors.AsType[*sms.Throttled](err); ok {
+		retry = min(smsRetryMost, max(retry, throttled.After))
+	}
+	return problem.Wrap(problem.SMSUnavailable, fmt.Errorf("couldn't send a code: %w", err)).After(soon(retry))
 }
 
 // fillIn says what the voter may do next, with the waits rounded up.
@@ -158,6 +179,9 @@ func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject
 	refused := func(p *problem.Error) error { return &withVerification{p, next} }
 	switch state.Result {
 	case verification.Right:
+		if a.deps.Confirmer != nil {
+			a.deps.Confirmer.Confirm(a.conversationOf(session.ID))
+		}
 		verified, err := a.verified(session, p)
 		return channelsapi.CheckCode200JSONResponse(verified), err
 	case verification.Wrong:

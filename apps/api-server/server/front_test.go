@@ -174,7 +174,7 @@ func TestReadyOnceThePollsAreRead(t *testing.T) {
 		t.Error("ready without polls")
 	}
 	w.box.breakReads(nil)
-	w.clock.advance(time.Second)
+	w.clock.advance(refreshLate)
 	w.call("GET", "/v1/polls/sends", nil)
 	if err := w.server.Ready(t.Context()); err != nil {
 		t.Error(err)

@@ -13,8 +13,9 @@ import (
 type origins struct {
 	public  string
 	allowed map[string]bool
-	// forgery refuses what changes state and comes from another site without saying from where.
+	// forgery refuses what changes state and comes from another site that is not on the list.
 	forgery *http.CrossOriginProtection
+	refuse  func(http.ResponseWriter, error)
 }
 
 var errOrigin = problem.New(problem.OriginNotAllowed)
@@ -25,8 +26,8 @@ const (
 	corsExposed = "ETag, RateLimit, RateLimit-Policy, Retry-After"
 )
 
-func newOrigins(public string, allowed []string) (*origins, error) {
-	o := &origins{public: public, allowed: map[string]bool{}, forgery: http.NewCrossOriginProtection()}
+func newOrigins(public string, allowed []string, refuse func(http.ResponseWriter, error)) (*origins, error) {
+	o := &origins{public: public, allowed: map[string]bool{}, forgery: http.NewCrossOriginProtection(), refuse: refuse}
 	for _, origin := range allowed {
 		u, err := url.Parse(origin)
 		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Scheme+"://"+u.Host != origin || u.Host == "" || strings.Contains(u.Host, "*") {
@@ -42,13 +43,12 @@ func newOrigins(public string, allowed []string) (*origins, error) {
 			return nil, fmt.Errorf("couldn't read public_origin: %w", err)
 		}
 	}
-	o.forgery.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, errOrigin) }))
+	o.forgery.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { refuse(w, errOrigin) }))
 	return o, nil
 }
 
 // guard answers preflights, refuses other origins, and lets the rest through.
 func (o *origins) guard(next http.Handler) http.Handler {
-	next = o.forgery.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h["Vary"] = varyOrigin
@@ -58,7 +58,7 @@ func (o *origins) guard(next http.Handler) http.Handler {
 			return
 		}
 		if !o.allowed[origin] {
-			writeProblem(w, errOrigin)
+			o.refuse(w, errOrigin)
 			return
 		}
 		h.Set("Access-Control-Allow-Origin", origin)

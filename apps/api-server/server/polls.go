@@ -19,9 +19,9 @@ import (
 const (
 	// refreshEvery is how old a poll's state may be; closing itself is decided in the ballot box.
 	refreshEvery = time.Second
-	// refreshAtMost is how soon a request may ask again for what is not there or not open yet, so that
-	// a poll opened a moment ago is found, and a flood of made-up names costs ten calls a second.
-	refreshAtMost = 100 * time.Millisecond
+	// refreshLate is how old the last try must be before a request itself asks for what is not there or not
+	// open: that is, not while refreshing goes on by itself. A flood of made-up names costs no call.
+	refreshLate = 2 * refreshEvery
 	// rereadEvery is how old a manifest may be whose summary in the list has not changed.
 	rereadEvery = 10 * time.Second
 	// readTimeout bounds one call to the ballot server for reading.
@@ -86,11 +86,11 @@ func (p *polls) refresh(ctx context.Context) error {
 	return p.refreshLocked(ctx)
 }
 
-// refreshIfOld refreshes unless somebody just did. It waits for one under way.
-func (p *polls) refreshIfOld(ctx context.Context) {
+// refreshIfLate refreshes unless somebody did in time. It waits for one under way.
+func (p *polls) refreshIfLate(ctx context.Context) {
 	p.refreshing.Lock()
 	defer p.refreshing.Unlock()
-	if p.clock().Sub(p.tried).Abs() >= refreshAtMost {
+	if p.clock().Sub(p.tried).Abs() >= refreshLate {
 		// The result serves everybody: it must not end with the one who happened to ask.
 		_ = p.refreshLocked(context.WithoutCancel(ctx)) // logged there
 	}
@@ -179,7 +179,7 @@ func (p *polls) get(ctx context.Context, id string) (*publicPoll, error) {
 		if !pollID(id) {
 			return nil, problem.New(problem.PollNotFound)
 		}
-		p.refreshIfOld(ctx)
+		p.refreshIfLate(ctx)
 		if set = p.snapshot(); set == nil {
 			return nil, problem.New(problem.Unavailable).After(soon(time.Second))
 		}
@@ -197,7 +197,7 @@ func (p *polls) open(ctx context.Context, id string) (*publicPoll, error) {
 		return nil, err
 	}
 	if found.refusal(p.clock()) != nil && !over(found.manifest.State) {
-		p.refreshIfOld(ctx) // it may have opened or been extended since
+		p.refreshIfLate(ctx) // it may have opened or been extended since
 		if found, err = p.get(ctx, id); err != nil {
 			return nil, err
 		}

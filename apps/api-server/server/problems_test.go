@@ -58,6 +58,9 @@ func ready(change func(w *world), key string) func(*world) reply {
 	}
 }
 
+// chunked is a body whose length is not said.
+func chunked(r *http.Request) { r.ContentLength, r.TransferEncoding = -1, []string{"chunked"} }
+
 func repeat(n int, do func() reply) reply {
 	for range n - 1 {
 		do()
@@ -97,6 +100,8 @@ var mishaps = []mishap{
 	{name: "compressed", code: problem.WrongContentType, do: post(`{}`, with("Content-Encoding", "gzip"))},
 	{name: "too large", code: problem.BodyTooLarge, do: post(`{"phone":"` + strings.Repeat(" ", maxBody) + `"}`)},
 	{name: "too large, of unknown length", code: problem.BodyTooLarge, do: post(`{"phone":"`+strings.Repeat("1", maxBody)+`"}`, func(r *http.Request) { r.ContentLength = -1 })},
+
+	{name: "in chunks", code: problem.LengthRequired, do: post(`{}`, chunked)},
 
 	{name: "no such path", code: problem.NotFound, do: func(w *world) reply { return w.call("GET", "/v1/nothing", nil) }},
 	{name: "a tile the log has not", code: problem.NotFound, do: func(w *world) reply { return w.call("GET", "/v1/polls/sends/log/tile/0/001", nil) }},
@@ -220,6 +225,18 @@ var mishaps = []mishap{
 	}, do: func(w *world) reply {
 		given := w.open(receives, w.someone()).AccessToken
 		return repeat(4, func() reply { w.clock.advance(20 * time.Second); return w.resend(given) })
+	}},
+	{name: "a number that no SMS goes to", code: problem.PhoneUnreachable, field: "/phone", do: func(w *world) reply {
+		w.phones.failing(fmt.Errorf("connection: %w", sms.ErrPermanent))
+		return w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(w.someone()))
+	}},
+	{name: "providers that want no more", code: problem.SMSUnavailable, do: func(w *world) reply {
+		w.phones.failing(&sms.Throttled{After: time.Minute})
+		return w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(w.someone()))
+	}},
+	{name: "an SMS blocked as fraud", code: problem.SMSUnavailable, do: func(w *world) reply {
+		w.phones.failing(sms.ErrBlocked)
+		return w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(w.someone()))
 	}},
 	{name: "no SMS provider", code: problem.SMSUnavailable, do: func(w *world) reply {
 		w.phones.failing(errors.New("all providers are down"))
@@ -377,7 +394,7 @@ func TestTheWayOutOfEachProblem(t *testing.T) {
 	t.Run("a poll that opened a moment ago", func(t *testing.T) {
 		w := newWorld(t, func(w *world) { w.box.set(sends, poll.Draft) })
 		w.box.set(sends, poll.Open)
-		w.clock.advance(refreshAtMost)
+		w.clock.advance(refreshLate)
 		w.open(sends, w.someone())
 	})
 	t.Run("a wrong code, then the right one", func(t *testing.T) {

@@ -91,6 +91,10 @@ func (a api) GetCheckpoint(ctx context.Context, r channelsapi.GetCheckpointReque
 	return reading{found, routed(ctx).Request}, nil
 }
 
+// checkpointAtMost is how soon a checkpoint is asked for again for a tile that the last one has not: tiles
+// of no log cost ten calls a second, however many want them.
+const checkpointAtMost = 100 * time.Millisecond
+
 // checkpoint is at most so old.
 func (s *Server) checkpoint(ctx context.Context, id string, age time.Duration) (answer, error) {
 	return s.answers.get(ctx, "checkpoint "+id, age, func(ctx context.Context) (answer, error) {
@@ -122,7 +126,7 @@ func (s *Server) getTile(c *gin.Context) {
 	note, err := s.checkpoint(ctx, id, time.Second)
 	if err == nil && !t.within(logSize(note.plain.body)) {
 		// Another API server may have shown a newer checkpoint a moment ago.
-		note, err = s.checkpoint(ctx, id, refreshAtMost)
+		note, err = s.checkpoint(ctx, id, checkpointAtMost)
 	}
 	if err == nil && !t.within(logSize(note.plain.body)) {
 		err = errNotFound

@@ -125,7 +125,7 @@ func TestAFloodOfReadsCostsNothing(t *testing.T) {
 	for i := range 1000 {
 		w.server.Handler().ServeHTTP(discard{}, w.request("GET", fmt.Sprintf("/v1/polls/made-up-%d/turnout", i), nil))
 	}
-	if cost := w.box.total() - before; cost > 100 {
+	if cost := w.box.total() - before; cost > 20 { // what refreshing by itself costs
 		t.Errorf("1,000 made-up polls cost %d calls", cost)
 	}
 	// Junk at the doors of the three steps costs none.
@@ -148,7 +148,7 @@ func TestATileOfAnothersCheckpoint(t *testing.T) {
 		t.Fatalf("before the log has it: %d", got.status)
 	}
 	w.box.logs[sends].Append([32]byte{31: 1})
-	w.clock.advance(refreshAtMost)
+	w.clock.advance(checkpointAtMost)
 	if got := w.call("GET", tile, nil); got.status != http.StatusOK {
 		t.Errorf("as soon as another may show that it is there: %d", got.status)
 	}

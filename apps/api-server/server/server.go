@@ -28,6 +28,16 @@ import (
 	"github.com/popvote/popvote/libs/verification"
 )
 
+// What the listener in front of a Server is to have.
+const (
+	// WriteTime is how long an answer may take: longer than a cast or a long poll waits, and time enough
+	// for a slow phone to take one of the page's files. Streams and bundles set deadlines of their own.
+	WriteTime = 30 * time.Second
+	// MaxConnections is how many connections are held, unless an operator says otherwise: the default's
+	// MaxWaiters, and half as many at work or idle.
+	MaxConnections = 30_000
+)
+
 // Config is what an operator decides. Its zero value does not start: TrustedProxies must be set.
 type Config struct {
 	// TrustedProxies are the addresses or CIDR ranges whose X-Forwarded-For is believed, or the one
@@ -68,7 +78,7 @@ type Config struct {
 	Security Security `koanf:"security"`
 }
 
-// Deps are the parts this server works with. All are required but Sender, Metrics and Page.
+// Deps are the parts this server works with. All are required but Sender, Confirmer, Metrics and Page.
 type Deps struct {
 	Caster  ballotapi.Caster
 	Reader  ballotapi.Reader
@@ -78,8 +88,10 @@ type Deps struct {
 	Limiter ratelimit.Limiter
 	// Sender sends six-digit codes; without it voter_receives polls answer sms-unavailable.
 	Sender sms.Sender
-	Clock  func() time.Time
-	Log    *slog.Logger
+	// Confirmer is told whose code was right; nil tells nobody.
+	Confirmer sms.Confirmer
+	Clock     func() time.Time
+	Log       *slog.Logger
 	// Metrics takes the server's metrics; nil keeps them unseen.
 	Metrics prometheus.Registerer
 	// Page answers what is not the API's; nil answers not-found.
@@ -149,7 +161,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if s.operations, err = readOperations(); err != nil {
 		return nil, err
 	}
-	if s.origins, err = newOrigins(config.PublicOrigin, config.AllowedOrigins); err != nil {
+	if s.origins, err = newOrigins(config.PublicOrigin, config.AllowedOrigins, s.refuse); err != nil {
 		return nil, err
 	}
 	if s.security, err = config.Security.text(config.PublicOrigin, deps.Clock()); err != nil {
@@ -240,9 +252,9 @@ func (s *Server) Close() {
 	s.done.Wait()
 }
 
-// front is what every request passes before the router, cheapest first.
+// front is what every request passes before the router, cheapest first (docs/shedding.md has the whole order).
 func (s *Server) front(engine http.Handler) http.Handler {
-	guarded := s.origins.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	asked := s.origins.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead && r.URL.Path != "/v1/verification" {
 			// The router has no HEAD of its own; net/http drops the body of the answer.
 			get := *r
@@ -251,17 +263,38 @@ func (s *Server) front(engine http.Handler) http.Handler {
 		}
 		engine.ServeHTTP(w, r)
 	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	routed := s.origins.forgery.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.tellSecurity(w, r) {
 			return
 		}
-		if s.deps.Page != nil && !isAPI(r.URL.Path) {
+		if s.isPage(r) {
 			s.deps.Page.ServeHTTP(w, r)
 			return
 		}
-		s.headers.set(w.Header())
-		guarded.ServeHTTP(w, r)
+		asked.ServeHTTP(w, r)
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.isPage(r) {
+			s.headers.set(w.Header())
+		}
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+			// Where net/http and a proxy could differ about where this request ends, nothing follows it.
+			w.Header().Set("Connection", "close")
+		}
+		if len(r.TransferEncoding) > 0 {
+			s.refuse(w, errLength)
+			return
+		}
+		routed.ServeHTTP(w, r)
 	})
+}
+
+func (s *Server) isPage(r *http.Request) bool { return s.deps.Page != nil && !isAPI(r.URL.Path) }
+
+// refuse answers before there is a router.
+func (s *Server) refuse(w http.ResponseWriter, err error) {
+	s.headers.set(w.Header())
+	s.metrics.problems.WithLabelValues(string(writeProblem(w, err).Code)).Inc()
 }
 
 func isAPI(path string) bool {

@@ -25,7 +25,15 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err != nil {
 		return nil, err
 	}
-	person, number, err := a.applicant(r.Body, p)
+	person, err := whoAsks(r.Body, p)
+	if err != nil {
+		return nil, err
+	}
+	solved, err := a.challenges.Read(r.Body.Challenge)
+	if err != nil {
+		return nil, challengeProblem(err)
+	}
+	number, err := a.phoneOf(r.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +44,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c)}); err != nil {
 		return nil, err
 	}
-	if err := a.spendChallenge(ctx, r.Body.Challenge); err != nil {
+	if err := a.spend(ctx, solved); err != nil {
 		return nil, err
 	}
 	voterKey, phoneKey, err := a.polls.tagKeys(ctx, p)
@@ -77,6 +85,9 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	case poll.VoterReceives:
 		session.SealedPhone = number.Reveal()
 		err = a.sendCode(ctx, &session, &next, who)
+		if p, ok := errors.AsType[*problem.Error](err); ok && p.Code == problem.PhoneUnreachable {
+			err = p.At("/phone")
+		}
 	default:
 		err = fmt.Errorf("poll %s verifies phones in an unknown way", r.Poll)
 	}
@@ -96,36 +107,37 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	}}, nil
 }
 
-// applicant reads who asks, and from which phone.
-func (s *Server) applicant(body *channelsapi.SessionRequest, p *publicPoll) (identity.ID, sms.Number, error) {
+// whoAsks reads the identity number.
+func whoAsks(body *channelsapi.SessionRequest, p *publicPoll) (identity.ID, error) {
 	scheme, ok := identity.Lookup(string(body.Identity.Type))
 	if !ok || scheme.Type() != p.manifest.Identity.Type {
-		return "", "", problem.New(problem.InvalidField).At("/identity/type").Because("This poll knows its voters by another kind of number.")
+		return "", problem.New(problem.InvalidField).At("/identity/type").Because("This poll knows its voters by another kind of number.")
 	}
 	person, err := scheme.Canonical(body.Identity.Number)
 	if err != nil {
-		return "", "", problem.New(problem.IdentityInvalid).At("/identity/number")
+		return "", problem.New(problem.IdentityInvalid).At("/identity/number")
 	}
+	return person, nil
+}
+
+// phoneOf reads the phone number: of all forms that are checked, the dearest to check.
+func (s *Server) phoneOf(body *channelsapi.SessionRequest) (sms.Number, error) {
 	number, err := identity.ParsePhone(body.Phone, s.config.PhoneRegion)
 	switch {
 	case errors.Is(err, identity.ErrPhoneNotMobile):
-		return "", "", problem.New(problem.PhoneNotMobile).At("/phone")
+		return "", problem.New(problem.PhoneNotMobile).At("/phone")
 	case err != nil:
-		return "", "", problem.New(problem.PhoneInvalid).At("/phone")
+		return "", problem.New(problem.PhoneInvalid).At("/phone")
 	}
-	return person, number, nil
+	return number, nil
 }
 
-// spendChallenge checks the proof of work and uses it up.
-func (s *Server) spendChallenge(ctx context.Context, payload string) error {
-	id, expires, err := s.challenges.Verify(payload)
-	switch {
-	case errors.Is(err, challenge.ErrExpired):
-		return problem.New(problem.ChallengeExpired).At("/challenge")
-	case err != nil:
-		return problem.New(problem.ChallengeInvalid).At("/challenge")
+// spend checks the work of a challenge and uses it up.
+func (s *Server) spend(ctx context.Context, solved challenge.Solved) error {
+	if err := solved.Check(); err != nil {
+		return challengeProblem(err)
 	}
-	fresh, err := s.deps.Board.Spend(ctx, id, expires.Sub(s.clock())+time.Second)
+	fresh, err := s.deps.Board.Spend(ctx, solved.ID, solved.Expires.Sub(s.clock())+time.Second)
 	if err != nil {
 		return boardDown(err)
 	}
@@ -133,6 +145,13 @@ func (s *Server) spendChallenge(ctx context.Context, payload string) error {
 		return problem.New(problem.ChallengeSpent).At("/challenge")
 	}
 	return nil
+}
+
+func challengeProblem(err error) error {
+	if errors.Is(err, challenge.ErrExpired) {
+		return problem.New(problem.ChallengeExpired).At("/challenge")
+	}
+	return problem.New(problem.ChallengeInvalid).At("/challenge")
 }
 
 // boardDown is a verification board that cannot answer: nothing is lost, and nothing goes on.

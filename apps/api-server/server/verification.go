@@ -13,6 +13,7 @@ import (
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/token"
+	"github.com/popvote/popvote/libs/verification"
 )
 
 const (
@@ -65,31 +66,18 @@ func accepts(h http.Header, media string) bool {
 	return false
 }
 
-// heard is what waiting came to: the time an SMS came in, or why it is not known.
-type heard struct {
-	at  time.Time
-	err error
-}
-
-func (h heard) inTime(session *token.Session) bool {
-	return h.err == nil && !h.at.After(session.Expires)
-}
-
-// listen waits for the session's SMS until the context ends.
-func (s *Server) listen(ctx context.Context, session *token.Session) <-chan heard {
-	news := make(chan heard, 1)
-	go func() {
-		at, err := s.deps.Board.Await(ctx, session.Await)
-		news <- heard{at, err}
-	}()
-	return news
+// inTime says whether an SMS came before the session's deadline.
+func inTime(got verification.News, session *token.Session) bool {
+	return got.Err == nil && !got.At.After(session.Expires)
 }
 
 // longPoll is the twin of the stream for clients that cannot read one.
 func (s *Server) longPoll(ctx context.Context, session *token.Session, p *publicPoll) (channelsapi.AwaitVerificationResponseObject, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	news := s.listen(ctx, session)
+	news, stop, err := s.deps.Board.Watch(ctx, session.Await)
+	if err != nil {
+		return nil, boardDown(err)
+	}
+	defer stop()
 	// The board is always asked once, even past the deadline: the SMS may have been in time.
 	left := session.Expires.Sub(s.clock()) + settle
 	hold := time.NewTimer(min(pollFor, max(left, settle)))
@@ -97,12 +85,12 @@ func (s *Server) longPoll(ctx context.Context, session *token.Session, p *public
 	select {
 	case got := <-news:
 		switch {
-		case got.inTime(session):
+		case inTime(got, session):
 			verified, err := s.verified(session, p)
 			return channelsapi.AwaitVerification200JSONResponse{Status: channelsapi.VerificationStateStatusVerified, Verified: &verified}, err
-		case got.err != nil && ctx.Err() == nil:
-			return nil, boardDown(got.err)
-		case got.err == nil:
+		case got.Err != nil:
+			return nil, boardDown(got.Err)
+		default:
 			return nil, errTokenExpired // it came too late
 		}
 	case <-hold.C:
@@ -130,8 +118,7 @@ type stream struct {
 func (t stream) VisitAwaitVerificationResponse(w http.ResponseWriter) error {
 	s := t.server
 	defer s.waiters.Add(-1)
-	ctx, cancel := context.WithCancel(t.request.Context())
-	defer cancel()
+	ctx := t.request.Context()
 	out := eventWriter{w: w, control: http.NewResponseController(w), clock: s.clock}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -141,7 +128,11 @@ func (t stream) VisitAwaitVerificationResponse(w http.ResponseWriter) error {
 		return nil //nolint:nilerr // the client is gone, and nobody is left to be told
 	}
 
-	news := s.listen(ctx, t.session)
+	news, stop, err := s.deps.Board.Watch(ctx, t.session.Await)
+	if err != nil {
+		return nil //nolint:nilerr // the board is away or the client is: the client comes back
+	}
+	defer stop()
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	deadline := time.NewTimer(max(settle, t.session.Expires.Sub(s.clock())+settle))
@@ -151,12 +142,12 @@ func (t stream) VisitAwaitVerificationResponse(w http.ResponseWriter) error {
 		select {
 		case got := <-news:
 			switch {
-			case got.inTime(t.session):
+			case inTime(got, t.session):
 				return t.finish(out)
-			case got.err == nil: // too late
+			case got.Err == nil: // too late
 				_ = out.write("event: expired\ndata: {}\n\n")
 			}
-			return nil // the board is away or the client is: the client comes back
+			return nil // the board is away: the client comes back
 		case <-ping.C:
 			err = out.write(": ping\n\n")
 		case <-deadline.C:

@@ -258,8 +258,8 @@ func TestTheBoardIsAway(t *testing.T) {
 
 type awayBoard struct{ verification.Board }
 
-func (awayBoard) Await(context.Context, verification.Key) (time.Time, error) {
-	return time.Time{}, net.ErrClosed
+func (awayBoard) Watch(context.Context, verification.Key) (<-chan verification.News, func(), error) {
+	return nil, nil, verification.ErrAway
 }
 
 // TestAStreamOutlivesTheWriteTimeout, over a real connection: the listener's timeouts are for short

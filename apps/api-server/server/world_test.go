@@ -119,7 +119,7 @@ func (w *world) start() *Server {
 	}
 	w.metrics = prometheus.NewRegistry()
 	s, err := New(context.Background(), w.config, Deps{
-		Caster: w.box, Reader: w.box, Tokens: w.tokens, Secrets: w.keys, Board: w.board, Sender: w.phones, Limiter: limiter,
+		Caster: w.box, Reader: w.box, Tokens: w.tokens, Secrets: w.keys, Board: w.board, Sender: w.phones, Confirmer: w.phones, Limiter: limiter,
 		Clock: w.clock.now, Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: w.metrics,
 	})
 	if err != nil {
@@ -570,6 +570,13 @@ type phones struct {
 	mu   sync.Mutex
 	sent []sms.Message
 	fail error
+	used []string // conversations
+}
+
+func (p *phones) Confirm(conversation string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used = append(p.used, conversation)
 }
 
 func (p *phones) Send(_ context.Context, m sms.Message) error {

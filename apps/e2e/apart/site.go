@@ -1,6 +1,7 @@
 package apart
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type Options struct {
 	Consul *consultest.Agent
 	// Polls are the sample polls that are opened; nil for none.
 	Polls []string
+	// LogLevel is what the programs log at; empty for debug, which tests that look for leaks read.
+	LogLevel string
 	// Via says where programs and voters reach what is at an address, host:port: the address of a proxy
 	// before it, maybe. It is one of the ViaX names and the address. Nil: there itself.
 	Via func(what, address string) string
@@ -162,7 +165,7 @@ func (s *Site) start(program string, listeners Listeners, args ...string) *Progr
 	s.t.Helper()
 	listeners["admin"] = struct{ Flag, Address string }{"-admin", freeAddress(s.t)}
 	return Start(s.t, filepath.Join(s.o.Binaries, program), listeners, append(args,
-		"-tls", filepath.Join(s.certificates, program), "-log-level", "debug")...)
+		"-tls", filepath.Join(s.certificates, program), "-log-level", cmp.Or(s.o.LogLevel, "debug"))...)
 }
 
 // Programs are all of them, in the order in which they stop.

@@ -28,6 +28,18 @@ type Webhooks interface {
 	Handler() http.Handler
 }
 
+// Runner is a provider that has work of its own, such as keeping a connection.
+type Runner interface {
+	// Run does it until the context ends, and leaves nothing of it behind.
+	Run(ctx context.Context)
+}
+
+// Checker is a provider that knows by itself whether it can send just now.
+type Checker interface {
+	// Check says why not, if it can't. It doesn't ask anybody.
+	Check(ctx context.Context) error
+}
+
 // State is what became of a message, in the words of SMPP.
 type State string
 

@@ -4,7 +4,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -15,10 +14,6 @@ import (
 	"github.com/popvote/popvote/libs/sms"
 	"github.com/popvote/popvote/libs/verification"
 )
-
-// ErrRefused is a message that no phone network delivers: it is not looked at, and sending it again
-// won't help.
-var ErrRefused = errors.New("not an SMS")
 
 const (
 	// maxText is far above ten concatenated parts, 1,530 characters.
@@ -92,7 +87,7 @@ func New(config Config, deps Deps) *Server {
 // Receive implements sms.Receiver. Whatever the body may mean goes on the board under the sender's
 // number, so an SMS with a wrong text or from a wrong phone meets nobody. The same message again
 // finds its own record and changes nothing: ids of messages need not be kept. An error other than
-// ErrRefused means that the board didn't take it, and that the provider should bring it again.
+// sms.ErrRefused means that the board didn't take it, and that the provider should bring it again.
 func (s *Server) Receive(ctx context.Context, in sms.Inbound) error {
 	outcome, err := s.receive(ctx, in)
 	s.inbound.WithLabelValues(outcome).Inc()
@@ -131,13 +126,13 @@ func plausible(in sms.Inbound) error {
 	from := in.From.Reveal()
 	switch {
 	case len(in.Text) > maxText:
-		return fmt.Errorf("%w: its text has %d bytes", ErrRefused, len(in.Text))
+		return fmt.Errorf("%w: its text has %d bytes", sms.ErrRefused, len(in.Text))
 	case len(from) < 2 || len(from) > maxNumber || from[0] != '+':
-		return fmt.Errorf("%w: its sender is not a number in E.164", ErrRefused)
+		return fmt.Errorf("%w: its sender is not a number in E.164", sms.ErrRefused)
 	case len(in.To.Reveal()) > maxNumber:
-		return fmt.Errorf("%w: its receiver is not a number", ErrRefused)
+		return fmt.Errorf("%w: its receiver is not a number", sms.ErrRefused)
 	case len(in.ProviderID) > maxProviderID:
-		return fmt.Errorf("%w: its id has %d bytes", ErrRefused, len(in.ProviderID))
+		return fmt.Errorf("%w: its id has %d bytes", sms.ErrRefused, len(in.ProviderID))
 	}
 	return nil
 }

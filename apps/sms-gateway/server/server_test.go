@@ -61,10 +61,17 @@ func working() *gateway { return newGateway(verification.NewMemory(time.Now), se
 
 // heard returns when the text from the number arrived; false if it didn't.
 func (g *gateway) heard(from sms.Number, text string) (time.Time, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
-	at, err := g.board.Await(ctx, verification.KeyOf(secret, from, text))
-	return at, err == nil
+	news, stop, err := g.board.Watch(context.Background(), verification.KeyOf(secret, from, text))
+	if err != nil {
+		return time.Time{}, false
+	}
+	defer stop()
+	select {
+	case got := <-news:
+		return got.At, got.Err == nil
+	default:
+		return time.Time{}, false
+	}
 }
 
 func TestAnSMSMeetsWhoWaitsForItHoweverItWasTyped(t *testing.T) {
@@ -142,7 +149,7 @@ func TestAbsurdMessagesAreRefused(t *testing.T) {
 		"endless receiver": {From: voter, To: sms.Number(strings.Repeat("1", 17)), Text: "VOTE AB0D1234"},
 		"endless id":       {From: voter, To: public, Text: "VOTE AB0D1234", ProviderID: strings.Repeat("x", 129)},
 	} {
-		if err := g.Receive(t.Context(), in); !errors.Is(err, ErrRefused) {
+		if err := g.Receive(t.Context(), in); !errors.Is(err, sms.ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -157,7 +164,7 @@ func TestWhatTheBoardDidNotTakeComesAgain(t *testing.T) {
 		newGateway(brokenBoard{}, secrets{}),
 		newGateway(verification.NewMemory(time.Now), secrets{errors.New("sealed")}),
 	} {
-		if err := g.Receive(t.Context(), in); err == nil || errors.Is(err, ErrRefused) {
+		if err := g.Receive(t.Context(), in); err == nil || errors.Is(err, sms.ErrRefused) {
 			t.Errorf("got %v", err)
 		}
 		if got := testutil.ToFloat64(g.inbound.WithLabelValues(outcomeFailed)); got != 1 {

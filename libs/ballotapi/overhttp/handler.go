@@ -69,7 +69,7 @@ func NewHandler(box Box, allow Allow, options ...Option) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+castPath, h.served.around(h.cast))
 	mux.Handle(wire.Prefix, wire.Handler(box, wire.Guard{May: h.may, Log: h.log}))
-	return mux
+	return h.served.all(mux)
 }
 
 func (h *handler) may(r *http.Request, i wire.Interface) bool {

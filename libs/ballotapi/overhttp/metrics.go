@@ -113,26 +113,39 @@ func (i instances) Collect(out chan<- prometheus.Metric) {
 // Served is what a handler counts, for a registry; see WithMetrics.
 type Served struct {
 	collectors
-	batches *prometheus.CounterVec
-	ballots prometheus.Histogram
-	seconds prometheus.Histogram
-	now     prometheus.Gauge
+	requests prometheus.Counter
+	batches  *prometheus.CounterVec
+	ballots  prometheus.Histogram
+	seconds  prometheus.Histogram
+	now      prometheus.Gauge
 }
 
 // NewServed makes the counters of one handler: names begin with popvote_hop_served.
 func NewServed() *Served {
 	s := &Served{
-		batches: prometheus.NewCounterVec(prometheus.CounterOpts(opts("served_batches_total", "Batches answered, by HTTP status; 503 are those beyond the places there are.")), []string{"status"}),
-		ballots: histogram("served_batch_ballots", "Ballots per batch taken.", ballotBuckets),
-		seconds: histogram("served_batch_seconds", "Time from a batch's arrival to its last outcome.", secondBuckets),
-		now:     prometheus.NewGauge(prometheus.GaugeOpts(opts("served_in_flight", "Batches under way."))),
+		requests: prometheus.NewCounter(prometheus.CounterOpts(opts("served_requests_total", "Requests of every kind: batches, what is read, and what operators do."))),
+		batches:  prometheus.NewCounterVec(prometheus.CounterOpts(opts("served_batches_total", "Batches answered, by HTTP status; 503 are those beyond the places there are.")), []string{"status"}),
+		ballots:  histogram("served_batch_ballots", "Ballots per batch taken.", ballotBuckets),
+		seconds:  histogram("served_batch_seconds", "Time from a batch's arrival to its last outcome.", secondBuckets),
+		now:      prometheus.NewGauge(prometheus.GaugeOpts(opts("served_in_flight", "Batches under way."))),
 	}
-	s.collectors = collectors{s.batches, s.ballots, s.seconds, s.now}
+	s.collectors = collectors{s.requests, s.batches, s.ballots, s.seconds, s.now}
 	return s
 }
 
 // WithMetrics has a handler count.
 func WithMetrics(s *Served) Option { return func(h *handler) { h.served = s } }
+
+// all counts every request.
+func (s *Served) all(next http.Handler) http.Handler {
+	if s == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Inc()
+		next.ServeHTTP(w, r)
+	})
+}
 
 // around counts what a handler of batches does. Like all of it, it does nothing without metrics.
 func (s *Served) around(next http.HandlerFunc) http.HandlerFunc {

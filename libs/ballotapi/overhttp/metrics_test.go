@@ -62,6 +62,7 @@ func TestTheHopIsCounted(t *testing.T) {
 	want("queue_ballots", "", 0)
 	want("served_batches_total", "200", casts)
 	want("served_batch_ballots", "", casts)
+	want("served_requests_total", "", casts)
 
 	box.hold = make(chan struct{})
 	held := make(chan struct{})

@@ -460,6 +460,7 @@ func TestEdge(t *testing.T) {
 			"plain HTTP is sent on":                func(t *testing.T) { plain(t, e) },
 			"only what names itself is repeated":   func(t *testing.T) { retries(t, e, a, b) },
 			"too many from one address":            func(t *testing.T) { flood(t, e) },
+			"nothing is smuggled past":             func(t *testing.T) { smuggling(t, e, a, b) },
 			"slow clients, and others beside them": func(t *testing.T) { e.must(t, slow(t, e, a, b), 200, "GET", "/v1/polls") },
 			"a silent stream is held":              func(t *testing.T) { silence(t, e) },
 		} {

@@ -638,6 +638,7 @@ export interface components {
          *     * `invalid-field` (400, not_applied): A member has the wrong form. See `field` for which one, and the schema for its form.
          *     * `wrong-content-type` (415, not_applied): The body is not JSON. Send Content-Type: application/json, and no Content-Encoding.
          *     * `body-too-large` (413, not_applied): The body is too large. No request needs more than 8 kB.
+         *     * `length-required` (411, not_applied): The body's length is not said. Send Content-Length, and no Transfer-Encoding.
          *     * `not-found` (404, not_applied): Nothing is here. Check the path against the API description.
          *     * `method-not-allowed` (405, not_applied): The method does not fit. See the Allow header for the methods this path takes.
          *     * `origin-not-allowed` (403, not_applied): This web origin may not call the API. Ask the operator to put the origin on the list.
@@ -649,6 +650,7 @@ export interface components {
          *     * `identity-invalid` (422, not_applied): Not a valid identity number. Its form or its check digit is wrong; ask the voter to look again.
          *     * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
          *     * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
+         *     * `phone-unreachable` (422, not_applied): No SMS can be sent to this number. Ask for another number: no provider delivers to this one, or none may be used for its country.
          *     * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
          *     * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
          *     * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
@@ -679,7 +681,7 @@ export interface components {
          *     * `internal` (500, unknown): Something went wrong on our side. Try the same again, with the same Idempotency-Key.
          * @enum {string}
          */
-        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
+        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
     };
     responses: {
         /** @description What went wrong (RFC 9457). */
