@@ -55,7 +55,7 @@ func exchange(t *testing.T, address, sent string) (statuses []int, ended bool) {
 	}
 	answers := bufio.NewReader(conn)
 	for {
-		_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
 		if _, err := answers.Peek(1); err != nil {
 			netErr, waiting := errors.AsType[net.Error](err)
 			return statuses, !waiting || !netErr.Timeout()
