@@ -79,9 +79,10 @@ func TestConsulIsFollowed(t *testing.T) {
 	}
 	agent.Kill()
 	o.eventually("a degraded program", is(service.StateDegraded))
-	if said := o.health.Readiness(t.Context()).Checks["consul"].Error; !strings.Contains(said, "ballot-server") || !strings.Contains(said, "sms-gateway") {
-		t.Errorf("without Consul it says %q", said)
-	}
+	o.eventually("both that nobody answers about are named", func() bool {
+		said := o.health.Readiness(t.Context()).Checks["consul"].Error
+		return strings.Contains(said, "ballot-server") && strings.Contains(said, "sms-gateway")
+	})
 	o.becomes("ballot-server", "10.0.0.1:1 10.0.0.1:2")
 	agent.Restart()
 	o.eventually("a program that is well", is(service.StateReady))
