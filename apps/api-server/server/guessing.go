@@ -70,14 +70,17 @@ func (g *guessing) count(ctx context.Context, result verification.CodeResult) {
 	} else {
 		g.now.wrong++
 	}
-	was, sum := g.alarmed, g.now.and(g.before)
-	g.alarmed = g.alarm()
-	counted := []any{slog.Int("wrong", sum.wrong), slog.Int("right", sum.right)}
-	switch {
-	case g.alarmed && !was:
-		g.log.WarnContext(ctx, "codes are being guessed", counted...)
-	case was && !g.alarmed:
-		g.log.InfoContext(ctx, "codes are not being guessed any more", counted...)
+	is := g.alarm()
+	if is == g.alarmed {
+		return
+	}
+	g.alarmed = is
+	sum := g.now.and(g.before)
+	log := g.log.With(slog.Int("wrong", sum.wrong), slog.Int("right", sum.right))
+	if is {
+		log.WarnContext(ctx, "codes are being guessed")
+	} else {
+		log.InfoContext(ctx, "codes are not being guessed any more")
 	}
 }
 

@@ -38,12 +38,8 @@ var (
 
 // Validate says what is missing or wrong.
 func (c Config) Validate() error {
-	var wrong []error
-	bad := func(is bool, format string, args ...any) {
-		if is {
-			wrong = append(wrong, fmt.Errorf(format, args...))
-		}
-	}
+	var wrong wire.Faults
+	bad := wrong.If
 	if c.URL != "" {
 		err := wire.CheckURL(c.URL)
 		bad(err != nil, "url: %w", err)

@@ -41,12 +41,8 @@ type Config struct {
 
 // Validate says what is missing or wrong.
 func (c Config) Validate() error {
-	var wrong []error
-	bad := func(is bool, format string, args ...any) {
-		if is {
-			wrong = append(wrong, fmt.Errorf(format, args...))
-		}
-	}
+	var wrong wire.Faults
+	bad := wrong.If
 	if c.URL != "" {
 		err := wire.CheckURL(c.URL)
 		bad(err != nil, "url: %w", err)
@@ -132,20 +128,7 @@ func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 
 // failed says what an answer means that is no message on its way.
 func (p *Provider) failed(got wire.Answer, code int) error {
-	outcome, known := codes[code]
-	switch {
-	case known:
-	case got.Status == http.StatusTooManyRequests:
-		outcome = sms.ErrThrottled
-	case got.Status/100 == 4 && got.Status != http.StatusRequestTimeout:
-		outcome = sms.ErrUnavailable
-	default:
-		outcome = sms.ErrUnknown // a 5xx too: Twilio does not say that nothing was done
-	}
-	if errors.Is(outcome, sms.ErrThrottled) {
-		outcome = p.client.Throttled(got.Header)
-	}
-	return fmt.Errorf("couldn't send by Twilio: %w (status %d, code %d)", outcome, got.Status, code)
+	return fmt.Errorf("couldn't send by Twilio: %w (status %d, code %d)", p.client.Outcome(got, codes[code]), got.Status, code)
 }
 
 func (p *Provider) request(ctx context.Context, m sms.Message) (*http.Request, error) {

@@ -47,12 +47,8 @@ const leastSecret = 32
 
 // Validate says what is missing or wrong.
 func (c Config) Validate() error {
-	var wrong []error
-	bad := func(is bool, format string, args ...any) {
-		if is {
-			wrong = append(wrong, fmt.Errorf(format, args...))
-		}
-	}
+	var wrong wire.Faults
+	bad := wrong.If
 	if c.URL != "" {
 		err := wire.CheckURL(c.URL)
 		bad(err != nil, "url: %w", err)
@@ -169,20 +165,9 @@ func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
 		return a.ID, nil
 	}
 	code := codeOf(a.Type)
-	outcome, known := codes[code]
-	switch {
-	case known:
-	case got.Status == http.StatusTooManyRequests:
-		outcome = sms.ErrThrottled
-	case got.Status/100 == 4 && got.Status != http.StatusRequestTimeout:
-		outcome = sms.ErrUnavailable
-	default:
-		outcome = sms.ErrUnknown
-	}
-	if errors.Is(outcome, sms.ErrThrottled) {
-		outcome = p.client.Throttled(got.Header)
-	}
-	if !known {
+	known := codes[code]
+	outcome := p.client.Outcome(got, known)
+	if known == nil {
 		code = "none that is known" // it may be anything
 	}
 	return "", fmt.Errorf("couldn't send by Vonage: %w (status %d, code %s)", outcome, got.Status, code)

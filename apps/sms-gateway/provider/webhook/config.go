@@ -46,12 +46,8 @@ var word = regexp.MustCompile(`\{[A-Za-z][A-Za-z_-]*\}`)
 
 // Validate says what is missing or wrong.
 func (c Config) Validate() error {
-	var wrong []error
-	bad := func(is bool, format string, args ...any) {
-		if is {
-			wrong = append(wrong, fmt.Errorf(format, args...))
-		}
-	}
+	var wrong wire.Faults
+	bad := wrong.If
 	bad(!slices.Contains([]string{"", http.MethodPost, http.MethodPut, http.MethodGet}, c.Method), "method: it is POST, PUT or GET")
 	_, err := wire.ParseNetworks(c.AllowNetworks)
 	bad(err != nil, "allow-networks: %w", err)

@@ -124,12 +124,10 @@ func (p *Provider) judge(got wire.Answer) error {
 			return one.outcome
 		}
 	}
-	switch {
-	case got.Status == http.StatusTooManyRequests:
-		return sms.ErrThrottled
-	case got.Status/100 == 4 && got.Status != http.StatusRequestTimeout:
-		return sms.ErrUnavailable
-	case !slices.Contains(p.config.Statuses, got.Status), got.Body == nil, p.success != nil && !p.success.Match(got.Body):
+	if outcome := wire.Refused(got.Status); outcome != nil {
+		return outcome
+	}
+	if !slices.Contains(p.config.Statuses, got.Status) || got.Body == nil || p.success != nil && !p.success.Match(got.Body) {
 		return sms.ErrUnknown
 	}
 	return nil

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -132,6 +133,28 @@ func (c *Client) do(r *http.Request, sending *Sending) (Answer, error) {
 		answer.Body = body
 	}
 	return answer, nil
+}
+
+// Refused is what a status says by itself: throttled, or certainly not taken. Any other, a 5xx too, is nil: it does
+// not say that nothing was done.
+func Refused(status int) error {
+	switch {
+	case status == http.StatusTooManyRequests:
+		return sms.ErrThrottled
+	case status/100 == 4 && status != http.StatusRequestTimeout:
+		return sms.ErrUnavailable
+	}
+	return nil
+}
+
+// Outcome is what an answer means that is no message on its way: what the provider's own code does, nil if it has
+// none that is known, else what its status does.
+func (c *Client) Outcome(got Answer, code error) error {
+	outcome := cmp.Or(code, Refused(got.Status), sms.ErrUnknown)
+	if errors.Is(outcome, sms.ErrThrottled) {
+		return c.Throttled(got.Header)
+	}
+	return outcome
 }
 
 // Throttled is sms.ErrThrottled with the wait that the header asks for, if it does.
