@@ -43,9 +43,10 @@ const (
 
 // Config is what an operator decides. Its zero value does not start: TrustedProxies must be set.
 type Config struct {
-	// TrustedProxies are the addresses or CIDR ranges whose X-Forwarded-For is believed, or the one
-	// word "none" where clients connect directly. There is no default: a server that guesses wrong
-	// lets every client choose its own address, or counts all voters as one.
+	// TrustedProxies are the addresses or CIDR ranges whose X-Forwarded-For and X-Forwarded-Proto are
+	// believed, or the one word "none" where clients connect directly. There is no default: a server that
+	// guesses wrong lets every client choose its own address, or counts all voters as one. If PublicOrigin is
+	// https, one of them has to say that a request came over TLS, or the API is refused.
 	TrustedProxies []string `koanf:"trusted_proxies"`
 	// PublicOrigin is the origin of the voter's page as browsers see it ("https://vote.example.hk").
 	// Default: none; then a request's own Host counts as the page's origin, SMS carry no
@@ -117,6 +118,7 @@ type Server struct {
 	leaves         *leaves
 	operations     operations
 	origins        *origins
+	transport      *transport
 	headers        *headers
 	metrics        *metrics
 	guessing       *guessing
@@ -169,6 +171,13 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if s.origins, err = newOrigins(config.PublicOrigin, config.AllowedOrigins, s.refuse); err != nil {
 		return nil, err
 	}
+	proxies, err := trustedProxies(config.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	if s.transport, err = newTransport(config.PublicOrigin, proxies, s.refuse); err != nil {
+		return nil, err
+	}
 	if s.security, err = config.Security.text(config.PublicOrigin, deps.Clock()); err != nil {
 		return nil, err
 	}
@@ -177,7 +186,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	s.leaves = newLeaves()
 	s.polls = newPolls(deps.Reader, deps.Secrets, deps.Clock, deps.Log)
 
-	engine, err := s.engine()
+	engine, err := s.engine(proxies)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +277,7 @@ func (s *Server) front(engine http.Handler) http.Handler {
 		}
 		engine.ServeHTTP(w, r)
 	}))
-	routed := s.origins.forgery.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	routed := s.transport.guard(s.origins.forgery.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.tellSecurity(w, r) {
 			return
 		}
@@ -277,7 +286,7 @@ func (s *Server) front(engine http.Handler) http.Handler {
 			return
 		}
 		asked.ServeHTTP(w, r)
-	}))
+	})))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.isPage(r) {
 			s.headers.set(w.Header())
@@ -313,17 +322,13 @@ func isAPI(path string) bool {
 
 // engine is the router: the generated stub for every operation of the API description, and by hand
 // what a generator cannot route.
-func (s *Server) engine() (*gin.Engine, error) {
+func (s *Server) engine(proxies []string) (*gin.Engine, error) {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
 	e.ContextWithFallback = true
 	e.RemoteIPHeaders = []string{"X-Forwarded-For"}
-	proxies, err := trustedProxies(s.config.TrustedProxies)
-	if err != nil {
-		return nil, err
-	}
 	if err := e.SetTrustedProxies(proxies); err != nil {
 		return nil, fmt.Errorf("couldn't read trusted_proxies: %w", err)
 	}
