@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/popvote/popvote/apps/api-server/csp"
 )
 
 //go:embed all:dist
@@ -78,7 +80,7 @@ func newHandler(dist fs.FS, config Config) http.Handler {
 		files:  map[string]file{},
 		secure: config.Secure,
 		csp: "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data:; manifest-src 'self'; connect-src " +
-			strings.Join(connect, " ") + "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'",
+			strings.Join(connect, " ") + "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'" + csp.Directives,
 	}
 	bodies := map[string][]byte{}
 	err := fs.WalkDir(dist, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -181,6 +183,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *handler) setHeaders(to http.Header, r *http.Request) {
 	to.Set("Content-Security-Policy", h.csp)
+	to.Set(csp.EndpointsHeader, csp.Endpoints)
 	to.Set("Cross-Origin-Opener-Policy", "same-origin")
 	to.Set("Cross-Origin-Resource-Policy", "same-origin")
 	to.Set("Permissions-Policy", "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), usb=()")

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/popvote/popvote/apps/api-server/captcha"
+	"github.com/popvote/popvote/apps/api-server/csp"
 	"github.com/popvote/popvote/apps/api-server/plain"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/challenge"
@@ -122,6 +123,7 @@ type Server struct {
 	headers        *headers
 	metrics        *metrics
 	guessing       *guessing
+	reports        reports
 	handler        http.Handler
 	// smsHost is the host of the origin-bound line in SMS, or empty.
 	smsHost string
@@ -281,6 +283,11 @@ func (s *Server) front(engine http.Handler) http.Handler {
 		if s.tellSecurity(w, r) {
 			return
 		}
+		if r.URL.Path == csp.Path {
+			// Reports of a page that sends no referrer come from the origin "null".
+			engine.ServeHTTP(w, r)
+			return
+		}
 		if s.isPage(r) {
 			s.deps.Page.ServeHTTP(w, r)
 			return
@@ -304,7 +311,7 @@ func (s *Server) front(engine http.Handler) http.Handler {
 }
 
 func (s *Server) isPage(r *http.Request) bool {
-	return s.deps.Page != nil && !isAPI(r.URL.Path) && !strings.HasPrefix(r.URL.Path, plain.Prefix)
+	return s.deps.Page != nil && !isAPI(r.URL.Path) && r.URL.Path != csp.Path && !strings.HasPrefix(r.URL.Path, plain.Prefix)
 }
 
 // refuse answers before there is a router.
@@ -350,6 +357,7 @@ func (s *Server) engine(proxies []string) (*gin.Engine, error) {
 		API: e, Captchas: s.captchas, Tokens: s.deps.Tokens, Clock: s.clock, Client: client, Limit: s.limit, Secure: s.secure(),
 		Sealed: func(poll string) { s.metrics.sealed.WithLabelValues(poll).Inc() },
 	}).Register(e)
+	e.POST(csp.Path, s.takeReport)
 	e.GET("/problems/", s.problemIndex)
 	e.GET("/problems/:code", s.problemPage)
 	return e, nil
