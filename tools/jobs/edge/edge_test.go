@@ -302,8 +302,9 @@ func TestEdge(t *testing.T) {
 			t.Run("a reload keeps what is held", func(t *testing.T) { reload(t, e) })
 		})
 	})
-	// The real one in its place.
+	// The real ones in their places.
 	t.Run("SMS providers reach a gateway", func(t *testing.T) { gateway(t, e, h) })
+	t.Run("scanners and forgers", func(t *testing.T) { corpora(t, e, "a", "b", "c", "d") })
 	if err := e.failed(); err != nil {
 		t.Errorf("HAProxy didn't live through all of this: %v", err)
 	}
