@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"mime"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,19 +15,26 @@ import (
 const (
 	// Path is where reports are sent, on the origin of the page.
 	Path = "/reports"
-	// Directives end a policy that is to be reported on: by the Reporting API, and for browsers without it.
-	Directives = "; report-uri " + Path + "; report-to csp"
-	// EndpointsHeader and Endpoints tell the Reporting API where that is.
-	EndpointsHeader, Endpoints = "Reporting-Endpoints", `csp="` + Path + `"`
 	// atMost is how many violations of one report are looked at; browsers put those of a minute together.
 	atMost = 32
 	// maxOrigin is the longest origin that is passed on, bytes: the longest host name with a scheme and a port.
 	maxOrigin = 8 + 253 + 6
 )
 
+// Set gives an answer its policy, and says where to report what it forbids: for every browser, and, over TLS, by the
+// Reporting API. Without TLS that does not exist, and browsers that know it would then report to nobody.
+func Set(h http.Header, policy string, secure bool) {
+	policy += "; report-uri " + Path
+	if secure {
+		policy += "; report-to csp"
+		h.Set("Reporting-Endpoints", `csp="`+Path+`"`)
+	}
+	h.Set("Content-Security-Policy", policy)
+}
+
 // Violation is one thing that a policy forbade.
 type Violation struct {
-	// Directive is which part of the policy, one of Directives' names or "other".
+	// Directive is which part of the policy, one of the specification's names or "other".
 	Directive string
 	// Blocked is what was forbidden, one of the Blocked constants.
 	Blocked Blocked

@@ -80,7 +80,7 @@ func newHandler(dist fs.FS, config Config) http.Handler {
 		files:  map[string]file{},
 		secure: config.Secure,
 		csp: "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data:; manifest-src 'self'; connect-src " +
-			strings.Join(connect, " ") + "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'" + csp.Directives,
+			strings.Join(connect, " ") + "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'",
 	}
 	bodies := map[string][]byte{}
 	err := fs.WalkDir(dist, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -182,14 +182,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) setHeaders(to http.Header, r *http.Request) {
-	to.Set("Content-Security-Policy", h.csp)
-	to.Set(csp.EndpointsHeader, csp.Endpoints)
+	secure := h.secure || r.TLS != nil
+	csp.Set(to, h.csp, secure)
 	to.Set("Cross-Origin-Opener-Policy", "same-origin")
 	to.Set("Cross-Origin-Resource-Policy", "same-origin")
 	to.Set("Permissions-Policy", "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), usb=()")
 	to.Set("Referrer-Policy", "no-referrer")
 	to.Set("X-Content-Type-Options", "nosniff")
-	if h.secure || r.TLS != nil {
+	if secure {
 		to.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}
 }

@@ -16,12 +16,12 @@ export const sizes = {
   desktop: { viewport: { width: 1280, height: 800 } },
 }
 
-export const launch = (...more) =>
+export const launch = () =>
   chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: [
       '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync', ...more,
+      '--disable-component-update', '--disable-sync',
     ],
   })
 

@@ -9,7 +9,7 @@ import { startInstance } from './instance.mjs'
 let instance, browser
 before(async () => {
   instance = await startInstance()
-  browser = await launch('--short-reporting-delay') // a minute otherwise
+  browser = await launch()
 })
 after(async () => {
   await browser?.close()
