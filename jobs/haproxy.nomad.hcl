@@ -17,7 +17,9 @@ variable "site" {
       balancers   = list(string)
       requests    = number
       connections = number
+      hooks       = number
     })
+    sms_files = list(string)
   })
 }
 
@@ -130,6 +132,8 @@ job "haproxy" {
         EDGE_BALANCERS   = join(" ", var.site.edge.balancers)
         EDGE_REQUESTS    = var.site.edge.requests
         EDGE_CONNECTIONS = var.site.edge.connections
+        # Where SMS are simulated, nobody calls.
+        EDGE_HOOKS = length(var.site.sms_files) > 0 ? var.site.edge.hooks : ""
         # The exec driver starts it as nobody, with the right to use low ports; otherwise it gives up root by itself.
         EDGE_USER = var.site.driver == "raw_exec" ? "haproxy" : ""
       }

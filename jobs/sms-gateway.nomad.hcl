@@ -146,7 +146,6 @@ job "sms-gateway" {
         # Whoever balances over these asks for readiness there.
         admin = "${NOMAD_PORT_admin}"
         phone = "${NOMAD_PORT_phone}"
-        hooks = "${NOMAD_PORT_hooks}"
       }
 
       check {
@@ -172,6 +171,33 @@ job "sms-gateway" {
         check_restart {
           limit = 6
           grace = "60s"
+        }
+      }
+    }
+
+    # What the edges lead SMS providers to: nothing else of a gateway is found by it.
+    dynamic "service" {
+      for_each = length(var.site.sms_files) > 0 ? ["hooks"] : []
+      content {
+        name        = "${local.name}-hooks"
+        provider    = "consul"
+        port        = service.value
+        canary_tags = ["canary"]
+
+        meta {
+          cloud = "${node.datacenter}"
+          admin = "${NOMAD_PORT_admin}"
+        }
+
+        check {
+          name                     = "ready"
+          type                     = "http"
+          port                     = "admin"
+          path                     = "/readyz"
+          interval                 = "5s"
+          timeout                  = "3s"
+          success_before_passing   = 2
+          failures_before_critical = 2
         }
       }
     }

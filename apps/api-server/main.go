@@ -63,7 +63,7 @@ type config struct {
 	Vault     vault.Settings      `koanf:"vault"`
 	KeysAge   time.Duration       `koanf:"token-keys-max-age" doc:"How long token keys that can't be fetched from Vault again still seal new tokens; they open for ever. Too short, and a sealed Vault stops the vote; too long, and a key that was retired is still in use. Unused with -keys."`
 	Redis     cloudredis.Settings `koanf:"redis"`
-	Proxies   []string            `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
+	Proxies   []string            `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas, or none where clients connect directly; required: a server that guesses counts all voters as one, or lets each choose an address."`
 	Origin    string              `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names, and no HSTS."`
 	Origins   []string            `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
 	Security  server.Security     `koanf:"security"`

@@ -22,7 +22,7 @@ type upConfig struct {
 	PublicOrigin string            `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names."`
 	PanelOrigin  string            `koanf:"panel-origin" doc:"The control panel's origin as browsers see it. Default: http:// and the address it listens on."`
 	AllowOrigin  []string          `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
-	Proxies      []string          `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas; none where clients connect directly."`
+	Proxies      []string          `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas; none where clients connect directly."`
 	Cost         int               `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	InboundSMS   string            `koanf:"inbound-number" doc:"The number voters text, E.164; the simulated phone network knows any."`
 	Pprof        bool              `koanf:"pprof" doc:"Also serve Go's profiles on the admin listener. Whoever reaches it can slow the process down."`

@@ -3,6 +3,11 @@ service "api-server" {
   policy = "read"
 }
 
+# And from who takes SMS providers' calls.
+service "sms-gateway-hooks" {
+  policy = "read"
+}
+
 # Where they are: the health of a service includes that of its machine.
 node_prefix "" {
   policy = "read"

@@ -1,4 +1,23 @@
 # HAProxy's configuration, rendered by Nomad from Consul and from the job's environment.
+{{- /* What HAProxy answers by itself: data, as the servers' answers are. Theirs have these already, or a page's own. */}}
+{{- define "guards" }}
+  http-response set-var(txn.served) bool(true)
+  http-after-response set-header Content-Security-Policy "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox" unless { var(txn.served) -m found }
+  http-after-response set-header Cross-Origin-Resource-Policy same-origin unless { var(txn.served) -m found }
+  http-after-response set-header Referrer-Policy no-referrer unless { var(txn.served) -m found }
+  http-after-response set-header X-Content-Type-Options nosniff unless { var(txn.served) -m found }
+{{- end }}
+{{- /* The copies of a service that are ready by Consul's word, but for a canary. If that is nobody, all there are: the checks
+       here know, too. A copy's own cloud is first. */}}
+{{- define "servers" }}
+{{- $who := print . "|any" }}
+{{- range service . }}{{ if not (.Tags | contains "canary") }}{{ $who = $ }}{{ end }}{{ end }}
+{{- range service $who }}
+{{- if not (.Tags | contains "canary") }}
+  server {{ .ID }} {{ .Address }}:{{ .Port }} port {{ index .ServiceMeta "admin" }} weight {{ if eq (index .ServiceMeta "cloud") (env "NOMAD_DC") }}100{{ else }}20{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
 
 global
   # Requests are not logged: an address beside a time could say who voted. What is logged is what servers do.
@@ -43,6 +62,9 @@ defaults
 
 frontend plain
   bind {{ env "EDGE_ADDRESS" }}:{{ env "EDGE_HTTP" }}
+{{- template "guards" }}
+  # A page is sent on. Who calls the API is told: a redirect would hide that tokens are sent where others read them.
+  http-request return status 403 content-type application/problem+json string '{"type":"about:blank","title":"Only over TLS","status":403,"code":"tls-required","effect":"not_applied","detail":"Ask at the https address. What this request said may have been read on its way: throw away a token that was in it, and start again."}' hdr cache-control no-store if { path,url_dec -m beg /v1/ /hooks/ }
   http-request redirect scheme https code 308
 
 frontend voters
@@ -51,26 +73,42 @@ frontend voters
   # These say by PROXY protocol whose connection it is, and are believed. Nobody else is asked.
   tcp-request connection expect-proxy layer4 if { src {{ env "EDGE_BALANCERS" }} }
 {{- end }}
+  # Also what HAProxy answers by itself; but for what is no HTTP, which no browser sends.
+  http-after-response set-header Strict-Transport-Security "max-age=31536000; includeSubDomains"
+{{- template "guards" }}
+
+  # SMS providers' calls: a name of a route, and nothing that could lead elsewhere.
+  acl hooks {{ if env "EDGE_HOOKS" }}path -m reg ^/hooks/[a-z0-9-]+/?${{ else }}always_false{{ end }}
+
   # A /64 is one customer. In each process for itself: a reload begins anew.
   tcp-request session track-sc1 src,ipmask(32,64) table connections
   tcp-request session reject if { sc1_conn_cur gt {{ env "EDGE_CONNECTIONS" }} }
-  http-request track-sc0 src,ipmask(32,64) table clients
-  http-request return status 429 content-type application/problem+json string '{"type":"about:blank","title":"Too many requests","status":429,"code":"rate-limited","effect":"not_applied"}' hdr retry-after 10 hdr cache-control no-store if { sc0_http_req_rate gt {{ env "EDGE_REQUESTS" }} }
+  # A provider may have one address for all that voters text.
+  http-request track-sc0 src,ipmask(32,64) table clients unless hooks
+  http-request track-sc0 src,ipmask(32,64) table providers if hooks
+  http-request return status 429 content-type application/problem+json string '{"type":"about:blank","title":"Too many requests","status":429,"code":"rate-limited","effect":"not_applied"}' hdr retry-after 10 hdr cache-control no-store if !hooks { sc0_http_req_rate gt {{ env "EDGE_REQUESTS" }} }{{ if env "EDGE_HOOKS" }} or hooks { sc0_http_req_rate gt {{ env "EDGE_HOOKS" }} }
+  # As much as a gateway reads.
+  http-request return status 413 content-type application/problem+json string '{"type":"about:blank","title":"The body is too large","status":413,"code":"body-too-large","effect":"not_applied"}' hdr cache-control no-store if hooks { req.body_size gt 262144 }{{ end }}
 
-  # Whatever a client says about where it comes from is replaced, never added to.
+  # Whatever a client says about where it comes from, or what it asked for, is replaced, never added to. The two below are
+  # all that our servers read; others are gone for what may stand behind them one day.
+  http-request del-header ^(x[-_](forwarded|real|client|cluster|original|rewrite|method|http[-_]method)|true[-_]client|cf[-_]connecting|forwarded) -m reg
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Forwarded-Proto https
-  http-request del-header X-Real-Ip
-  http-request del-header X-Forwarded-Host
-  http-request del-header Forwarded
 
   # A repeated cast is the same cast only if it says so.
   http-request disable-l7-retry unless { req.hdr(Idempotency-Key) -m found }
+{{- if env "EDGE_HOOKS" }}
+  use_backend hooks if hooks
+{{- end }}
   default_backend api-server
 
-# Two tables: an entry that is tracked twice counts each request twice.
+# A table each: an entry that is tracked twice counts each request twice.
 backend clients
   stick-table type ipv6 size 200k expire 60s store http_req_rate(10s)
+
+backend providers
+  stick-table type ipv6 size 10k expire 60s store http_req_rate(10s)
 
 backend connections
   stick-table type ipv6 size 200k expire 60s store conn_cur
@@ -84,13 +122,20 @@ backend api-server
   # would be to overload the next.
   default-server check inter 1500ms fastinter 500ms downinter 2s fall 2 rise 2
   timeout check 1s
-{{- /* Who is ready by Consul's word, but for a canary. If that is nobody, all there are: the checks here know, too. */}}
-{{- $who := "api-server|any" }}
-{{- range service "api-server" }}{{ if not (.Tags | contains "canary") }}{{ $who = "api-server" }}{{ end }}{{ end }}
-{{- range service $who }}
-{{- if not (.Tags | contains "canary") }}
-  server {{ .ID }} {{ .Address }}:{{ .Port }} port {{ index .ServiceMeta "admin" }} weight {{ if eq (index .ServiceMeta "cloud") (env "NOMAD_DC") }}100{{ else }}20{{ end }}
-{{- end }}
+{{- template "servers" "api-server" }}
+{{- if env "EDGE_HOOKS" }}
+
+# The gateways' listeners for providers, and no other of theirs.
+backend hooks
+  balance leastconn
+  option httpchk GET /readyz
+  # A call whose connection broke may have been heard. It is its provider who calls again.
+  retry-on conn-failure
+  # A gateway takes 10 s at most.
+  timeout server 15s
+  default-server check inter 1500ms fastinter 500ms downinter 2s fall 2 rise 2
+  timeout check 1s
+{{- template "servers" "sms-gateway-hooks" }}
 {{- end }}
 
 # Probes and metrics.

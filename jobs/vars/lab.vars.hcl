@@ -67,6 +67,8 @@ site = {
     # and connections at a time.
     requests    = 100000
     connections = 10000
+    # The same of an SMS provider: its calls to /hooks/ in ten seconds.
+    hooks = 100000
   }
   redis = { program = "/usr/bin/redis-server", client = "/usr/bin/redis-cli", port = 6379, memory = "64mb" }
   # The polls whose public log is read and checked every hour.

@@ -65,6 +65,8 @@ site = {
     # and connections at a time.
     requests    = 2000
     connections = 2000
+    # The same of an SMS provider: its calls to /hooks/ in ten seconds.
+    hooks = 20000
   }
   redis = { program = "/usr/bin/redis-server", client = "/usr/bin/redis-cli", port = 6379, memory = "512mb" }
   # The polls whose public log is read and checked every hour.

@@ -20,6 +20,7 @@ const (
 	WrongContentType      Code = "wrong-content-type"
 	BodyTooLarge          Code = "body-too-large"
 	LengthRequired        Code = "length-required"
+	TLSRequired           Code = "tls-required"
 	NotFound              Code = "not-found"
 	MethodNotAllowed      Code = "method-not-allowed"
 	OriginNotAllowed      Code = "origin-not-allowed"
@@ -71,6 +72,7 @@ var Table = []Row{
 	{WrongContentType, http.StatusUnsupportedMediaType, NotApplied, "The body is not JSON", "Send Content-Type: application/json, and no Content-Encoding."},
 	{BodyTooLarge, http.StatusRequestEntityTooLarge, NotApplied, "The body is too large", "No request needs more than 8 kB."},
 	{LengthRequired, http.StatusLengthRequired, NotApplied, "The body's length is not said", "Send Content-Length, and no Transfer-Encoding."},
+	{TLSRequired, http.StatusForbidden, NotApplied, "Only over TLS", "Ask at the https address. What this request said may have been read on its way: throw away a token that was in it, and start again."},
 	{NotFound, http.StatusNotFound, NotApplied, "Nothing is here", "Check the path against the API description."},
 	{MethodNotAllowed, http.StatusMethodNotAllowed, NotApplied, "The method does not fit", "See the Allow header for the methods this path takes."},
 	{OriginNotAllowed, http.StatusForbidden, NotApplied, "This web origin may not call the API", "Ask the operator to put the origin on the list."},

@@ -26,6 +26,7 @@ const (
 	Wait      Action = "wait"      // open a held connection
 	Cast      Action = "cast"      // cast a ballot (step 3)
 	Download  Action = "download"  // read what is not answered from memory: tiles, bundles
+	Report    Action = "report"    // tell of what a page's policy forbade
 )
 
 // Dimension is what an action is counted by.

@@ -296,7 +296,7 @@ func TestTheServerHoldsNoNames(t *testing.T) {
 		few[l.Name] = Rate{Count: 4, Window: time.Hour}
 	}
 	one := servers(t, redistest.Start(t), 1, few)[0]
-	for _, action := range []Action{Challenge, Captcha, Attempt, Session, Send, Check, Wait, Cast, Download} {
+	for _, action := range []Action{Challenge, Captcha, Attempt, Session, Send, Check, Wait, Cast, Download, Report} {
 		one.Take(t.Context(), action, voter(1))
 	}
 	var names []string

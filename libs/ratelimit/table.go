@@ -40,6 +40,8 @@ var Table = []Limit{
 	{"cast-voter", Cast, []Dimension{Voter}, 60, time.Minute, "Retries of one ballot; only the holder of the verified token uses it up."},
 	{"cast-global", Cast, []Dimension{Global}, 1_200_000, time.Minute, "20,000 ballots a second: more than a ballot server takes."},
 	{"download-network", Download, []Dimension{Network}, 6000, time.Minute, "An observer reads the whole log of a million ballots in a minute."},
+	{"report-network", Report, []Dimension{Network}, 60, time.Minute, "Browsers put a minute's violations into one report; a page that works has none."},
+	{"report-global", Report, []Dimension{Global}, 6000, time.Minute, "What is forbidden in everybody's browser at once is known after the first hundred."},
 }
 
 // Reserve is what one server allows by itself, beside its rows of Table, while the Redis that the servers

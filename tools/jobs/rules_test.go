@@ -38,6 +38,9 @@ var maxKill = func() time.Duration {
 // mayReadDatabase are the only jobs that get near the database's passwords.
 var mayReadDatabase = []string{"ballot-server", "migrate"}
 
+// hooks is the one service that is not named as its job: where SMS providers call.
+const hooks = "sms-gateway-hooks"
+
 // oneInEach are the jobs of which every cloud has one of its own, and no other.
 var oneInEach = []string{"prober", "redis"}
 
@@ -79,10 +82,10 @@ type group struct {
 	Update        *update
 	ShutdownDelay time.Duration
 	Services      []struct {
-		Name, Provider string
-		CanaryTags     []string
-		Meta           map[string]string
-		Checks         []struct {
+		Name, Provider, PortLabel string
+		CanaryTags                []string
+		Meta                      map[string]string
+		Checks                    []struct {
 			Path         string
 			CheckRestart any
 		}
@@ -108,6 +111,7 @@ type task struct {
 type site struct {
 	datacenters []string
 	driver      string
+	providers   bool // of SMS, which call us
 }
 
 // rules are what platform and design ask of every job; each returns what is wrong.
@@ -254,9 +258,29 @@ var rules = []struct {
 	{"services say their cloud, in Consul", func(j job) (wrong []string) {
 		for _, g := range j.TaskGroups {
 			for _, s := range g.Services {
-				if s.Provider != "consul" || s.Meta["cloud"] != "${node.datacenter}" || s.Name != j.ID {
+				if s.Provider != "consul" || s.Meta["cloud"] != "${node.datacenter}" || s.Name != j.ID && s.Name != hooks {
 					wrong = append(wrong, fmt.Sprintf("%s is at %s with %v", s.Name, s.Provider, s.Meta))
 				}
+			}
+		}
+		return wrong
+	}},
+	{"providers' calls come to the port for them", func(j job) (wrong []string) {
+		var ports []string
+		for _, g := range j.TaskGroups {
+			for _, s := range g.Services {
+				if s.Name == hooks {
+					ports = append(ports, s.PortLabel)
+				}
+			}
+		}
+		for _, t := range tasks(j) {
+			listens, leads := t.Env["SMS_GATEWAY_HOOKS_LISTEN"], t.Env["EDGE_HOOKS"]
+			switch {
+			case j.ID == "sms-gateway" && (listens == "${NOMAD_ADDR_hooks}") != j.site.providers,
+				j.ID == "sms-gateway" && j.site.providers != slices.Equal(ports, []string{"hooks"}),
+				j.ID == "haproxy" && (leads != "") != j.site.providers:
+				wrong = append(wrong, fmt.Sprintf("with providers: %t, it listens at %q, is found at %q, and the edge takes %q calls", j.site.providers, listens, ports, leads))
 			}
 		}
 		return wrong
@@ -288,7 +312,7 @@ var rules = []struct {
 				if asksVault && t.Vault == nil {
 					wrong = append(wrong, tpl.DestPath+" asks Vault, and the task has no vault block")
 				}
-				if regexp.MustCompile(`\bservices? "`).MatchString(tpl.EmbeddedTmpl) && t.Consul == nil {
+				if regexp.MustCompile(`\bservices? ["$.]`).MatchString(tpl.EmbeddedTmpl) && t.Consul == nil {
 					wrong = append(wrong, tpl.DestPath+" asks Consul, and the task has no consul block: Nomad gives it no token")
 				}
 			}
@@ -432,10 +456,11 @@ func readSite(t *testing.T, vars string) site {
 	}
 	clouds := regexp.MustCompile(`(?m)^  datacenters *= *(\[.*\])$`).FindSubmatch(content)
 	driver := regexp.MustCompile(`(?m)^  driver *= *"(.*)"$`).FindSubmatch(content)
-	if clouds == nil || driver == nil {
-		t.Fatalf("%s names no datacenters or no driver", vars)
+	files := regexp.MustCompile(`(?m)^  sms_files *= *\[(.*)\]$`).FindSubmatch(content)
+	if clouds == nil || driver == nil || files == nil {
+		t.Fatalf("%s names no datacenters, no driver or no sms_files", vars)
 	}
-	s := site{driver: string(driver[1])}
+	s := site{driver: string(driver[1]), providers: len(files[1]) > 0}
 	if err := json.Unmarshal(clouds[1], &s.datacenters); err != nil {
 		t.Fatal(err)
 	}
@@ -495,6 +520,7 @@ func TestEachRuleCanFail(t *testing.T) {
 		"a canary gets no voters":                                            {"api-server", `canary_tags = ["canary"]`, ``},
 		"leaves Consul before it stops":                                      {"api-server", `shutdown_delay = "10s"`, ``},
 		"services say their cloud, in Consul":                                {"redis", `cloud = "${node.datacenter}"`, ``},
+		"providers' calls come to the port for them":                         {"sms-gateway", `port        = service.value`, `port = "service"`},
 		"not being ready restarts nothing":                                   {"api-server", `path     = "/livez"`, `path = "/readyz"`},
 		"the site's driver":                                                  {"verify", `var.site.driver`, `"docker"`},
 		"templates have who they ask":                                        {"haproxy", "      consul {}\n", ""},

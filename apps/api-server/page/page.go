@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/popvote/popvote/apps/api-server/csp"
 )
 
 //go:embed all:dist
@@ -180,13 +182,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) setHeaders(to http.Header, r *http.Request) {
-	to.Set("Content-Security-Policy", h.csp)
+	secure := h.secure || r.TLS != nil
+	csp.Set(to, h.csp, secure)
 	to.Set("Cross-Origin-Opener-Policy", "same-origin")
 	to.Set("Cross-Origin-Resource-Policy", "same-origin")
 	to.Set("Permissions-Policy", "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), usb=()")
 	to.Set("Referrer-Policy", "no-referrer")
 	to.Set("X-Content-Type-Options", "nosniff")
-	if h.secure || r.TLS != nil {
+	if secure {
 		to.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}
 }

@@ -114,12 +114,13 @@ func TestEveryAnswerForbidsWhatThePageDoesNotDo(t *testing.T) {
 		for _, directive := range []string{
 			"default-src 'none'", "script-src 'self'", "worker-src 'self'", "style-src 'self'", "img-src 'self' data:", "form-action 'self'",
 			"connect-src 'self' https://api.example", "frame-ancestors 'none'", "base-uri 'none'", "require-trusted-types-for 'script'",
+			"report-uri /reports",
 		} {
 			if !strings.Contains(csp+";", directive+";") {
 				t.Errorf("%s: the policy lacks %s: %s", path, directive, csp)
 			}
 		}
-		if got.Get("X-Content-Type-Options") != "nosniff" || got.Get("Referrer-Policy") != "no-referrer" ||
+		if got.Get("Reporting-Endpoints") != "" || got.Get("X-Content-Type-Options") != "nosniff" || got.Get("Referrer-Policy") != "no-referrer" ||
 			got.Get("Cross-Origin-Opener-Policy") != "same-origin" || got.Get("Permissions-Policy") == "" {
 			t.Errorf("%s: %v", path, got)
 		}
@@ -133,6 +134,9 @@ func TestEveryAnswerForbidsWhatThePageDoesNotDo(t *testing.T) {
 	h.ServeHTTP(w, r)
 	if w.Header().Get("Strict-Transport-Security") == "" {
 		t.Error("no HSTS with TLS")
+	}
+	if w.Header().Get("Reporting-Endpoints") != `csp="/reports"` || !strings.HasSuffix(w.Header().Get("Content-Security-Policy"), "; report-uri /reports; report-to csp") {
+		t.Errorf("with TLS, it says nothing to the Reporting API: %v", w.Header())
 	}
 	w = httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("POST", "/en/", nil))

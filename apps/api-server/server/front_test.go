@@ -63,7 +63,7 @@ func TestNobodyChoosesTheirOwnAddress(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, func(w *world) {
-				w.config.TrustedProxies = c.proxies
+				w.config.TrustedProxies, w.config.PublicOrigin = c.proxies, "http://vote.example" // or who goes around the proxy is refused
 				w.limits = ratelimit.Config{Override: map[string]ratelimit.Rate{"challenge-network": {Count: 1, Window: time.Hour}}}
 			})
 			for i, forged := range []string{"203.0.113.1", "203.0.114.1"} {

@@ -22,6 +22,7 @@ type metrics struct {
 	casts       *prometheus.CounterVec
 	sealed      *prometheus.CounterVec
 	limited     *prometheus.CounterVec
+	violations  *prometheus.CounterVec
 	limiterDown prometheus.Counter
 }
 
@@ -43,13 +44,15 @@ func newMetrics(registerer prometheus.Registerer, waiters func() float64) (*metr
 		casts:    counter("casts_total", "Ballots cast, by poll and outcome: recorded, or a problem's code.", "poll", "outcome"),
 		sealed:   counter("sealed_total", "Ballots sealed here for voters without scripts, by poll; again whenever a voter changed one.", "poll"),
 		limited:  counter("limited_total", "Actions refused, by limit.", "limit"),
+		violations: counter("csp_violations_total", "What browsers say that the pages' policy forbade, by directive and kind. Anybody can invent these.",
+			"directive", "blocked"),
 		limiterDown: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "popvote", Subsystem: "api", Name: "limiter_errors_total",
 			Help: "Times the limiter could not say; only the sending of SMS is refused then.",
 		}),
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.sealed, m.limited, m.limiterDown,
+		m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.sealed, m.limited, m.violations, m.limiterDown,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "popvote", Subsystem: "api", Name: "waiters", Help: "Connections held for voters who wait for their phone.",
 		}, waiters),

@@ -612,7 +612,10 @@ func TestAVoterBehindAProxyIsCountedApart(t *testing.T) {
 	}{{"203.0.113.5", http.StatusSeeOther}, {"203.0.113.6", http.StatusTooManyRequests}, {"198.51.100.5", http.StatusSeeOther}} {
 		b, p := w.browser(), w.someone()
 		b.from = "10.0.0.1:1234"
-		forwarded := with("X-Forwarded-For", c.client)
+		forwarded := func(r *http.Request) {
+			r.Header.Set("X-Forwarded-For", c.client)
+			r.Header.Set("X-Forwarded-Proto", "https")
+		}
 		b.send("GET", "/plain/en/sends/who", nil, forwarded)
 		b.from = c.client + ":0" // whom the digits are for
 		form := b.whoForm(sends, p)

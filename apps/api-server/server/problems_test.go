@@ -102,6 +102,7 @@ var mishaps = []mishap{
 	{name: "too large, of unknown length", code: problem.BodyTooLarge, do: post(`{"phone":"`+strings.Repeat("1", maxBody)+`"}`, func(r *http.Request) { r.ContentLength = -1 })},
 
 	{name: "in chunks", code: problem.LengthRequired, do: post(`{}`, chunked)},
+	{name: "in the clear", code: problem.TLSRequired, setup: behindProxy, do: post(`{}`, with("X-Forwarded-Proto", "http"))},
 
 	{name: "no such path", code: problem.NotFound, do: func(w *world) reply { return w.call("GET", "/v1/nothing", nil) }},
 	{name: "a tile the log has not", code: problem.NotFound, do: func(w *world) reply { return w.call("GET", "/v1/polls/sends/log/tile/0/001", nil) }},

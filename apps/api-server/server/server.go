@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/popvote/popvote/apps/api-server/captcha"
+	"github.com/popvote/popvote/apps/api-server/csp"
 	"github.com/popvote/popvote/apps/api-server/plain"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/challenge"
@@ -43,9 +44,10 @@ const (
 
 // Config is what an operator decides. Its zero value does not start: TrustedProxies must be set.
 type Config struct {
-	// TrustedProxies are the addresses or CIDR ranges whose X-Forwarded-For is believed, or the one
-	// word "none" where clients connect directly. There is no default: a server that guesses wrong
-	// lets every client choose its own address, or counts all voters as one.
+	// TrustedProxies are the addresses or CIDR ranges whose X-Forwarded-For and X-Forwarded-Proto are
+	// believed, or the one word "none" where clients connect directly. There is no default: a server that
+	// guesses wrong lets every client choose its own address, or counts all voters as one. If PublicOrigin is
+	// https, one of them has to say that a request came over TLS, or the API is refused.
 	TrustedProxies []string `koanf:"trusted_proxies"`
 	// PublicOrigin is the origin of the voter's page as browsers see it ("https://vote.example.hk").
 	// Default: none; then a request's own Host counts as the page's origin, SMS carry no
@@ -117,9 +119,11 @@ type Server struct {
 	leaves         *leaves
 	operations     operations
 	origins        *origins
+	transport      *transport
 	headers        *headers
 	metrics        *metrics
 	guessing       *guessing
+	reports        reports
 	handler        http.Handler
 	// smsHost is the host of the origin-bound line in SMS, or empty.
 	smsHost string
@@ -169,6 +173,13 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if s.origins, err = newOrigins(config.PublicOrigin, config.AllowedOrigins, s.refuse); err != nil {
 		return nil, err
 	}
+	proxies, err := trustedProxies(config.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	if s.transport, err = newTransport(config.PublicOrigin, proxies, s.refuse); err != nil {
+		return nil, err
+	}
 	if s.security, err = config.Security.text(config.PublicOrigin, deps.Clock()); err != nil {
 		return nil, err
 	}
@@ -177,7 +188,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	s.leaves = newLeaves()
 	s.polls = newPolls(deps.Reader, deps.Secrets, deps.Clock, deps.Log)
 
-	engine, err := s.engine()
+	engine, err := s.engine(proxies)
 	if err != nil {
 		return nil, err
 	}
@@ -268,8 +279,13 @@ func (s *Server) front(engine http.Handler) http.Handler {
 		}
 		engine.ServeHTTP(w, r)
 	}))
-	routed := s.origins.forgery.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	routed := s.transport.guard(s.origins.forgery.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.tellSecurity(w, r) {
+			return
+		}
+		if r.URL.Path == csp.Path {
+			// Reports of a page that sends no referrer come from the origin "null".
+			engine.ServeHTTP(w, r)
 			return
 		}
 		if s.isPage(r) {
@@ -277,7 +293,7 @@ func (s *Server) front(engine http.Handler) http.Handler {
 			return
 		}
 		asked.ServeHTTP(w, r)
-	}))
+	})))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.isPage(r) {
 			s.headers.set(w.Header())
@@ -295,7 +311,7 @@ func (s *Server) front(engine http.Handler) http.Handler {
 }
 
 func (s *Server) isPage(r *http.Request) bool {
-	return s.deps.Page != nil && !isAPI(r.URL.Path) && !strings.HasPrefix(r.URL.Path, plain.Prefix)
+	return s.deps.Page != nil && !isAPI(r.URL.Path) && r.URL.Path != csp.Path && !strings.HasPrefix(r.URL.Path, plain.Prefix)
 }
 
 // refuse answers before there is a router.
@@ -313,17 +329,13 @@ func isAPI(path string) bool {
 
 // engine is the router: the generated stub for every operation of the API description, and by hand
 // what a generator cannot route.
-func (s *Server) engine() (*gin.Engine, error) {
+func (s *Server) engine(proxies []string) (*gin.Engine, error) {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
 	e.ContextWithFallback = true
 	e.RemoteIPHeaders = []string{"X-Forwarded-For"}
-	proxies, err := trustedProxies(s.config.TrustedProxies)
-	if err != nil {
-		return nil, err
-	}
 	if err := e.SetTrustedProxies(proxies); err != nil {
 		return nil, fmt.Errorf("couldn't read trusted_proxies: %w", err)
 	}
@@ -345,6 +357,7 @@ func (s *Server) engine() (*gin.Engine, error) {
 		API: e, Captchas: s.captchas, Tokens: s.deps.Tokens, Clock: s.clock, Client: client, Limit: s.limit, Secure: s.secure(),
 		Sealed: func(poll string) { s.metrics.sealed.WithLabelValues(poll).Inc() },
 	}).Register(e)
+	e.POST(csp.Path, s.takeReport)
 	e.GET("/problems/", s.problemIndex)
 	e.GET("/problems/:code", s.problemPage)
 	return e, nil

@@ -103,6 +103,7 @@ func invalids(w *world) []junk {
 	const code, cast, wait, again = "/v1/verification/code", "/v1/ballots", "/v1/verification", "/v1/verification/resend"
 	all := []junk{
 		{"chunks", problem.LengthRequired, "POST", sessionsPath, session(func(object) {}), []option{chunked}},
+		{"in the clear", problem.TLSRequired, "POST", sessionsPath, session(func(object) {}), []option{with("X-Forwarded-Proto", "http")}},
 		{"another site", problem.OriginNotAllowed, "POST", sessionsPath, session(func(object) {}), []option{with("Sec-Fetch-Site", "cross-site")}},
 		{"another origin", problem.OriginNotAllowed, "GET", "/v1/polls/sends/turnout", nil, []option{with("Origin", "https://evil.example")}},
 		{"no such path", problem.NotFound, "GET", "/v1/elsewhere", nil, nil},
@@ -184,7 +185,7 @@ func (w *world) forge(change func(*challenge.Parameters)) string {
 // TestWhatIsInvalidCostsNobodyElse: it is answered before the ballot server, Redis, the limits (which may
 // tell Redis) or an SMS provider is asked.
 func TestWhatIsInvalidCostsNobodyElse(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, behindProxy)
 	all := invalids(w)
 	_, c := w.counting()
 	for _, one := range all {

@@ -129,6 +129,9 @@ func (w *world) start() *Server {
 	return s
 }
 
+// behindProxy has every request come through a proxy whose word counts.
+func behindProxy(w *world) { w.config.TrustedProxies = []string{"192.0.2.7"} }
+
 // reply is an answer as a client sees it.
 type reply struct {
 	status int
@@ -192,6 +195,7 @@ func (w *world) request(method, path string, body any, options ...option) *http.
 	}
 	r := httptest.NewRequest(method, path, reader)
 	r.RemoteAddr = "192.0.2.7:1234"
+	r.Header.Set("X-Forwarded-Proto", "https")
 	if reader != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}

@@ -46,6 +46,7 @@ export async function startInstance(...flags) {
     vote: `http://${at(vote)}`,
     panel: `http://${at(panel)}`,
     phone: `http://${at(phone)}`,
+    admin: `http://${at(admin)}`,
     data,
     /** What the program has printed: the panel's log-in link, among other things. */
     said: () => said,

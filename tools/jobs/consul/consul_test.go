@@ -34,14 +34,15 @@ var rights = map[string]map[string]string{
 		"service haproxy": "read", "service redis": "read", "service popvote-db": "read", "service prober": "read",
 		"service vault": "read", "service consul": "read", "node jobs": "read",
 	},
-	"haproxy": {"service api-server": "read", "node jobs": "read"},
+	"haproxy": {"service api-server": "read", "service sms-gateway-hooks": "read", "node jobs": "read"},
 	"migrate": {"service popvote-db": "read", "node jobs": "read"},
 	"prober":  {"service haproxy": "read", "service sms-gateway": "read", "node jobs": "read"},
 	"nomad-agent": {
 		"service api-server": "read write", "service ballot-server": "read write", "service sms-gateway": "read write",
 		"service control-panel": "read write", "service haproxy": "read write", "service redis": "read write", "service prober": "read write",
 		"service popvote-db": "read write", "service vault": "read write", "service consul": "read write", "service stranger": "read write",
-		"node jobs": "read", "agent jobs": "read",
+		"service sms-gateway-hooks": "read write",
+		"node jobs":                 "read", "agent jobs": "read",
 	},
 	"patroni": {"service popvote-db": "read write", "key service/popvote-db/leader": "list read write", "session jobs": "read write"},
 	"vault":   {"service vault": "read write"},
@@ -138,7 +139,7 @@ func sees(t *testing.T, who *agents.Program, services ...string) (found []string
 // TestReadersSeeTheirOwn: what a program's watch or a template gets; the rest is as if it were not there.
 func TestReadersSeeTheirOwn(t *testing.T) {
 	consul, _ := agents.GuardedConsul(t)
-	all := []string{"api-server", "ballot-server", "control-panel", "haproxy", "popvote-db", "prober", "redis", "sms-gateway", "vault"}
+	all := []string{"api-server", "ballot-server", "control-panel", "haproxy", "popvote-db", "prober", "redis", "sms-gateway", "sms-gateway-hooks", "vault"}
 	for _, service := range all {
 		if err := register(consul, service); err != nil {
 			t.Fatal(err)
@@ -146,8 +147,8 @@ func TestReadersSeeTheirOwn(t *testing.T) {
 	}
 	for policy, want := range map[string][]string{
 		"api-server": {"ballot-server", "redis", "sms-gateway"}, "ballot-server": {"popvote-db"}, "sms-gateway": {"redis"},
-		"control-panel": all,
-		"haproxy":       {"api-server"}, "migrate": {"popvote-db"}, "prober": {"haproxy", "sms-gateway"}, "dns": {"popvote-db", "vault"},
+		"control-panel": slices.DeleteFunc(slices.Clone(all), func(service string) bool { return service == "sms-gateway-hooks" }),
+		"haproxy":       {"api-server", "sms-gateway-hooks"}, "migrate": {"popvote-db"}, "prober": {"haproxy", "sms-gateway"}, "dns": {"popvote-db", "vault"},
 	} {
 		who := token(t, consul, policy)
 		if got := sees(t, who, all...); !slices.Equal(got, want) {

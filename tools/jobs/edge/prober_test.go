@@ -13,20 +13,22 @@ import (
 	"testing"
 )
 
-// givePopvote builds the program that the prober is, and says where it and the edge's authority are.
-func (e *edge) givePopvote() (programs, ca string) {
+// givePrograms builds those of ours that run here, and says where the edge's authority is.
+func (e *edge) givePrograms() (ca string) {
 	e.Helper()
-	programs = e.TempDir()
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(programs, "popvote"), ".")
-	build.Dir, build.Env = "../../../apps/popvote", append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		e.Fatalf("couldn't build popvote: %v\n%s", err, out)
+	e.programs = e.TempDir()
+	for _, name := range []string{"popvote", "sms-gateway"} {
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(e.programs, name), ".")
+		build.Dir, build.Env = "../../../apps/"+name, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			e.Fatalf("couldn't build %s: %v\n%s", name, err, out)
+		}
 	}
 	ca = filepath.Join(e.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, e.chain, 0o600); err != nil {
 		e.Fatal(err)
 	}
-	return programs, ca
+	return ca
 }
 
 // prober: Nomad runs it as its job says. It learns from Consul where HAProxy is, comes through to a server behind it,

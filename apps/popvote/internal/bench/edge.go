@@ -94,7 +94,7 @@ func startEdge(ctx context.Context, o Options, beside *apart) (*instance, error)
 	}
 	edge, err := c.startHAProxy(ctx, i, map[string]string{
 		"EDGE_USER": "", "EDGE_ADDRESS": "127.0.0.1", "EDGE_HTTPS": https, "EDGE_HTTP": http, "EDGE_CERTIFICATE": filepath.Join(dir, "edge.pem"),
-		"EDGE_BALANCERS": "", "EDGE_REQUESTS": unlimited, "EDGE_CONNECTIONS": unlimited,
+		"EDGE_BALANCERS": "", "EDGE_REQUESTS": unlimited, "EDGE_CONNECTIONS": unlimited, "EDGE_HOOKS": "",
 		"NOMAD_DC": cloud, "NOMAD_ADDR_admin": loopback(admin),
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ func edgeTemplate(t *testing.T) (text string, env map[string]string) {
 	}
 	return string(template), map[string]string{
 		"EDGE_USER": "", "EDGE_ADDRESS": "127.0.0.1", "EDGE_HTTPS": "18443", "EDGE_HTTP": "18080", "EDGE_CERTIFICATE": pem,
-		"EDGE_BALANCERS": "", "EDGE_REQUESTS": unlimited, "EDGE_CONNECTIONS": unlimited, "NOMAD_DC": cloud, "NOMAD_ADDR_admin": "127.0.0.1:18081",
+		"EDGE_BALANCERS": "", "EDGE_REQUESTS": unlimited, "EDGE_CONNECTIONS": unlimited, "EDGE_HOOKS": "", "NOMAD_DC": cloud, "NOMAD_ADDR_admin": "127.0.0.1:18081",
 	}
 }
 

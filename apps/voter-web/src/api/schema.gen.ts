@@ -644,6 +644,7 @@ export interface components {
          *     * `wrong-content-type` (415, not_applied): The body is not JSON. Send Content-Type: application/json, and no Content-Encoding.
          *     * `body-too-large` (413, not_applied): The body is too large. No request needs more than 8 kB.
          *     * `length-required` (411, not_applied): The body's length is not said. Send Content-Length, and no Transfer-Encoding.
+         *     * `tls-required` (403, not_applied): Only over TLS. Ask at the https address. What this request said may have been read on its way: throw away a token that was in it, and start again.
          *     * `not-found` (404, not_applied): Nothing is here. Check the path against the API description.
          *     * `method-not-allowed` (405, not_applied): The method does not fit. See the Allow header for the methods this path takes.
          *     * `origin-not-allowed` (403, not_applied): This web origin may not call the API. Ask the operator to put the origin on the list.
@@ -686,7 +687,7 @@ export interface components {
          *     * `internal` (500, unknown): Something went wrong on our side. Try the same again, with the same Idempotency-Key.
          * @enum {string}
          */
-        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
+        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "tls-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
     };
     responses: {
         /** @description What went wrong (RFC 9457). */

@@ -250,6 +250,7 @@ export const en: Words = {
     'wrong-content-type': ours,
     'body-too-large': ours,
     'length-required': ours,
+    'tls-required': ['This page reached the voting service over a connection that others can read.', 'Open this page with https at the start of its address, and start again.'],
     'not-found': ours,
     'method-not-allowed': ours,
     'wrong-verification-mode': ours,

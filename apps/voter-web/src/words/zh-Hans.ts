@@ -243,6 +243,7 @@ export const zhHans: Words = {
     'wrong-content-type': ours,
     'body-too-large': ours,
     'length-required': ours,
+    'tls-required': ['本页面与投票服务之间的连接未加密，可能被他人读取。', '请用以 https 开头的网址打开本页面，然后重新开始。'],
     'not-found': ours,
     'method-not-allowed': ours,
     'wrong-verification-mode': ours,

@@ -243,6 +243,7 @@ export const zhHantHK: Words = {
     'wrong-content-type': ours,
     'body-too-large': ours,
     'length-required': ours,
+    'tls-required': ['本頁與投票系統之間的連線未經加密，可能被他人讀取。', '請以 https 開頭的網址開啟本頁，然後重新開始。'],
     'not-found': ours,
     'method-not-allowed': ours,
     'wrong-verification-mode': ours,
