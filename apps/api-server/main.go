@@ -14,6 +14,7 @@ import (
 
 	"github.com/popvote/popvote/apps/api-server/page"
 	"github.com/popvote/popvote/apps/api-server/server"
+	"github.com/popvote/popvote/apps/api-server/toll"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
 	"github.com/popvote/popvote/libs/cloudredis"
 	"github.com/popvote/popvote/libs/custody"
@@ -69,6 +70,8 @@ type config struct {
 	Security  server.Security     `koanf:"security"`
 	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
+	Most      int                 `koanf:"challenge-most" doc:"The most that -challenge-cost is multiplied by, near this server's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs this machine no more."`
+	Capacity  float64             `koanf:"challenge-capacity" doc:"How many sessions a second this server is meant to begin; from half of it on everybody's proof of work gets dearer."`
 	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 30 KB."`
 	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
 	Limits    limits              `koanf:"limits"`
@@ -82,7 +85,7 @@ type limits struct {
 
 func defaults() config {
 	return config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Held: server.MaxConnections, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Most: toll.Highest.Times(), Capacity: server.DefaultChallengeCapacity, Held: server.MaxConnections, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
 		Limits: limits{Scale: 1}, Log: service.DefaultLog(),
 	}
 }
@@ -106,6 +109,12 @@ func (c *config) Validate() error {
 	}
 	if c.Challenge < 1 {
 		return errors.New("-challenge-cost must be at least 1")
+	}
+	if _, err := toll.StepOf(c.Most); err != nil {
+		return errors.New("-challenge-most must be 1, 2, 4 or 8")
+	}
+	if c.Capacity <= 0 {
+		return errors.New("-challenge-capacity must be more than 0")
 	}
 	if c.Held < 1 {
 		return errors.New("-max-connections must be at least 1")
@@ -211,7 +220,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
-		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, Security: c.Security,
+		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, ChallengeMost: c.Most, ChallengeCapacity: c.Capacity, Security: c.Security,
 	}, deps)
 	if err != nil {
 		return wrong(err)

@@ -224,6 +224,8 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"proxies not named":       {good("-trusted-proxies", ""), "-trusted-proxies"},
 		"a proxy that is none":    {good("-trusted-proxies", "nowhere"), "trusted_proxies"},
 		"no work":                 {good("-challenge-cost", "0"), "-challenge-cost"},
+		"work by three":           {good("-challenge-most", "3"), "-challenge-most"},
+		"no capacity":             {good("-challenge-capacity", "0"), "-challenge-capacity"},
 		"no connections":          {good("-max-connections", "0"), "-max-connections"},
 		"draining into the past":  {good("-drain", "-1s"), "-drain"},
 		"an origin that is none":  {good("-public-origin", "vote"), "origin"},

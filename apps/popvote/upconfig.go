@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	apiserver "github.com/popvote/popvote/apps/api-server/server"
+	"github.com/popvote/popvote/apps/api-server/toll"
 	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/service"
 )
@@ -24,6 +25,8 @@ type upConfig struct {
 	AllowOrigin  []string          `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
 	Proxies      []string          `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas; none where clients connect directly."`
 	Cost         int               `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
+	Most         int               `koanf:"challenge-most" doc:"The most that the work is multiplied by, near this machine's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs no more."`
+	Capacity     float64           `koanf:"challenge-capacity" doc:"How many sessions a second this machine is meant to begin; from half of it on everybody's proof of work gets dearer."`
 	InboundSMS   string            `koanf:"inbound-number" doc:"The number voters text, E.164; the simulated phone network knows any."`
 	Pprof        bool              `koanf:"pprof" doc:"Also serve Go's profiles on the admin listener. Whoever reaches it can slow the process down."`
 	Log          service.LogConfig `koanf:"log"`
@@ -46,6 +49,8 @@ func defaultUpConfig() *upConfig {
 		AdminListen: "127.0.0.1:8083",
 		Proxies:     []string{"none"},
 		Cost:        2000,
+		Most:        toll.Highest.Times(),
+		Capacity:    apiserver.DefaultChallengeCapacity,
 		InboundSMS:  "+85264500000",
 		Log:         service.LogConfig{Level: "info", Format: "text"},
 		Limits:      limitsConfig{Scale: 1},
@@ -59,6 +64,12 @@ func (c *upConfig) Validate() error {
 	}
 	if c.Cost < 1 {
 		return errors.New("challenge-cost must be at least 1")
+	}
+	if _, err := toll.StepOf(c.Most); err != nil {
+		return errors.New("challenge-most must be 1, 2, 4 or 8")
+	}
+	if c.Capacity <= 0 {
+		return errors.New("challenge-capacity must be more than 0")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package challenge_test
 import (
 	"encoding/hex"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,11 +51,13 @@ func TestALTCHAUnderstandsUsAndWeIt(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(apps, "node_modules", "altcha")); err != nil {
 		t.Skip("altcha is not installed: run npm ci in apps/")
 	}
-	for name, cost := range map[string]int{"no work": 0, "work": 20} {
+	for name, puzzle := range map[string]challenge.Puzzle{
+		"no work": challenge.Usual(0), "work": challenge.Usual(20), "an odd number of zeros": {Iterations: 20, Zeros: 3},
+	} {
 		t.Run(name, func(t *testing.T) {
 			// The library looks at the machine's clock, so for once we do too.
 			i := challenge.NewIssuer(secret, time.Now)
-			c := i.Issue(cost)
+			c := i.Set(puzzle, netip.MustParsePrefix("192.0.2.0/24"))
 			input, err := json.Marshal(map[string]any{
 				"challenge": c, "payload": solve(t, c), "secret": hex.EncodeToString(secret[:]),
 			})

@@ -14,6 +14,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,8 +36,10 @@ const (
 
 	algorithm = "PBKDF2/SHA-256"
 	keyLength = 32
-	// workPrefix is what the derived key has to begin with: one counter in 256 has it.
-	workPrefix = "00"
+	// usualZeros begin the derived key of one counter in 256.
+	usualZeros = 2
+	// leastIterations of one try keep what a browser spends around each of them small.
+	leastIterations = 200
 	// longest is what the API lets through; longer payloads are not even decoded.
 	longest = 4096
 )
@@ -99,25 +103,66 @@ func NewIssuer(secret [32]byte, clock func() time.Time) *Issuer {
 	return &Issuer{key: hex.AppendEncode(nil, secret[:]), clock: clock}
 }
 
-// Issue sets a challenge. Its work is 256 times cost iterations of PBKDF2 on average; cost 0 is no work
-// at all: any solver's first try is right.
-func (i *Issuer) Issue(cost int) Challenge {
-	prefix := workPrefix
+// Puzzle is how much work a challenge asks for.
+type Puzzle struct {
+	// Iterations of PBKDF2 are one try, and so what a check costs the server.
+	Iterations int
+	// Zeros, hexadecimal, begin the key that is searched for: one try in 16 to their power finds one.
+	Zeros int
+}
+
+// Usual is 256 tries, on average, of cost iterations. Cost 0 is no work at all: any solver's first try is right.
+func Usual(cost int) Puzzle {
 	if cost <= 0 {
-		cost, prefix = 1, ""
+		return Puzzle{Iterations: 1}
 	}
+	return Puzzle{Iterations: min(cost, MaxCost), Zeros: usualZeros}
+}
+
+// Times is a puzzle of n times the work, n from 1 to 16, that costs the server no more to check: there are more
+// tries, and each is shorter. Only where that would make them too short are they longer instead, which a check
+// then costs at most 3,200 iterations.
+func (p Puzzle) Times(n int) Puzzle {
+	if n <= 1 || p.Zeros == 0 {
+		return p
+	}
+	if shorter := p.Iterations * n / 16; shorter >= leastIterations {
+		return Puzzle{Iterations: shorter, Zeros: p.Zeros + 1}
+	}
+	return Puzzle{Iterations: p.Iterations * n, Zeros: p.Zeros}
+}
+
+// Work is the iterations that solving takes on average.
+func (p Puzzle) Work() int { return p.Iterations << (4 * min(p.Zeros, 8)) }
+
+// Issue sets a challenge of the usual work for whoever asks.
+func (i *Issuer) Issue(cost int) Challenge { return i.Set(Usual(cost), netip.Prefix{}) }
+
+// Set sets a challenge for a client's network. Which one does not show: it is in the salt, under the key.
+func (i *Issuer) Set(puzzle Puzzle, network netip.Prefix) Challenge {
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails: it ends the program instead
+	nonce, salt := hex.EncodeToString(random[:16]), random[16:]
+	if network.IsValid() {
+		i.mark(salt, nonce, network)
+	}
 	p := Parameters{
 		Algorithm: algorithm,
-		Cost:      min(cost, MaxCost),
+		Cost:      puzzle.Iterations,
 		ExpiresAt: i.clock().Add(TTL).Unix(),
 		KeyLength: keyLength,
-		KeyPrefix: prefix,
-		Nonce:     hex.EncodeToString(random[:16]),
-		Salt:      hex.EncodeToString(random[16:]),
+		KeyPrefix: strings.Repeat("0", puzzle.Zeros),
+		Nonce:     nonce,
+		Salt:      hex.EncodeToString(salt),
 	}
 	return Challenge{Parameters: p, Signature: i.sign(p)}
+}
+
+// mark writes the network into the second half of a salt.
+func (i *Issuer) mark(salt []byte, nonce string, network netip.Prefix) {
+	mac := hmac.New(sha256.New, i.key)
+	_, _ = fmt.Fprintf(mac, "network %s %s", nonce, network) // no challenge's JSON begins so
+	copy(salt[len(salt)/2:], mac.Sum(nil))
 }
 
 // Solved is a challenge of ours that has not expired, with a solution that looks like one.
@@ -129,6 +174,23 @@ type Solved struct {
 
 	parameters Parameters
 	solution   solution
+	issuer     *Issuer
+}
+
+// Work is the iterations that the challenge takes on average.
+func (s Solved) Work() int {
+	return Puzzle{Iterations: s.parameters.Cost, Zeros: len(s.parameters.KeyPrefix)}.Work()
+}
+
+// SetFor says whether the challenge was set for this network.
+func (s Solved) SetFor(network netip.Prefix) bool {
+	salt, err := hex.DecodeString(s.parameters.Salt)
+	if err != nil {
+		return false
+	}
+	want := slices.Clone(salt)
+	s.issuer.mark(want, s.parameters.Nonce, network)
+	return hmac.Equal(salt, want)
 }
 
 // Read reads a solved challenge and does all checks but the dear one, so that forged, stale and unsolved
@@ -157,7 +219,7 @@ func (i *Issuer) Read(text string) (Solved, error) {
 	if !strings.HasPrefix(sent.Solution.DerivedKey, p.KeyPrefix) {
 		return Solved{}, fmt.Errorf("%w: not enough work", ErrInvalid)
 	}
-	return Solved{ID: p.Nonce, Expires: expires, parameters: p, solution: sent.Solution}, nil
+	return Solved{ID: p.Nonce, Expires: expires, parameters: p, solution: sent.Solution, issuer: i}, nil
 }
 
 // Check derives the key again: one try's work, at the cost that the challenge asked for.

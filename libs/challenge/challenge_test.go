@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,67 @@ func TestCostZeroIsSolvedAtOnce(t *testing.T) {
 func TestCostIsBounded(t *testing.T) {
 	if got := issuer().Issue(1 << 40).Parameters.Cost; got != challenge.MaxCost {
 		t.Errorf("cost %d, want %d", got, challenge.MaxCost)
+	}
+}
+
+// TestMoreWorkIsNoDearerToCheck: more tries, each shorter; and a puzzle that is multiplied is that much work.
+func TestMoreWorkIsNoDearerToCheck(t *testing.T) {
+	for _, cost := range []int{0, 1, 100, challenge.DefaultCost, 2000, 10_000, challenge.MaxCost} {
+		usual := challenge.Usual(cost)
+		for _, n := range []int{1, 2, 4, 8, 16} {
+			p := usual.Times(n)
+			if p.Iterations > max(usual.Iterations, 3200) {
+				t.Errorf("cost %d, %d times: a check takes %d iterations", cost, n, p.Iterations)
+			}
+			if n > 1 && p.Zeros > usual.Zeros && p.Iterations < 200 {
+				t.Errorf("cost %d, %d times: a try is only %d iterations long", cost, n, p.Iterations)
+			}
+			want := n * usual.Work()
+			if cost == 0 {
+				want = 1 // no work is none, however often
+			}
+			if got := p.Work(); got != want {
+				t.Errorf("cost %d, %d times: %+v is %d of work, want %d", cost, n, p, got, want)
+			}
+		}
+	}
+}
+
+// TestAMultipliedPuzzleIsSolvedAndWorthItsWork.
+func TestAMultipliedPuzzleIsSolvedAndWorthItsWork(t *testing.T) {
+	for _, p := range []challenge.Puzzle{{Iterations: 3, Zeros: 3}, {Iterations: 20, Zeros: 1}, {Iterations: 1}} {
+		c := issuer().Set(p, netip.Prefix{})
+		solved, err := issuer().Read(solve(t, c))
+		if err == nil {
+			err = solved.Check()
+		}
+		if err != nil || solved.Work() != p.Work() || c.Parameters.KeyPrefix != strings.Repeat("0", p.Zeros) {
+			t.Errorf("%+v: %+v is worth %d, want %d: %v", p, c.Parameters, solved.Work(), p.Work(), err)
+		}
+	}
+}
+
+// TestAChallengeKnowsWhoseItIs: on any server with the secret, and nobody reads it out of it.
+func TestAChallengeKnowsWhoseItIs(t *testing.T) {
+	home, neighbour := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.0.3.0/24")
+	salts := map[string]bool{}
+	for range 20 {
+		c := issuer().Set(challenge.Usual(1), home)
+		solved, err := issuer().Read(solve(t, c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !solved.SetFor(home) || solved.SetFor(neighbour) || solved.SetFor(netip.Prefix{}) {
+			t.Errorf("%+v is its network's %t, its neighbour's %t", c.Parameters, solved.SetFor(home), solved.SetFor(neighbour))
+		}
+		salts[c.Parameters.Salt[16:]] = true
+	}
+	if len(salts) != 20 {
+		t.Error("two challenges of a network look alike")
+	}
+	solved, err := issuer().Read(solve(t, issuer().Issue(1)))
+	if err != nil || solved.SetFor(home) || solved.SetFor(netip.Prefix{}) {
+		t.Errorf("one that was set for nobody is somebody's: %v", err)
 	}
 }
 
@@ -235,10 +297,13 @@ func BenchmarkIssue(b *testing.B) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	for name, cost := range map[string]int{"cost=0": 0, "cost=default": challenge.DefaultCost} {
+	usual := challenge.Usual(2000)
+	for name, puzzle := range map[string]challenge.Puzzle{
+		"no work": challenge.Usual(0), "times=1": usual, "times=2": usual.Times(2), "times=4": usual.Times(4), "times=8": usual.Times(8),
+	} {
 		b.Run(name, func(b *testing.B) {
 			i := issuer()
-			solved := solve(b, i.Issue(cost))
+			solved := solve(b, i.Set(puzzle, netip.Prefix{}))
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, _, err := i.Verify(solved); err != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/popvote/popvote/apps/api-server/toll"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/channelsapi"
 	"github.com/popvote/popvote/libs/problem"
@@ -107,6 +108,7 @@ func (a api) CastBallot(ctx context.Context, r channelsapi.CastBallotRequestObje
 	if err := a.limit(c, ratelimit.Cast, ratelimit.Subject{Client: client(c), Voter: session.Voter}); err != nil {
 		return nil, err
 	}
+	took := max(0, a.clock().Sub(session.Started))
 	waiting, cancel := context.WithTimeout(c.Request.Context(), a.config.CastTimeout)
 	defer cancel()
 	outcomes, err := a.deps.Caster.Cast(waiting, []ballotapi.Ballot{{
@@ -115,7 +117,7 @@ func (a api) CastBallot(ctx context.Context, r channelsapi.CastBallotRequestObje
 		Sealed:  sealed,
 		Key:     *key,
 		Channel: ballotapi.Channel(session.Channel),
-		Took:    max(0, a.clock().Sub(session.Started)),
+		Took:    took,
 	}})
 	done, err := outcomeOf(outcomes, err)
 	if err != nil {
@@ -123,6 +125,10 @@ func (a api) CastBallot(ctx context.Context, r channelsapi.CastBallotRequestObje
 		return nil, err
 	}
 	a.metrics.casts.WithLabelValues(session.Poll, "recorded").Inc()
+	if took < toll.TooFast {
+		a.metrics.hurried.Inc()
+		a.toll.Hurried(ratelimit.NetworkOf(client(c)), tollSession(session, p))
+	}
 	return recorded{done}, nil
 }
 

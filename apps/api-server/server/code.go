@@ -182,7 +182,7 @@ func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject
 		if a.deps.Confirmer != nil {
 			a.deps.Confirmer.Confirm(a.conversationOf(session.ID))
 		}
-		verified, err := a.verified(session, p)
+		verified, err := a.verified(session, p, client(c))
 		return channelsapi.CheckCode200JSONResponse(verified), err
 	case verification.Wrong:
 		return nil, refused(problem.New(problem.CodeWrong).At("/code"))

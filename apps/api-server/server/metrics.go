@@ -20,6 +20,8 @@ type metrics struct {
 	verified    *prometheus.CounterVec
 	codes       *prometheus.CounterVec
 	casts       *prometheus.CounterVec
+	challenges  *prometheus.CounterVec
+	hurried     prometheus.Counter
 	sealed      *prometheus.CounterVec
 	limited     *prometheus.CounterVec
 	violations  *prometheus.CounterVec
@@ -37,13 +39,18 @@ func newMetrics(registerer prometheus.Registerer, waiters func() float64) (*metr
 			Help:    "Time to answer, by route; held connections are left out.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"route"}),
-		problems: counter("problems_total", "Problems answered, by code.", "code"),
-		sessions: counter("sessions_total", "Sessions started, by poll and mode of verification.", "poll", "mode"),
-		verified: counter("verifications_total", "Phones proved, by poll and mode; over sessions_total it is the conversion.", "poll", "mode"),
-		codes:    counter("code_checks_total", "Six-digit codes tried, by result.", "result"),
-		casts:    counter("casts_total", "Ballots cast, by poll and outcome: recorded, or a problem's code.", "poll", "outcome"),
-		sealed:   counter("sealed_total", "Ballots sealed here for voters without scripts, by poll; again whenever a voter changed one.", "poll"),
-		limited:  counter("limited_total", "Actions refused, by limit.", "limit"),
+		problems:   counter("problems_total", "Problems answered, by code.", "code"),
+		sessions:   counter("sessions_total", "Sessions started, by poll and mode of verification.", "poll", "mode"),
+		verified:   counter("verifications_total", "Phones proved, by poll and mode; over sessions_total it is the conversion.", "poll", "mode"),
+		codes:      counter("code_checks_total", "Six-digit codes tried, by result.", "result"),
+		casts:      counter("casts_total", "Ballots cast, by poll and outcome: recorded, or a problem's code.", "poll", "outcome"),
+		challenges: counter("challenges_total", "Challenges set, by what their usual work was multiplied by.", "times"),
+		hurried: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "popvote", Subsystem: "api", Name: "hurried_total",
+			Help: "Ballots cast sooner after their session's start than any person casts one; they count, and make their network's challenges dearer.",
+		}),
+		sealed:  counter("sealed_total", "Ballots sealed here for voters without scripts, by poll; again whenever a voter changed one.", "poll"),
+		limited: counter("limited_total", "Actions refused, by limit.", "limit"),
 		violations: counter("csp_violations_total", "What browsers say that the pages' policy forbade, by directive and kind. Anybody can invent these.",
 			"directive", "blocked"),
 		limiterDown: prometheus.NewCounter(prometheus.CounterOpts{
@@ -52,7 +59,7 @@ func newMetrics(registerer prometheus.Registerer, waiters func() float64) (*metr
 		}),
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.sealed, m.limited, m.violations, m.limiterDown,
+		m.requests, m.seconds, m.problems, m.sessions, m.verified, m.codes, m.casts, m.challenges, m.hurried, m.sealed, m.limited, m.violations, m.limiterDown,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "popvote", Subsystem: "api", Name: "waiters", Help: "Connections held for voters who wait for their phone.",
 		}, waiters),

@@ -22,6 +22,7 @@ import (
 	"github.com/popvote/popvote/apps/api-server/captcha"
 	"github.com/popvote/popvote/apps/api-server/csp"
 	"github.com/popvote/popvote/apps/api-server/plain"
+	"github.com/popvote/popvote/apps/api-server/toll"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/channelsapi"
@@ -41,6 +42,9 @@ const (
 	// MaxWaiters, and half as many at work or idle.
 	MaxConnections = 30_000
 )
+
+// DefaultChallengeCapacity is what two cores carry, with as much left for everything else, sessions a second.
+const DefaultChallengeCapacity = 1000
 
 // Config is what an operator decides. Its zero value does not start: TrustedProxies must be set.
 type Config struct {
@@ -65,6 +69,12 @@ type Config struct {
 	// 1000, a fraction of a second on a phone. More deters more, and costs this server one try per
 	// session. -1 asks for no work: benches only.
 	ChallengeCost int `koanf:"challenge_cost"`
+	// ChallengeMost is the most that ChallengeCost is multiplied by, near the server's limits and for networks
+	// whose sessions come to nothing: 1 (never), 2, 4 or 8. Default: 8. A check costs the server no more.
+	ChallengeMost int `koanf:"challenge_most"`
+	// ChallengeCapacity is how many sessions a second this server is meant to begin; from half of it on
+	// everybody's challenges get dearer. Default: 1000.
+	ChallengeCapacity float64 `koanf:"challenge_capacity"`
 	// MaxWaiters is how many connections are held at once, streams and long polls. Default: 20000,
 	// about 600 MB. Beyond it a client is told to come back.
 	MaxWaiters int `koanf:"max_waiters"`
@@ -111,6 +121,7 @@ type Server struct {
 	clock      func() time.Time
 	tokens     *token.Codec
 	challenges *challenge.Issuer
+	toll       *toll.Toll
 	captchas   *captcha.Issuer
 	// notices and codes are the secrets of the verification board.
 	notices, codes [32]byte
@@ -165,8 +176,14 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	s.notices, s.codes = secrets[0], secrets[1]
 	s.challenges = challenge.NewIssuer(secrets[2], deps.Clock)
 	s.captchas = captcha.NewIssuer(secrets[2], deps.Clock)
+	most, err := toll.StepOf(config.ChallengeMost)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read challenge_most: %w", err)
+	}
+	s.toll = toll.New(toll.Config{Capacity: config.ChallengeCapacity, Most: most}, toll.Deps{
+		Clock: deps.Clock, Held: func() float64 { return float64(s.waiters.Load()) / float64(config.MaxWaiters) },
+	})
 
-	var err error
 	if s.operations, err = readOperations(); err != nil {
 		return nil, err
 	}
@@ -196,6 +213,9 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if s.metrics, err = newMetrics(deps.Metrics, func() float64 { return float64(s.waiters.Load()) }); err != nil {
 		return nil, err
 	}
+	if err := deps.Metrics.Register(&tollMetrics{s.toll, challenge.Usual(config.ChallengeCost)}); err != nil {
+		return nil, fmt.Errorf("couldn't register the metrics: %w", err)
+	}
 	if s.guessing, err = newGuessing(deps.Metrics, deps.Clock, deps.Log); err != nil {
 		return nil, err
 	}
@@ -211,6 +231,8 @@ func (c Config) withDefaults() Config {
 	if c.ChallengeCost = or(c.ChallengeCost, challenge.DefaultCost); c.ChallengeCost < 0 {
 		c.ChallengeCost = 0
 	}
+	c.ChallengeMost = or(c.ChallengeMost, toll.Highest.Times())
+	c.ChallengeCapacity = or(c.ChallengeCapacity, DefaultChallengeCapacity)
 	c.MaxWaiters = or(c.MaxWaiters, 20_000)
 	c.CodeTries = or(c.CodeTries, 5)
 	c.CheckDelay = or(c.CheckDelay, time.Second)

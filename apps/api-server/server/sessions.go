@@ -27,14 +27,18 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err != nil {
 		return nil, err
 	}
+	c := routed(ctx)
+	network := ratelimit.NetworkOf(client(c))
 	person, err := whoAsks(r.Body, p)
 	if err != nil {
+		if problem.From(err).Code == problem.IdentityInvalid {
+			a.toll.Junk(network)
+		}
 		return nil, err
 	}
-	c := routed(ctx)
 	done, err := a.readProof(r.Body.Challenge, r.Poll, client(c))
 	if err != nil {
-		return nil, challengeProblem(err)
+		return nil, a.challengeProblem(err, network)
 	}
 	number, err := a.phoneOf(r.Body)
 	if err != nil {
@@ -46,7 +50,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c)}); err != nil {
 		return nil, err
 	}
-	if err := a.spend(ctx, done); err != nil {
+	if err := a.spend(ctx, done, network); err != nil {
 		return nil, err
 	}
 	voterKey, phoneKey, err := a.polls.tagKeys(ctx, p)
@@ -101,6 +105,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err != nil {
 		return nil, err
 	}
+	a.toll.Began(network, tollSession(&session, p))
 	a.metrics.sessions.WithLabelValues(r.Poll, string(p.manifest.Verification.Mode)).Inc()
 	return channelsapi.CreateSession201JSONResponse{Body: channelsapi.Session{
 		AccessToken:  sealed,
@@ -149,6 +154,9 @@ func (s *Server) readProof(payload, pollID string, from netip.Addr) (proof, erro
 	ticket, typed, asked := captcha.CutAnswer(payload)
 	if !asked {
 		solved, err := s.challenges.Read(payload)
+		if err == nil {
+			err = s.worked(solved, ratelimit.NetworkOf(from))
+		}
 		return proof{solved.ID, solved.Expires, solved.Check, right}, err
 	}
 	question, err := s.captchas.Open(ticket, pollID, from)
@@ -164,9 +172,9 @@ func (s *Server) readProof(payload, pollID string, from netip.Addr) (proof, erro
 }
 
 // spend checks the rest of a proof and uses it up: it is good once.
-func (s *Server) spend(ctx context.Context, done proof) error {
+func (s *Server) spend(ctx context.Context, done proof, network netip.Prefix) error {
 	if err := done.work(); err != nil {
-		return challengeProblem(err)
+		return s.challengeProblem(err, network)
 	}
 	fresh, err := s.deps.Board.Spend(ctx, done.id, done.expires.Sub(s.clock())+time.Second)
 	if err != nil {
@@ -176,12 +184,17 @@ func (s *Server) spend(ctx context.Context, done proof) error {
 		return problem.New(problem.ChallengeSpent).At("/challenge")
 	}
 	if err := done.read(); err != nil {
-		return challengeProblem(err)
+		return s.challengeProblem(err, network)
 	}
 	return nil
 }
 
-func challengeProblem(err error) error {
+// challengeProblem says what is wrong with a proof, and has the toll know of what no page sends: people mistype
+// digits, come late and change networks, but do no wrong work.
+func (s *Server) challengeProblem(err error, network netip.Prefix) error {
+	if errors.Is(err, challenge.ErrInvalid) {
+		s.toll.Junk(network)
+	}
 	if errors.Is(err, challenge.ErrExpired) || errors.Is(err, captcha.ErrExpired) {
 		return problem.New(problem.ChallengeExpired).At("/challenge")
 	}

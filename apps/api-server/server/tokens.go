@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/popvote/popvote/libs/channelsapi"
 	"github.com/popvote/popvote/libs/problem"
+	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/token"
 )
 
@@ -98,7 +100,7 @@ func sealsNothing(err error) error {
 }
 
 // verified moves a session on once its phone is proved: a new token, which may cast and no more.
-func (s *Server) verified(session *token.Session, p *publicPoll) (channelsapi.Verified, error) {
+func (s *Server) verified(session *token.Session, p *publicPoll, from netip.Addr) (channelsapi.Verified, error) {
 	now := s.clock()
 	lifetime := time.Duration(p.manifest.Verification.BallotSeconds) * time.Second
 	next := *session
@@ -110,6 +112,7 @@ func (s *Server) verified(session *token.Session, p *publicPoll) (channelsapi.Ve
 	if err != nil {
 		return channelsapi.Verified{}, err
 	}
+	s.toll.Verified(ratelimit.NetworkOf(from), tollSession(session, p))
 	s.metrics.verified.WithLabelValues(session.Poll, string(p.manifest.Verification.Mode)).Inc()
 	return channelsapi.Verified{AccessToken: sealed, ExpiresAt: next.Expires, Seconds: leftSeconds(lifetime)}, nil
 }

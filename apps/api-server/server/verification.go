@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -48,10 +49,10 @@ func (a api) AwaitVerification(ctx context.Context, _ channelsapi.AwaitVerificat
 	}
 	// Given back where the waiting ends: in the stream's own writing, or here.
 	if accepts(c.Request.Header, "text/event-stream") {
-		return stream{a.Server, c.Request, session, p}, nil
+		return stream{a.Server, c.Request, client(c), session, p}, nil
 	}
 	defer a.waiters.Add(-1)
-	return a.longPoll(ctx, session, p)
+	return a.longPoll(ctx, client(c), session, p)
 }
 
 func accepts(h http.Header, media string) bool {
@@ -72,7 +73,7 @@ func inTime(got verification.News, session *token.Session) bool {
 }
 
 // longPoll is the twin of the stream for clients that cannot read one.
-func (s *Server) longPoll(ctx context.Context, session *token.Session, p *publicPoll) (channelsapi.AwaitVerificationResponseObject, error) {
+func (s *Server) longPoll(ctx context.Context, from netip.Addr, session *token.Session, p *publicPoll) (channelsapi.AwaitVerificationResponseObject, error) {
 	news, stop, err := s.deps.Board.Watch(ctx, session.Await)
 	if err != nil {
 		return nil, boardDown(err)
@@ -86,7 +87,7 @@ func (s *Server) longPoll(ctx context.Context, session *token.Session, p *public
 	case got := <-news:
 		switch {
 		case inTime(got, session):
-			verified, err := s.verified(session, p)
+			verified, err := s.verified(session, p, from)
 			return channelsapi.AwaitVerification200JSONResponse{Status: channelsapi.VerificationStateStatusVerified, Verified: &verified}, err
 		case got.Err != nil:
 			return nil, boardDown(got.Err)
@@ -109,6 +110,7 @@ func (s *Server) longPoll(ctx context.Context, session *token.Session, p *public
 type stream struct {
 	server  *Server
 	request *http.Request
+	from    netip.Addr
 	session *token.Session
 	poll    *publicPoll
 }
@@ -166,7 +168,7 @@ func (t stream) VisitAwaitVerificationResponse(w http.ResponseWriter) error {
 
 // finish sends the one event that matters.
 func (t stream) finish(out eventWriter) error {
-	verified, err := t.server.verified(t.session, t.poll)
+	verified, err := t.server.verified(t.session, t.poll, t.from)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ export async function startInstance(...flags) {
   const child = spawn(
     program,
     ['up', '--seed-demo', '--data', data, '--listen', at(vote), '--panel-listen', at(panel), '--phone-listen', at(phone),
-      '--admin-listen', at(admin), '--limits-scale', '1000', '--log-level', 'warn', ...flags],
+      '--admin-listen', at(admin), '--limits-scale', '1000', '--challenge-most', '1', '--log-level', 'warn', ...flags],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )
   let said = ''

@@ -44,6 +44,37 @@ const refusal = (code, status, more = {}) => ({
   body: JSON.stringify({ type: `/problems/${code}`, title: code, status, code, effect: 'not_applied', ...more }),
 })
 
+describe('the calculation that keeps junk out', () => {
+  const says = { en: /Still calculating/, 'zh-Hant-HK': /仍在運算/, 'zh-Hans': /仍在运算/ }
+  for (const lang of Object.keys(says)) {
+    it(`says that it takes longer, and goes on by itself (${lang})`, async () => {
+      const page = await open(browser, instance.vote, { ...sizes.phone, locale: lang })
+      let go
+      const later = new Promise((resolve) => (go = resolve))
+      await page.route('**/v1/challenge', async (route) => {
+        await later
+        await route.continue()
+      })
+      await arrive(page, instance.vote, lang, 'hk-2014-06')
+      await page.click('button.main')
+      const voter = newVoter()
+      await page.fill('#number', voter.hkid)
+      await page.click('button.main')
+      await at(page, 'phone')
+      await page.fill('#phone', voter.phone)
+      await page.click('button.main')
+      const status = page.locator('[role=status]').filter({ hasText: /./ })
+      await status.waitFor()
+      assert.doesNotMatch(await status.innerText(), says[lang])
+      await status.filter({ hasText: says[lang] }).waitFor()
+      await look(page, `voter-trouble-${lang}-calculating`)
+      go()
+      await at(page, 'verify')
+      await page.done()
+    })
+  }
+})
+
 describe('casting', () => {
   for (const lang of ['zh-Hant-HK', 'zh-Hans', 'en']) {
     it(`finds out what became of a ballot whose answer was lost (${lang})`, async () => {

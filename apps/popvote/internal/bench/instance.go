@@ -75,7 +75,7 @@ func startEmbedded(ctx context.Context, o Options) (*instance, error) {
 	args := []string{
 		"up", "-o", "json", "--data", dir, "--listen", "127.0.0.1:0", "--panel-listen", "127.0.0.1:0",
 		"--phone-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--limits-scale", limitScale, "--challenge-cost", "1", "--log-level", "error",
+		"--limits-scale", limitScale, "--challenge-cost", "1", "--challenge-most", "1", "--log-level", "error",
 	}
 	if o.Profile != "" {
 		args = append(args, "--pprof")

@@ -176,7 +176,7 @@ export interface paths {
         };
         /**
          * A proof-of-work challenge to solve before opening a session.
-         * @description The wire form is ALTCHA's second version (PBKDF2/SHA-256), so its solvers work.
+         * @description The wire form is ALTCHA's second version (PBKDF2/SHA-256), so its solvers work. How much work it is, is in its parameters: near a server's limits, and for networks whose sessions come to nothing, up to eight times the usual. It is meant for the network that it was fetched from.
          */
         get: operations["getChallenge"];
         put?: never;

@@ -96,6 +96,8 @@ export const en: Words = {
     goReceives: 'Send me the code',
     empty: 'Enter your mobile number',
     working: 'One moment: your device is doing a short calculation that keeps floods of junk out.',
+    workingLong:
+      'Still calculating. When many people come at once it takes longer, up to a minute on an older phone. There is nothing you need to do: this page goes on by itself.',
     resume: 'Confirm your phone once more, and your ballot goes on where it was.',
   },
   sends: {

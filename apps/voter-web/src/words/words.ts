@@ -81,6 +81,7 @@ export interface Words {
     goReceives: string
     empty: string
     working: string
+    workingLong: string
     resume: string
   }
   sends: {

@@ -89,6 +89,7 @@ export const zhHans: Words = {
     goReceives: '发送验证码',
     empty: '请输入手机号码',
     working: '请稍候：您的设备正在做一次简短的运算，用来阻挡大量垃圾请求。',
+    workingLong: '仍在运算。人多的时候会久一些，旧手机可能要一分钟左右。您不用做什么，完成后本页面会自动继续。',
     resume: '请再验证一次手机，选票会从原来的地方继续。',
   },
   sends: {

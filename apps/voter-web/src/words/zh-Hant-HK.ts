@@ -89,6 +89,7 @@ export const zhHantHK: Words = {
     goReceives: '發送驗證碼',
     empty: '請輸入手提電話號碼',
     working: '請稍候：你的裝置正進行簡短運算，以阻擋大量垃圾請求。',
+    workingLong: '仍在運算。人多的時候需時較長，舊款電話可能要一分鐘左右。你無需做任何事，完成後本頁會自動繼續。',
     resume: '請再確認一次電話，選票會由原處繼續。',
   },
   sends: {

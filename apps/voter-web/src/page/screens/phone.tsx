@@ -12,7 +12,14 @@ export function Phone({ w, j, set, go, refuse }: Screen & { refuse: (message: st
   const [wrong, setWrong] = useState<string>()
   const [trouble, setTrouble] = useState<Trouble & { since: number }>()
   const [working, setWorking] = useState(false)
+  const [long, setLong] = useState(false)
   useEffect(() => void prepare(), [])
+  // Near the servers' limits the work is several times the usual: whoever waits is told so, and that it ends.
+  useEffect(() => {
+    if (!working) return
+    const timer = setTimeout(() => setLong(true), 8000)
+    return () => (clearTimeout(timer), setLong(false))
+  }, [working])
 
   const { mode, seconds } = j.manifest.verification
   const sends = mode === 'voter_sends'
@@ -81,7 +88,7 @@ export function Phone({ w, j, set, go, refuse }: Screen & { refuse: (message: st
           <p>{sends ? w.phone.sendsText : w.phone.receivesText}</p>
         </div>
         <button class="main" aria-disabled={working}>{sends ? w.phone.goSends(span) : w.phone.goReceives}</button>
-        <Live>{working && w.phone.working}</Live>
+        <Live>{working && (long ? w.phone.workingLong : w.phone.working)}</Live>
       </Form>
     </>
   )
