@@ -25,6 +25,7 @@ type upConfig struct {
 	Proxies      []string          `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas; none where clients connect directly."`
 	Cost         int               `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	InboundSMS   string            `koanf:"inbound-number" doc:"The number voters text, E.164; the simulated phone network knows any."`
+	Countries    []string          `koanf:"phone-countries" doc:"What voters' phone numbers may begin with (+852,+853), separated by commas, or any."`
 	Pprof        bool              `koanf:"pprof" doc:"Also serve Go's profiles on the admin listener. Whoever reaches it can slow the process down."`
 	Log          service.LogConfig `koanf:"log"`
 	Limits       limitsConfig      `koanf:"limits"`
@@ -35,6 +36,8 @@ type upConfig struct {
 type limitsConfig struct {
 	Scale    float64                   `koanf:"scale" doc:"Multiplies every limit. For benchmarks that play a city from one address, and nothing else."`
 	Override map[string]ratelimit.Rate `koanf:"override" doc:"Limits by name, with count and window, as docs/limits.md lists them."`
+
+	Polls map[string]map[string]ratelimit.Rate `koanf:"polls" doc:"Limits of single polls, by the poll's id and the limit's name, with count and window. What is done in such a poll is counted apart."`
 }
 
 func defaultUpConfig() *upConfig {
@@ -47,6 +50,7 @@ func defaultUpConfig() *upConfig {
 		Proxies:     []string{"none"},
 		Cost:        2000,
 		InboundSMS:  "+85264500000",
+		Countries:   []string{"+852"},
 		Log:         service.LogConfig{Level: "info", Format: "text"},
 		Limits:      limitsConfig{Scale: 1},
 	}

@@ -225,9 +225,11 @@ const (
 	OriginNotAllowed      ProblemCode = "origin-not-allowed"
 	OutcomeUnknown        ProblemCode = "outcome-unknown"
 	Overloaded            ProblemCode = "overloaded"
+	PhoneCountry          ProblemCode = "phone-country"
 	PhoneInvalid          ProblemCode = "phone-invalid"
 	PhoneNotMobile        ProblemCode = "phone-not-mobile"
 	PhoneUnreachable      ProblemCode = "phone-unreachable"
+	PhoneUsedUp           ProblemCode = "phone-used-up"
 	PollClosed            ProblemCode = "poll-closed"
 	PollNotFound          ProblemCode = "poll-not-found"
 	PollNotOpen           ProblemCode = "poll-not-open"
@@ -303,11 +305,15 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case Overloaded:
 		return true
+	case PhoneCountry:
+		return true
 	case PhoneInvalid:
 		return true
 	case PhoneNotMobile:
 		return true
 	case PhoneUnreachable:
+		return true
+	case PhoneUsedUp:
 		return true
 	case PollClosed:
 		return true
@@ -679,6 +685,8 @@ type Problem struct {
 	// * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 	// * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
 	// * `phone-unreachable` (422, not_applied): No SMS can be sent to this number. Ask for another number: no provider delivers to this one, or none may be used for its country.
+	// * `phone-country` (422, not_applied): Numbers of this country are not taken. Ask for another number: the operator lists the countries whose phones may take part.
+	// * `phone-used-up` (429, not_applied): This phone has proved as many voters as one phone may. Start again with another phone, or with this one after Retry-After. Only who has the phone is told.
 	// * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 	// * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 	// * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
@@ -746,6 +754,8 @@ type ProblemEffect string
 // * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 // * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
 // * `phone-unreachable` (422, not_applied): No SMS can be sent to this number. Ask for another number: no provider delivers to this one, or none may be used for its country.
+// * `phone-country` (422, not_applied): Numbers of this country are not taken. Ask for another number: the operator lists the countries whose phones may take part.
+// * `phone-used-up` (429, not_applied): This phone has proved as many voters as one phone may. Start again with another phone, or with this one after Retry-After. Only who has the phone is told.
 // * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 // * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 // * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
@@ -1191,8 +1201,9 @@ type ClientInterface interface {
 	// AwaitVerification Step 2, wait for the phone.
 	//
 	// With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-	// (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-	// of at most 25 s, answering `waiting` or `verified`.
+	// (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+	// the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+	// 25 s, answering `waiting` or `verified`.
 	//
 	// Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 	AwaitVerification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1453,8 +1464,9 @@ func (c *Client) GetTurnout(ctx context.Context, poll Poll, reqEditors ...Reques
 // AwaitVerification Step 2, wait for the phone.
 //
 // With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-// (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-// of at most 25 s, answering `waiting` or `verified`.
+// (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+// the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+// 25 s, answering `waiting` or `verified`.
 //
 // Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 func (c *Client) AwaitVerification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2149,8 +2161,9 @@ type ClientWithResponsesInterface interface {
 	// AwaitVerificationWithResponse Step 2, wait for the phone.
 	//
 	// With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-	// (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-	// of at most 25 s, answering `waiting` or `verified`.
+	// (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+	// the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+	// 25 s, answering `waiting` or `verified`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3152,8 +3165,9 @@ func (c *ClientWithResponses) GetTurnoutWithResponse(ctx context.Context, poll P
 // AwaitVerificationWithResponse Step 2, wait for the phone.
 //
 // With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-// (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-// of at most 25 s, answering `waiting` or `verified`.
+// (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+// the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+// 25 s, answering `waiting` or `verified`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5787,139 +5801,141 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dbhs51uCrELUDdPxNSZadxOkoV04mPZ3ppDsTezvAtLMWVXWkYruKrCFZltUNAwt8e7XvsFcL7NU+",
-	"wj7NAjvPseA5ZP1IlK2kkx7gw9wklsyfQ57D83+Of00yVdVKgrQmmf6aFMBz0PjjC54V8EJJq1XpPudg",
-	"Mi1qK5RMpsm3asVKJZeMs8wNZBVfsyuAmtkCGJdmBXqcpInJCqi4m2/XNSTTxFgt5DK5vU2Tl+d8ub3y",
-	"eQEsV1lTgbRfGXYN2ggl71vrHbfwWlTCbi+Ya76wIwF2MSqsrXktRppbKN3okT/w3su/VaXI1l9oE7B6",
-	"fbqwoLfXP4NMydywB+++ecGeHh1NDqKrCWlhCTq5devVXPMKrMfnW1UiHoVbrua2SNJE8srNqt2v0kTD",
-	"3xuhIU+mVjfQX/0PGhbJNPlPhx21HNJvzaFb91VOO2owtZIGaEOt5iVU7sdMSQsSccPruhQZd8c6rGnE",
-	"H3827oy/7ruhXxd3HN7S+4JbtgJp2Uo74qTbevT4Cd5Wj7gH5BLbzI897Ab2qWDUkcFek/3wgONRi+Q7",
-	"Z3fkcItn9Rfg5p1mGRhzrq5AbtPKDzX/ewNjNrtoJpOHmcMu/gRj+uJH3pSWWc2lEZZloi5AW7ixNGjm",
-	"rqriN69BLm2RTI8nj75ON6k1TZ7zslT2Hfy9AUOIzXPhAODlW61q0FY4Mljw0kCa1L2vfk0M8NKR2Sbg",
-	"c27g5FGjy5RJxWq3olymTC0YyIw9OHnM5msL5oBxmffg3gD4ZDKZpJHn1ZH3TwGCD+04Nf8ZMkTyC27s",
-	"O0/HDsQh6BoyELW9j0bf+WGb+4bp0Y0LXpYgl7B9Maevz198exp4ITt2Jx7CNXzrcVzQq97a14il5LbR",
-	"EOdKffB7u/TnRU+jcvg06shUjqDADa/q0n33U3J0/PDR4xO3UQ/RD4/vQzMuFYPuL++/i9wyezs6fnzC",
-	"6mZeioxdwZoYyJPHR08OnrHZlchnTBgmrGH4/cnDr5ktmmpeayHtNlIyfe25n7uEBFdPIm/pSuSRu0+T",
-	"K7vuz3/5Ijb5Jjp1fT8y3eopwugWcVMIkvh9nW3fl7+bx8w9AJ5ZZkALXopfkLun7OXZ8eMTvBVuLWg3",
-	"5b/8dHGxGn3448XFeOunP8RO95pL1BFANpUD+pdi9C2XdvTtd0nqPzhaBNkDuzcb+OKtVmqxDfyLArIr",
-	"yJlRU1RZMve5VkJah2JH25Cz+Rp/V3EpFmCcOjIr1fLyCtazFJmQ4WuDQ0q1/MpN+8UpP/mF1ErZZ/gb",
-	"J2pZCTw3bKFVRaOBLxi3+LOQOdwwq5h1wsvNI6o7eXpyfPAMd2mnCNpMSbiQ3DjwF0qnTGk2h6WQhq2E",
-	"Leg4Kocxe1+A9jukBIhbjnbXwCphDHJYN2OODN1tId1/8kL6c+H67rs12PGF3Kby9ubiypy/S6kssAcv",
-	"js/eMluq5aibdkBH37gsq8YxgsDDxDdy5/rKsLrkmTs0a+HHe5+45RZKV9ySonTyqFu/1ZvSxK2ySzSl",
-	"7OExyaAobKhVRUHjTS4sni5lYSlEg1WIcrecsFCZ6GP2X3Ct+Xqbx3XXH3u57gnsy4eHcL8UtgDdEZ/S",
-	"HWWRxO0vcZQmlZAb38QZ+wbXNQFXXjiO2VnNMzApK9Z1AdKQuOfG2QVIiBXyk5T94KhVA88ZN2ySslc4",
-	"8rX7dESU2pchT/723SP29K/vX7Kj4zffs7d/fXe2IVBOHkWQGqeHLainLEYidy9+G8HXG89rtlUPpKHL",
-	"lZC5Wl3mfG22ofpGaVaolWNYa+aGMO70R8JbqQywB08nKRMLJizLFdBbN3x9gEOcxMOnKHKQVtg1k001",
-	"B22QWxirNOSskTlod/FX4HB1XoB0qzn7bw4sB2O1WkOeEi/i4fln7iALp/kH6hGVY+kPTx5PkHTo41Hs",
-	"SRJr2r4Rx263L+G5u3ynNBJDyXPIHU8Q0rM4YsukATpW6s7y9RHhDG1asly3wTCNsNAXyH/69ruXbx6g",
-	"WE/Zt9/96ZvR2benx49PDgafUnb68mx0dPz16M8v3sTYhuVluXZC5T6t0mktW5osApXSXfTXijEDpAFz",
-	"yfEuW16YcwsjKyqI8tt8XwPQjSWy2cYULduJ8WKoaOzQUPC3sXNcCbkXWN+5ce4Nc7ls+JJgafnsXbNR",
-	"77hFwnxF4482+XCaeF0gzvI7vkxeDLEQoEmpRCFI72KEYvH6CtYHUZEilRVZhMjfF2tWgzaOk7OcW+6o",
-	"GFWCFDkA+maEDe+UtJVVELMajDMBhWErpW2xrbnCYuGu+p5LOocbREfd6FqRtbTPcA3W0QnZ/PdP2LRB",
-	"/Gb9ddIAcIxYVA3y42he6SWXwpCJvinDpOV0M9u4Qm/KfnfQ6PJ+DR0XjB0JxblQcn96/qufcS9Na7gG",
-	"Xl4OeFIOC96Udoee8L6AVlGotbjmFhhOR2JfibJ0ggGNKlNA3umoRIVj9vIa9Hqu8jXLOMpUyTTU4Gl1",
-	"VajSaR2N9FQMbji7Vk6wuQm1VtfgFCnlwDBI/rYAGpL3XtVcqRI4XoHj/pdKXhrQ18Hdts8ZcVfjYDLA",
-	"5lqtjPuoG8mkYjTBoCh0A5kttGqWhRdESzBO5z9EWXSYshUq5+53p29fMYIExZLp6+NoZShmAJzh6fR9",
-	"EtGVqkDaMTstSzo4y0rhUI5LuBWEZmold53/7w3IGGP5szsU4YguOiu4XMIzxv0GTMOiMe4szFS8LEE7",
-	"Ibqncu2YnpDLvYVdmhjLLezD689wIIrpquJ6ve9LtMKWez9b4uPkvtxmDoSyS0O+2ohYEBUS6sK9Ca8+",
-	"ejQrmUGQEvlAQXpyPOkrSCeT2L1WXrW+6ww/9mB/48YjHdwDqn9cjoALj+ae6jaA7GEEsg2GhmB2u6ab",
-	"N7bN6zYWEHnSI95AHV4hCLjsM/BWgvaVgJ5M6OtEPQVmA9N9jtuqo0Nq7rSBGMP+oY5TDGlXff8IH/0y",
-	"GT394P8fffh1kj58evuHuNtIRpyofG6sU3Yd45iXXF4xuMnKJgf/nolZKBwetORwujG6UkhFywpF9+YX",
-	"dAd3y0UdLSWfQ7n3i3P/f4roR+zTVv70sbv2+uiGB7G4Gh1Pjh6NJuhF/MQbb3XKnipL3kJURwrg2nAH",
-	"XA6Vil6UW+G1iJl3tSrLoTzf0Dy+rO7+sSr1x2tVH8/JP4I1xyglcIMNJhF9+zFCutPtQujaRX9n4ayB",
-	"SjA+6DdHj2hjIA8Q4A9OwcGfWk0pTkBdVC3uXdkjdPbCc/8cLBdlVJftDIBwAgzcIYBS2cvuUyOvpFrF",
-	"/a8LAWUeN48qqOaODy28KogsyOlHqIaljDsF4y9nP3zP0IYa2OTdBhqsXl/yO2OmO4x5y21jYqHTHt3t",
-	"8MT1KL7RYqRhAdoLpK0ZmxrDvhI6bgwPiboxSDgoU+8wgPpY37qkf2OzipfuPJCPfjZKztiDR5NJynpY",
-	"Ppiy75VlKyjLEY1EzKDzh6HiLgyDqrbrNPiPlQTC3jUvG0AXcsENM6oCWwi59I4pYccX8t/YLG8oKgwj",
-	"JJk4DKct0WRZow2zK5HBmJ2BMwp4VvRoypMO3QEqV7SPJ9a9dvEnwQl+FyVLHxEA8ouhJwmxx0phrKFd",
-	"hLzmpcj32sXdCpo5GLB2t+v2Ajbzk53CvypEVrgrTdtwgN/U/VZYQ/Nwb1xn5APuI0cLDoCjx5sA9FHn",
-	"jkkIxVO+8JPP1zVMWT9g7+iDYJCqHfZSZioXckn7uzVHVqlRyfWS9n54195WKYZDx+x71fIBCZAbVik0",
-	"kLhkX7Or57R+ie7UUXgZuMHRrg2+MozGh1MaLvKNU5J/tj3VuebSLEBvHEsqO1qoRhI6H0WeB1K1MMxZ",
-	"dWOG4aUupMGXXEhjW2uv9wZpffcsFHqDRk67XNHJJlG00djOf7sQlmgGV3ezGeUQeGsxzHCEJgwBZPkV",
-	"eGpVWiyF3No6gjVh2ArmjCagmeu2z3hZhoON2amhYzvRxK3bX7G6oZP7icqHZoTxr9/J0tG9N8xMkxXM",
-	"jR1cryrLrwwT+TOGMpZ81Yjrwj3c4QZO/OL6T2MX64a1DKwGiREvunLvlaeA38r7vFGT6O1AUv3+9Wnc",
-	"uKWaFTdMQ6Z0DvmzLouq5wGwek00RHvbLZAcKD1ISK24HxIah0+vi/852nD2wxofIK1KvhqDl9gqKHFM",
-	"nVPQ0WAOR+v18S5HvFFHI3SaLjzR0otjiO00z0+9WTbyjNXte3wcE1Gc4YDNAMaYvfJMknmGid5Zlosl",
-	"+UiRaz5j3BMvOZesYqVSHlR/uc4I3h8MHN7C4I4dXiR9R0v7UAmC5bRAvcYgmw/TeHrkrFQZL9HX0gPF",
-	"4aNSc1HCXdDQiC1AeAADPUoZl8w4zugIDqNa18DO3pz1t2ukdpKWz3fv56bgWnNwy1kKbbtTbO4uyRSl",
-	"76dILlpdC8e4cijFNQpYPxmFH8ahJYRYk3tErQT0N0fAZiGVpo+qSVQO1VqphVMZVkpftaQwZt+AzQrG",
-	"WbsURZEPr48Ou6/IOVdeQ6vIdDvDTR0EVHznbhlH8n54t/FCgynYfnuZGqTdZyfHafDa5rBwb3vnbu5a",
-	"yV9gwJhWTFl1BXLk8wZww6O7nj/HNDWGs7zYPW1sobTPEZmy58C1ewdercGRwSgwFuoAaG/3Pkqjkr+/",
-	"a8vOG23G7MxybQMjdW8Otzh6xrgfXTXGtoQLNzyz5dqZIsLi1S3FNQxuoo/k+2EZ4HknLDIiFfp7kobn",
-	"Ru/G+OYV9N+bmzlm5/wK2lvGYLbbSD8jTdod1BlgElYeez3lsm/SjCqVwz1yxrs1DbFDn8KCoKz4mjSX",
-	"/pLjCpnfUMp5ilc50Pnj3Ofc5ycErGuxLOz2Di0XttqBVcLCthQo4cYy672fHUNxGzut1iiykI6fbmv0",
-	"uLPDmls2R7ZbOTriSzVm77n33vcyQHtrw03BG2N3yezvlYfVKTcILx3BiXDM9Nlkqu5bZJimR2ZiMeCf",
-	"jsgHIHS0/PSuV43ntIrSvjQg9cYhaHUHkPn+14ePb9/b84vff39oTLg9TBuTwo2Q0IRp+dyuh5mykre7",
-	"msqMGsmvuSi9LHy8/RAjsvBnx1+kWt11IpFDVSsLMluPrmA94LaTu/DyqjfxO1g7LVkpA4wzzWWuKjTK",
-	"a9B9xRKVTWEZz7Qyjt8gmcUB6TPeGCCbAERt26MTRzonjxyTPx39jfHRL2wyespG7DK+q4agVMff++am",
-	"rYij/BNPjXRkUuYXQjsuT5dgLJe5GbNTPPsaNSBv1/Mq6OApZocgutwP3tLFX+2jDPpckwBDMNXIhg+J",
-	"Q40uyXPhk1AxFTFwpV6yc39vLwrEL7D7fgabb6DEzRyztzwnPWuQ6eihxZRGEsK4VGfoEwiZqsVupiHM",
-	"xv6izZuaqxvGSw08X4/ZqUdTiOoay8iopVBmR7GwCvNx6FeGqZX0kUmCy685wujvHXC1JoK7EhzcgbOL",
-	"SjzHwYSvEa/mYtmoxuzYZBVsKsMKjkE0zFbDyZ5ro0YUEuxS7+fprsjwa8jbtDjanFsYYVWJfxPb+ypF",
-	"+V/el2LivOYZ26xmYJJXXjrjBt47cA26VDzH7SJMzm03b8y6x9riZu0qAkRr27bvrWdr7cFfLWuHfP79",
-	"VWMzVTmbB12AAQb/8WDKXtmBj9CZ5m0ihKebgQ7XobvHWrp0CPxyk5s10oqyV1OFaT70WIKv0YKWvETw",
-	"Jn3wzlpfa68iRkmnCjMjHPmdb508vRscn1TpIwJDv3GSJhte3C440H4eeEaTNNn2ViZpMnQhJmmy4fOj",
-	"EAQ5i5I02XadYQR406mVpMnQz9T/IoRlOi9O+NQGaKIekF7MOAgCN7HvJWg/d6Z6+1XPnE7SZMtqHXzn",
-	"1bPBd2j3JWkyMMvaz90qA2Ol/dwZEi0mtlR7H2CgseFD0OTC51b56r4IO23oft03/Tkb2hRdakwHivym",
-	"O2RccWjj9b2RW9Kz+47EWZImAzGCYG9wffddjxk7mmtZJVJ+/zwbvARfAr3baNyszdb6vAkDFcfM+buT",
-	"bSsRKSmbsBKsGeQKsKVijSSu5FNWwrrRFBXKONg/Y82nTAzy1Y6389XQao3Xp4a0K7Jsvd1JUDwLKrEw",
-	"LNd8JUm1QK+Hs39RuehnQyzEDZEBTosibf+0hs8W2a4wLcOhNVxEd8+xSOC7rnpteF1YJNOVYWzpbHmj",
-	"+bxc93S3MTvja9M6K/hceSc/5Y0Y76OnChtfS+JLWM6+PXUq7oPJjRNY5IrOU0YfB1sfxEtohA36KpbL",
-	"kLvoQs65zYpB8cwMv8KiLc7+8v6MuSfKZr9euKu5SKYXSa1qh+sRDrxI0gvk+viDWxt/cBziIrmdXcjt",
-	"eiCfAsSugnDczAizWXF/ptsZJmdH47OowhdKk8pItUqkmn49YXNh20x3ul3JXmiVXS2UztGueHicui+X",
-	"WjU1Dl2ohgj7/sqI31J74wDDw/9HqbohdWDvYujtZJEuVI9nDbeZhlpsIpX4qzWYmRpPNzSxxIfeG+ob",
-	"XHsiw+eifFyukZeu2+UYHgqKMaimxFIwNseQj4ScKY01PPsSilpGqnKVsvH6RMcImNUAGBINZBClo1BN",
-	"ci8QmxUYpEAgDDH0BW5xaQp+/Pgkgi7ih+Eht4E9qrZqpCV/xgP3phwTq/naqRkHKSvgJv4kPoJUd2WT",
-	"x/SO7Uz5+hMnOqZrPuW2Uf7R7PtztlAN8xrKJ2/WW+Ju6bq5d5tDfxm9hF08on17afvCu+c1zER1j2Fj",
-	"n216i4F6Rs7OSJEZBg4ubegscBcF9ZsQ3DqJ4pT+j8sJ/GzZUQO4B7BsbHLHbXxiufrusn2U3aq8hryL",
-	"rAV3n3vt+KAxxY1eNDmeqFIAfY2hwMAZ5U6/ChUGJjgSvFPAKuzDUtus4JSAMqw9fDR5ehK5/azgUkI5",
-	"KH9IVjDv6b30idd1XCHoFXx9xJVRxHczQ/eUivwfPDzYpyzzN1SUpQGAGC2UvuB8n+IwNOI3j/HHrx8f",
-	"P6WjPLn/IFsMp01Ap8V71n6cdLGKbHfRaOikc9+R2hVu0+TnldlLZd2Avd2KVtgN7S59Zl9Y/fzfAdLz",
-	"RkvV/AZQwwJfFNZzb3jGX2BE+Ea4FK+ArZTOUVtEEzgU0FJ+VVs8wR48f/GWPXrCLF+iFQY39mDDoHCv",
-	"Mpkmp23hQGjUME3+3//593/8j39vv8JGDtPkH//zv/3jf//35DZ6ul044OYy1tjh3EcyhGzssCzpTkk0",
-	"X1/22OGuq9xDQd0sRmZ+2SlbwTxlvK5TZiwP5RZb552vLwvV6LsqAZyKsCc0Yal9LmGD8nCqV0j20nc+",
-	"Tuu0yvLyU5QyrygR+sM6AwR2lxgD+8cNnSPSQqrLAcN4mWK58rWHPiUkZOGtWcXXkcYvKofL0nP9zR1w",
-	"4UufYLUjOz0HnpdCwv6a1KdWgEm4sZeYDbe7bm0I8ZRCKT4maPVaUBs4lcMzxucY58b7wVwDH/3GlIj4",
-	"WRECp9F8GgDcXAmKLofAyCYUFPrvB/13ANKqJbHdMTA87Sfvee6Xspfjo1025a4TfaNVxaRaBUdWQHjK",
-	"jO8Ew33EJitVdhWSfVnBdbWjoKEyl6WQV/fAzyUzlZmy//zuFbnKHj85fnRAYZ+5olrwna7Ne+7FYu6M",
-	"QvU0vo4WYC5LWNj7cdzLzVn0Wo9QHkXJTRSJ8XrD9jV1CLmPMbwJTai8etk7q7c/O1ijqnF/sbYaaLMN",
-	"2g7icOQt5HJK3s4IldxX0tJq77RQawPtqClqf7kX/4Bt/5bfefel0tr/VFNz76eIAH3lM/XWe1DZXbbn",
-	"nZWtBrJGC7s+c6fsX8qOxn5bmX1tQ6l+qmToC4kl35he2R2hsLamxolCLtRGQwPfDfKtqn9UWDCHTQpw",
-	"jpkeHi6FLZr5OFPVofeah/+31R60aoVMfRlOYzHF3KdYsRKzC5XE1Bh9DXoa3P5Yqses5tdQ9rtZUeU5",
-	"VrVeyP4VpMG7ORskls5CBQRVdVCpPZQGxhfyQr7UWvmmNqFBJPO9KNvWo2bMXjo1OOOaEu8cbPMSKFlu",
-	"1nX/EpLNqPhqdiH7KQChlmXFDZv5rIVZiqUkl91HLO8JkzgGW0KV0swnojRlicUSF1ItfAabGJQezXoV",
-	"XjM8IZkv3WFYpionKjH2Eb69SKbs//7X/5WyC2da+E+3s6mPuaBLIpgBf3l/1jbDaxu+pRcSe7wdBHh6",
-	"fVtRU/Jee3auG2P7y6ZMwnXoGYG9eewK8y6SNClFBr73IpnDC+GkcnJa86yA0fF40nUu7X3Xr/xPzgsN",
-	"IbUVnSPYj2HEVoVia9U41KfuB005qf5nn/LUBtjat8DeUkvAF6RgGnb69hUxVfKiJUfjCYGgapC8Fsk0",
-	"eTg+Qkhrbgt82ofXR4c9l32tzI6GaW0aha9S8JeL2dhO8DEKuSG5FLzGIhR2viuDJDyiC9nPOqEE3zbP",
-	"I6Ql+SQQVKaMb/BrWjvQQYJ1MY74uc9YpKJWjc/uVZ5MsYHm81Ai3+9L+dOWg94zUXJto9KWQThueJA7",
-	"8yEPxuwdRmNTlhXKgKQmCjXoC+lP6eN1xD6m9+QeopfV8TvkHB2NbVzonU18P5BkAGOfq3x9R+vbj2t5",
-	"O2y2ejsUQFY3sNl793hy9Nk2HzREjTTdPR80D4xEikk8eP9ifK8W+F53304+IukMJONPH9xVd+/9zMm/",
-	"hylmDuL75Uvj1TaHmA9utUHphgNkCTse4EpooGohYRj1Xv3KMBLlbRPWB2+ff/enb44PffTmADV3R8fo",
-	"8dXYWulqvPU6/gy2a/S6hbXJ58Nau0kEZaedPzplS6WojGYhroPfhHruOfstpEV/OhJbJJ1Ssc1ILUZY",
-	"bNNVmzibAUtbvE3nmAxZle32u3HaNk7w+Bze92th7Fsc8QUvu+3qsON5YKnjsAM1tlcf9fqr39UKetCL",
-	"vdc5/a45OAbheTh5tE3n3yvLKpWjbs6McJzTvVc3q82Lf7UYfa8kjN5QIP+3U0AoCfGVqDnUpVpjlr9u",
-	"pHFKwcppTJjfsFXP6S7R+xA8JWjg+TYpHP7q/rvdSRF/BiSIL0kPG175CFVgzyufOhPUWyp6tgrTScNT",
-	"EJZKOMy/6Kejn6/aDr1tfVCULLb0j9im3RB8x8nthwg1Hc4bmZdwF1E9pxEfRVa/iHpIVX7cG8gFP/f+",
-	"1Y3x237bCH//26u3bCFKeIYiqeRr1ZB4xnFzyB1+cpUZf7BxlX82BJGuTOtSSUNXBuwuk/TLmTceqTJr",
-	"PfviGCzV8nDYq3gXJl90o+7FpoUbSy3dhojcA0e9xsj/etwDPTJ008b70UqFfjCx7tG/C93UoYn4J62a",
-	"7jD2Xt5Qcz13tGCBUV12W5UsZFY2VJcWEqlAhpr5Ui2HyX3cshKchXjy6EKuClHClu1GcQxelt6yr9pu",
-	"BtQMacxeY3twmZO7lWvodPl8nbI5ZLwxcCF5nmswxhclXkFtey2RMZSoFt6/E1o4ZwX5fbACieNiRuTY",
-	"45Gal5IdS1kNzmDFDNNeH5Cu1brnMlaUYFiuxoN6G7R5Mfrgj3AhI2U7U+o12TZ1odRAIPUEKsZrrm3M",
-	"wn2r1TW8piy+L2Hu9Xt272XsTT7r1tQxf4cqi5SZtg1NeL9xvk/xq8CEjgbP2tSVWBP6jcbzF5I6z9M6",
-	"pVq6u/9MMqnLb+aRUrSW66RsviaJ6Tue+4+Dsq19NVDkHI5AD391/95+Kv9It/9QhVvP36XpcUV6DSst",
-	"LHYLTcOfgCnhGvzfgDmkbxAd9M1P49p/uRK5LejLDzPSHEzJTUFPnNADJuM1FqR3Mf9kmkwObyaTo8PJ",
-	"yZPgRhn+iSErvGq0608M3ZMmE+XMviTnLlH+zg/54sp+SEqJvxrf6vZfUr7TEHtdYZ7t7C8TgswF//Jy",
-	"3rsazGcX86hO+vYzKAe73jNpcHX2epC0f/FDVMJi0wqloa206EtI5JnBh4uREFPwmlqFWOG+CqEF/xc8",
-	"bLzwNerF1cAthDzRLyPnNvIuf2e/ZjhbXDenX7bhJQw2PcPuEGmsKe4//2+L3f72t3nmGx2gOqaBrVVz",
-	"r+MtvB7bpWnt4sUhk+uL8+I26y7CjOlX/+LEVCKHheJYnY6MANUfn0VFDYTXrFCNHrPvMVxXqNWXYMOb",
-	"WeBRx/x7p1HOTrMMajvFVJNDuAZpR8Zq4NXMZ4hICRmWJ2IrvpK6WWFPB1RJZzhn2rbanl3IBzm3fMpm",
-	"IVNhduDYZRgYuqJgA3RVobNS+B4l1CDp6DEzY/aD47Mrge02MG6GdWSSjLJKGcuOHzOTes4t5JLNfHbG",
-	"DLdrAYox41M39MdhR+ov9oa2M1dufQrQ4MI/0t2B8UmM7vuI8qDlz+8VIjpOuz4AA/69i8f1oTwMFXpB",
-	"zG9ITCfWX1DG0ZeQlv2/qPc7W4W9xJ8oYtvWPdhw6ZlvpLQKTbX42gfmfkcst39cgfI4Q66WT1TcG+VU",
-	"rb4b6e/w9y3Wf4cnGcPBGUh/65itm6uVNKHzk4TV73LxoSSFXC7YRiN6ybgqOoUiGQHnXZdQNNZxpBn0",
-	"e6n5kjpbOdHVdRSlHoByIZaNhryNuFEK0yGllhMssT1tly8y7oxWD/S2AU7pICl5tPi8hNQ7K3uTg3C8",
-	"/XD7/wMAAP//",
+	"7H3dbhs51uCrELUDdPxNSZadxOk4V04mPZ3ppDsTezvAtLIWVXWkYruKrCFZltUNAwt8e7XvsFcL7NU+",
+	"wj7NAjvPseA5ZP1IlK2kkx7gw9wkVolFHh4env9z9GuSqapWEqQ1yemvSQE8B41/vuBZAS+UtFqV7nMO",
+	"JtOitkLJ5DT5Vq1YqeSScZa5gazia3YFUDNbAOPSrECPkzQxWQEVd+/bdQ3JaWKsFnKZ3N6mycsLvtye",
+	"+aIAlqusqUDarwy7Bm2EkvfN9Y5beC0qYbcnzDVf2JEAuxgV1ta8FiPNLZRu9MhveO/p36pSZOsvtAhY",
+	"vT5bWNDb859DpmRu2IN337xgT4+OJgfR2YS0sASd3Lr5aq55Bdaf51tV4jkKN13NbZGkieSVe6t2X6WJ",
+	"hr83QkOenFrdQH/2P2hYJKfJfzrsqOWQvjWHbt5XOa2owdRKGqAFtZqXULk/MyUtSDwbXtelyLjb1mFN",
+	"I/74s3F7/HXfBf28uOIQS+8LbtkKpGUr7YiTsPXo8RPEVo+4B+QSW8yPPewG9qlg1JHBXi/74eGMR+0h",
+	"3/l2Rw63uFePAPfeWZaBMRfqCuQ2rfxQ8783MGazaTOZPMzc6eJfMKYHP/KmtMxqLo2wLBN1AdrCjaVB",
+	"M4eqit+8Brm0RXJ6PHn0dbpJrWnynJelsu/g7w0YOtg8Fw4AXr7VqgZthSODBS8NpEnde/RrYoCXjsw2",
+	"AZ9zAyePGl2mTCpWuxnlMmVqwUBm7MHJYzZfWzAHjMu8B/cGwCeTySSNXK+OvH8KEHxox6n5z5DhIb/g",
+	"xr7zdOxAHIKuIQNR2/to9J0ftrlueD26cMHLEuQSthFz9vrixbdngReyY7fjIVzDux4/C7rVW+sasZTc",
+	"NhriXKkPfm+V/nvR3agcPo06MpUjKHDDq7p0z35Kjo4fPnp84hbqHfTD4/uOGaeKQfeX999FsMzejo4f",
+	"n7C6mZciY1ewJgby5PHRk4NnbHYl8hkThglrGD4/efg1s0VTzWstpN0+lExfe+7nkJDg7EnkLl2JPIL7",
+	"NLmy6/77L1/EXr6Jvrq+/zDd7CnC6CZxrxAkcXydb+PL4+YxcxeAZ5YZ0IKX4hfk7il7eX78+ASxwq0F",
+	"7V75Lz9Np6vRhz9Op+Otv/4Q291rLlFHANlUDuhfitG3XNrRt98lqf/gaBFkD+ze28AXb7VSi23gXxSQ",
+	"XUHOjDpFlSVzn2slpHVH7GgbcjZf43cVl2IBxqkjs1ItL69gPUuRCRm+NjikVMuv3Gu/OOUnn0qtlH2G",
+	"3zhRy0rguWELrSoaDXzBuMW/hczhhlnFrBNe7j2iupOnJ8cHz3CV9hVBiykJU8mNA3+hdMqUZnNYCmnY",
+	"StiCtqNyGLP3BWi/QkqAuOlodQ2sEsYgh3VvzJGhuyWk+09Opd8Xzu+ercGOp3KbylvMxZU5j0upLLAH",
+	"L47P3zJbquWoe+2Atr6BLKvGMYLAzcQXcvv6yrC65JnbNGvhR7xP3HQLpStuSVE6edTN3+pNaeJm2SWa",
+	"UvbwmGRQFDbUqqKg8SYXFneXsjAVHoNVeORuOmGhMtHL7B9wrfl6m8d16I/dXHcF9uXDQ7hfCluA7ohP",
+	"6Y6ySOL2pzhKk0rIjSdxxr7BdU04Ky8cx+y85hmYlBXrugBpSNxz4+wCJMQK+UnKfnDUqoHnjBs2Sdkr",
+	"HPnafToiSu3LkCd/++4Re/rX9y/Z0fGb79nbv7473xAoJ48ihxqnhy2oT1mMRO6e/DZyXm88r9lWPZCG",
+	"LldC5mp1mfO12YbqG6VZoVaOYa2ZG8K40x/p3EplgD14OkmZWDBhWa6A7rrh6wMc4iQeXkWRg7TCrpls",
+	"qjlog9zCWKUhZ43MQTvEX4E7q4sCpJvN2X9zYDkYq9Ua8pR4EQ/XP3MbWTjNP1CPqBxLf3jyeIKkQx+P",
+	"YleSWNM2Rhy73UbCc4d8pzQSQ8lzyB1PENKzOGLLpAE6Vur28vURnRnatGS5boNhGmGhL5D/9O13L988",
+	"QLGesm+/+9M3o/Nvz44fnxwMPqXs7OX56Oj469GfX7yJsQ3Ly3LthMp9WqXTWrY0WQQqJVz054oxA6QB",
+	"c8kRly0vzLmFkRUVRPltvq8B6MYS2WyfFE3bifFiqGjs0FDw29g+roTcC6zv3Dh3h7lcNnxJsLR89q63",
+	"Ue+4RcJ8ReOPNvlwmnhdIM7yO75MXgyxEKBJqUQhSPdihGLx+grWB1GRIpUVWYTI3xdrVoM2jpOznFvu",
+	"qBhVghQ5APpmhA33lLSVVRCzGowzAYVhK6Vtsa25wmLhUH0Pki7gBo+jbnStyFraZ7gG6+iEbP77X9i0",
+	"Qfxi/XnSAHCMWFQN8uNoXukll8KQib4pw6TlhJnts0Jvyn44aHR5v4aOE8a2hOJcKLk/Pf/Vv3EvTWu4",
+	"Bl5eDnhSDgvelHaHnvC+gFZRqLW45hYYvo7EvhJl6QQDGlWmgLzTUYkKx+zlNej1XOVrlnGUqZJpqMHT",
+	"6qpQpdM6GumpGNxwdq2cYHMv1Fpdg1OklAPDIPnbAmhI3rtVc6VK4IgCx/0vlbw0oK+Du22fPeKqxsFk",
+	"gM21Whn3UTeSScXoBYOi0A1kttCqWRZeEC3BOJ3/EGXRYcpWqJy7787evmIECYol09fH0cpQzAA4w9Pp",
+	"+ySiK1WBtGN2Vpa0cZaVwh05TuFmEJqpldy1/783IGOM5c9uU3RGhOis4HIJzxj3CzANi8a4vTBT8bIE",
+	"7YTonsq1Y3pCLvcWdmliLLewD68/x4EopquK6/W+N9EKW+59bYmPk/tymznQkV0a8tVGxIKokFAX7k54",
+	"9dEfs5IZBCmRDxSkJ8eTvoJ0MonhtfKq9V17+LEH+xs3HungHlD95XIEXPhj7qluA8geRiDbYGgIZrdq",
+	"uomxbV63MYHIkx7xBurwCkE4yz4DbyVoXwnoyYS+TtRTYDZOus9xW3V0SM2dNhBj2D/UcYoh7arvH+Gj",
+	"Xyajpx/8/6MPv07Sh09v/xB3G8mIE5XPjXXKrmMc85LLKwY3Wdnk4O8zMQuFw4OWHHY3RlcKqWhZoQhv",
+	"fkK3cTdd1NFS8jmUe9849/+niH48fVrK7z6Ga6+PbngQi6vR8eTo0WiCXsRPxHirU/ZUWfIWojpSANeG",
+	"O+ByqFQUUW6G1yJm3tWqLIfyfEPz+LK6+8eq1B+vVX08J/8I1hyjlMANNphE9O7HCOlOtwsd1y76Ow97",
+	"DVSC8UG/OHpEGwN5gAD/cAoO/tVqSnEC6qJqce/KHqGzF57752C5KKO6bGcAhB1g4A4BlMpedp8aeSXV",
+	"Ku5/XQgo87h5VEE1d3xo4VVBZEFOP0I1LGXcKRh/Of/he4Y21MAm7xbQYPX6kt8ZM91hzFtuGxMLnfbo",
+	"bocnrkfxjRYjDQvQXiBtvbGpMewroePG8JCoG4OEgzL1DgOof+pbSPo3Nqt46fYD+ehno+SMPXg0maSs",
+	"d8oHp+x7ZdkKynJEI/Fk0PnDUHEXhkFV23Ua/MdKAp3eNS8bQBdywQ0zqgJbCLn0jilhx1P5b2yWNxQV",
+	"hhGSTByGs5ZosqzRhtmVyGDMzsEZBTwrejTlSYdwgMoVreOJda9V/E7wBb+KkqWPCAD5xdCThKfHSmGs",
+	"oVWEvOalyPdaxWEFzRwMWDvsurWAzfzLTuFfFSIrHErTNhzgF3XfCmvoPVwb5xn5gPvI0YID4OjxJgD9",
+	"o3PbpAPFXb7wL1+sazhl/YC9ow+CQap22EuZqVzIJa3v5hxZpUYl10ta++Fda1ulGA4ds+9VywckQG5Y",
+	"pdBA4pJ9za6e0/wlulNH4WbgAke7FvjKMBofdmm4yDd2Sf7ZdlcXmkuzAL2xLansaKEaScf5KHI9kKqF",
+	"Yc6qGzMML3UhDb7kQhrbWnu9O0jzu2uh0Bs0ctrlinY2iR4bje38twthiWZwdvc2oxwCby2GNxyhCUMA",
+	"WX4FnlqVFksht5aOnJowbAVzRi+gmeuWz3hZho2N2ZmhbTvRxK1bX7G6oZ37F5UPzQjjb7+TpaN7McxM",
+	"kxXMjR2gV5XlV4aJ/BlDGUu+ajzrwl3c4QJO/OL8T2OIdcNaBlaDxIgXodx75Sngt/I+b9QkeiuQVL9/",
+	"fho3bqlmxQ3TkCmdQ/6sy6LqeQCsXhMN0dp2CyQHSg8SUivuh4TG4dXr4n+ONpz9sMYLSLOSr8YgElsF",
+	"JX5SFxR0NJjD0Xp9vMsRMepohHbThSdaenEMsX3N81Nvlo08Y3XrHh/HRBRnOGAzgDFmrzyTZJ5honeW",
+	"5WJJPlLkms8Y98RLziWrWKmUB9Uj1xnB+4OBw1sY3LbDjaRnNLUPlSBYTgvUawyy+TCNp0fOSpXxEn0t",
+	"PVDceVRqLkq4CxoasQUID2CgRynjkhnHGR3BYVTrGtj5m/P+co3UTtLy+e713Cs41xzcdJZC224Xm6tL",
+	"MkXp+SmSi1bXwjGuHEpxjQLWv4zCD+PQEkKsyV2iVgJ6zPWB9Y92AOojW6iAig7zgXvgJdgN7IBkUfT7",
+	"4KibRUBwESIg5BF0E7KaazvAp4F81NQI4tMowyUSwkuh1TVgqBPDe94VyRE3fljF12N2brm2gVtgDM7D",
+	"jmMQi94FS3j1l7CXmTZmPzhFZ1WoVj2h+VFel/5WZiFfqX8fJlFhX2ulFg7VK6Wv2vs2Zt+AzQrGWTsV",
+	"heoPr48Ou0fkAS2vodUWu5Xhpg5aQHzlbhq3Ez+8W3ihwRRsv7VMDdLus5Jj50ibc1g4BrpzNUdY5JQx",
+	"YEyrC1h1BXLkkzNwwaO7eCzHXECGb3nd5qyxhdI+EeeUPQeuHbPxuiOODJaXsVAHQHur9480ql71V21l",
+	"ZqNNhP5wiaNnjPvRVWNsyx3ghme2XDs6FhZRtxTXMMBE/5Dvh2VwzjthkRHR21+T1Gg3eveJb6Kgzyfc",
+	"m2N24e58wDJmDLiF9DMyV9xGnZUrYeVPr6fB9+3GUaVyuEeYe9+xCSwHGRSCskKmAMG9TFOOK5QwQ1XC",
+	"U7zKgfYf55wXPgkknLoWy8Jur9CKOuKHJSxsS4ESbiyz3sXccm1c2JkORpEZus0Sz2hld2pu2hxlW+Xo",
+	"iC/VmL3nPkTSZ2bd3HBT8MbYXYrR98rD6mQAwktbQOmQw7YwcE+Rn5oemYnFQEg5Ih+A0NHy07tuNe7T",
+	"Ksqt04DUG4egVdBA5vujDy/fvtjzk9+PP7TY3BqmDfzhQkhowrR8btfFTFnJ21VNZUaN5NdclF7heLx9",
+	"ESMKx8+Ov0i1umtHIoeqVhZkth5dwXrAbSd3ncur3ovfwdqZIspJes40l7mqSBqD7mvvqNELy3imlXH8",
+	"BsksDkif8cYA2QQg6kA4OnGkc/LIMfmz0d8YH/3CJqOnbMQu46tqCJZL/L5vLtqKuIGCQVsmi2khtOPy",
+	"hARjuczNmJ3h3teoZnrnCa+CoZNiCg4el/vDuxPwq300bp/QE2AI9jA5SkJ2VqNLcg/5TF/M9wxcqZdR",
+	"3l/biwLxC+zGz2DxjSNxb47ZW56TMjtIJ/XQYt4oCWGcqvOmEAiZqsVupiHMxvqiTU6bqxvGSw08X4/Z",
+	"mT+mEDo3lpHngOLFHcXCKryPQ78yTK2kD/8SXH7OEYbY74CrtcMcSnBwB84uKvEcB7PqRryai2WjGrNj",
+	"kVUwXA0rOEYqMSUQX/ZcGzWikMWYemdahyLDryFvcw9pcW5hhKU7/k5sr6sUaeHeYWXivOYZ2ywZYZJX",
+	"XjrjAt4Fcw26VDzH5SJMzi03b8y6x9rivoNVBIjWgdDet55Buwd/tawd8vnXV43NVOUMS/SzBhj8x4NT",
+	"9soOHLFs1cs28XQz0OG64+6xli7nBB9ucrNGWlH2Ctcwl4ouS3DoWtCSlwjepA/eeevQ7pUdKelUYWaE",
+	"I7+LrZ2nd4PjM1d92GXonE/SZMNV3kVg2s8D93OSJtsu4SRNhn7aJE02HKsU5yGPXJIm2/5JDLNveg6T",
+	"NBk68/oPQuyrc5WFT20ULOpm6gXmgyBwL/ZdMe3nzh/SPur5LNpn3trvxpAdnqTJllU7eObVt8EztAuT",
+	"NBmYbe3nbpaBMdN+7gyN9qS2VH8f5aGx4UPQ9MLnVjnrHoSVNnTD7kn/nQ1ti5Ae05Ei33SbjCsWbdJE",
+	"b+SWdO2ekbhL0mQgZhDsDangnvWYtaPJlpXizejvZ4PX4E2hex0NXrYpc583a6PiWL5wd8ZzJSJ1fRNW",
+	"gvczhYQNtlSskcS1fN5QmDeaJ0RpH/unDfq8lUHS4PF20iBatfEi4ZD7Rpavt0sJimdBZRaG5ZqvJKke",
+	"6BVx9jEqH/2UlIW4ITLA16KHtn9uyWdLL6gwN8Yda0BEh+dYOPZdV0I4RBdWKnW1MFs6Xd5oPi/XPd1u",
+	"zM752rTODD5XPtJCyTvGB0qozMkX9Pg6ovNvz5wK/GBy4wQaxQPylNHHwdIH8TomYYM+izVL5E6ayjm3",
+	"WTGoYJrhI6yc4+wv78+Zu6Js9uvUoWaanE6TWtXurEc4cJqkU5QK+IebG/9wHGKa3M6mcrsoy+dhsasg",
+	"PDfT8mxW3J9ueI4Z8tEgOar4hdKkUpL3l1TXrydsLmxbbkDYleyFVtnVQukc7Y6Hx6l7uNSqqXHoQjVE",
+	"2PeXp/yWAigHGG7+P0rpE6kLe1ekb2fsdPkSuNeAzTQUxBOpxG+twfTgeM6niWWf9O5Q3yDb8zB8QtDH",
+	"JXx56bpdE+OhoECPakqsx2NzDGJIyJnSWEi1L6GoZaQ0WikbLxJ1jIBZDYBx6UAGUToKJT33ArFZBkMK",
+	"BMIQO77ALS5NwY8fn0SOi/hhuMhtdLWN6pC/44G7U46J1Xzt1IyDlBVwE78SH0Gqu1L6Y3rHdrlC/Ykv",
+	"OqZrPgXbKP/o7fsT51AN8xrKJy/Wm+Ju6bq5dlvIcBlFwi4e0d69tL3h3fUapgO7y7Cxzja9xUA9J2do",
+	"pNIPAwuXNrR3uIuC+p0gbp1EcUr/xyVmfrYUtQHcA1g2FrkDG5/YM2B37wSU3aq8hryLvAV3oLvteKEx",
+	"z5BuNDmmqFwDfZGhysMZ7U6/CmUeJjgavNPAKmyGU9us4JQFNCwAfTR5ehLBflZwKaEc1KAkK5j39F76",
+	"xOs6rhD0qu4+AmUUyd5Mkz6jTgsPHh7sUxv7G8r60gBAjBZKX/W/T4UeGvCb2/jj14+Pn9JWnty/kS2G",
+	"01YB0OQ9az9OuljKt7tyN7Qzum9L7Qy3afLzyuylsm7A3i5FM+yGdpc+sy+s/v3fAdKLRkvV/AZQwwRf",
+	"FNYLb3jGb2BE+Ea4FK+ArZTOUVtEEzhUMVOSW1vBwh48f/GWPXrCLF+iFQY39mDDoHC3MjlNztrqjdAt",
+	"4zT5f//n3//xP/69fYTdNE6Tf/zP//aP//3fk9vo7nadATeXse4aFz7SIWRjh7Vhd0qi+fqyxw53oXIP",
+	"BXWzIpz5aU/ZCuYp43WdMmN5qHnZ2u98fVmoRt9VjuFUhD2hCVPtg4QNysNXvUKyl77zcVqnVZaXn6KU",
+	"eUWJjj/MMzjADokxsH/c0Dkifby6RDyMpymWK18A6lNGQirkGvOekli7icvSc/3NFXDiS5/ltqNEIAee",
+	"l0LC/prUp5bhSbixl5iSuLt4cAjxKYVafMzQ6rWgXnwqh2eMzzEOjvjBXAQfHceUifheEQKn0XwaANxc",
+	"CYo+h8DJJhSUGtBPCtgBSKuWxFbHwPFpP4PSc7+UvRwf7bIpd+3oG60qJtUqOLLCgafM+HY83Ed0slJl",
+	"VyHjmhVcVzuqSipzWQp5dQ/8XDJTmVP2n9+9IlfZ4yfHjw4oLDRXVJC/07V5D14s5tYoVE/j82gB5rKE",
+	"hb3/jHu5O4te/xfKsyi5iR5ivOizvU3dgdzHGN6ETmBevezt1dufHaxR1bg/WVuStdmLbgdxOPIWcnlK",
+	"3s4IldxXV9Rq7zRRawPtKOxqv9yLf8C2f8uvvBupNPc/1dTc+yoiQF/5TL71HlR2l+15Z3mxgazRwq7P",
+	"3S77SNnRXXEr86/t6tVPpQzNObHuHtMvuy0U1tbUvVLIhdroKuFbcr5V9Y8KqxaxUwS+Y04PD5fCFs18",
+	"nKnq0HvNw//bag9atUKmvhaqsZjn71OwWInZh0pi6oy+Bn0a3P5YL8ms5tdQ9luKUfk/lhZPZR8FafBu",
+	"zgaJp7NQhkKlNdTvAEoD46mcypdaK99ZKHTpZL4haNv/1YzZS6cGZ1xTYp6DbV4CJdPNuhZsQrIZVcDN",
+	"prKfIhAKilbcsJnPapilWM9z2X3EGqvwEsdgSygVm/lElaYsMc97KtXCZ7iJQf3XrFdmN8MdkvnSbYZl",
+	"qnKiEmMf4ek0OWX/97/+r5RNnWnhP93OTn3MBV0SwQz4y/vztiNh23UvnUpstHcQ4Ok1z0VNyXvt2YVu",
+	"jO1PmzIJ16FxBzZIsivMy0jSpBQZ+AaYZA4vhJPKyVnNswJGx+NJ1z6296zffiG5KDSE1Fd0jmBTjBHm",
+	"la9V444+dX+0men4t0+JagNs7V1gb6kv4wtSMA07e/uKmCp50ZKj8YRAUDVIXovkNHk4PkJIa24LvNqH",
+	"10eHPZd9rcyOrnVtmoUvFfHIxWxtJ/gYhdyQXApeYyUQu9iVYRIu0VT2s1IoAbjNAwlpSz5JBJUp47ss",
+	"m9YOdJBgcZIjfu4zGqmyWOO1e5Unp9jF9HnoU9BvDvrTloPeM1FybaPSlkHYbriQO/MlD8bsHUZjU5YV",
+	"yoCkThY16Kn0u/TxOmIfp/fkJqKX1fE75BwdjW0g9M5Oyh9IMoCxz1W+vqP/8Mf1HR52vL0dCiCrG9hs",
+	"gHw8Ofpsiw+60kY6H18MOjhGIsUkHrx/Mb5WC3yvxXInH5F0BpLxpw8O1d19P3fy72GKmYV4f/nSeLXN",
+	"HcwHN9ugtMMBsoQdF3AlNFDJljCMGuB+ZRiJ8rYT7oO3z7/70zfHhz56c4Cau6Nj9Phq7G91Nd66HX8G",
+	"23Xb3Tq1yec7tXaRyJGddf7olC2VolqmhbgOfhNqfOjst5A2/emH2B7SGRXjjNRihMU4XTWKsxmw9MXb",
+	"dI7JkFXZLr/7TNvuFf48h/h+LYx9iyO+ILLb1ho7rgfWmw7bgGOP+1Gvyf1d/bgHDfF77evvegfHIDwP",
+	"J4+26fx7ZVmlctTNmRGOc7r76t5q8+ZfLUbfKwmjNxTI/+0UEEpGfDlwDnWp1lgFoBtpnFKwchoT5jds",
+	"FdU6JHofgqcEDTzfJoXDX91/tzsp4s+ABPEl6WHDKx+hCmw85lNngnpLledWYbppuArCUomH+Rf9dPTz",
+	"Vdsmua0fipLFlv4RW7Qbgvc4uf0QoabDeSPzEu4iquc04qPI6hdRD6nKj3sDueAX3r+6MX7bbxvh7397",
+	"9ZYtRAnPUCSVfK0aEs84bg65O59cZcZvbFzln+2ASFemeankoavFdsgk/XLmjUeq3FrPvvgJlmp5OGwY",
+	"veskX3Sj7j1NCzeW+uoND3KPM+p1p/7X5R7okaGlOeJHKxWa8sRaeP8udFOHTu6fNGu6w9h7eUMdDt3W",
+	"ggVGxfFt1bKQWdlQ3VpIpAIZGheUajlM7uOWleAsxJNHU7kqRAlbthvFMXhZesu+altKUEeqMXuNPdpl",
+	"Tu5WrqHT5fN1yuaQ8cbAVPI812CML1q8gtr2+lJjKFEtvH8n9NHOCvL7YIUSx8mMyLHRJnWQJTuWshqc",
+	"wYoZpr1mLF2/e89lrCjBsFyNB/U4aPNi9MFvYSojZT2n1PCz7axDqYFA6glUjPuS+S0d/q1W1/Casvi+",
+	"hLnXb5y+l7E3+axL088W7FBlkTLTtqsM7/96gU/xq8CEthLP2tSV2C8BbHT/n0pq/0/zlGrpcP+ZZFKX",
+	"38wjpWot10nZfE0S07ed9x8HZV37aqDIORyBHv7q/r39VP6Rbv9aiJvP49L0uCLdhpUWFlu2puF3eEq4",
+	"Bv9DPIf0BI+Dnvw0rv3DlchtQQ8/zEhzMCU3BV1xOh4wGa+xYL2L+SenyeTwZjI5OpycPAlulOHvPFnh",
+	"VaNdv/N0T5pMlDP7kp27RPk7P+SLK/shKSV+a3y/4X9J+U5D7LXmebazyU8IMhf8y8t572own13Mozrp",
+	"ewChHOwaAKXB1dnrUdL+7IqohMWmFkpDW2nRl5DIM4MPFyMhpuA1tRKxwj0KoQX/Myo2Xhgb9eJq4BZC",
+	"nuiXkXMbeZe/s18z7C2um9OXbXgJg03PsHtEGutM/M//gbfb3343z30jBFTHNLC1au51vIXbY7s0rV28",
+	"OGRyfXFe3GbdRZgxffUvTkwlclhIjtXryAhQ/fFZVNTFec0K1egx+x7DdYVafQk2vJkFHnXMv3ca5ews",
+	"y6C2p5hqcgjXIO3IWA28mvkMESkhw/JE7IdYUksx7PmAKukM3zlt+53PpvJBzi0/ZbOQqTA7SNthoWcK",
+	"xmnDQ+pCn89YeNPj10dOqSdIRR0zPX/2ge+lz+JZNNqx5QNsba8q9IAK3xiFujIdPWZmzH5wo1YCe3xg",
+	"MA4tOTL0KmXsVB4/Zib14kDIJZv5lI8ZAtzuMsbhz9zQH4e9xr/YxdxOh7n1eUWDU/xIHwoGPTFlwIep",
+	"B32Gfq+403HaNR8YCIVdjLMP5WEo+wu6w4YYdrrCC0pj+hIiuP9bib+zqdnLJooebNsvCLs8PfPdm1ah",
+	"kxdf+2jf73jK7c9mUHJoSADz2Y97HzmVwO8+9Hf4fXvqv8OVjJ3BOUiPdUwBztVKmtBuSsLqd0F8qHMh",
+	"Pw727ogiGWdFT1MkzeCi6/+KHgAcaQZNZmq+pHZaTh52vWKpu6NciGWjIW/DeJQXdUj56gRLbE3bJaGM",
+	"O0vYA71t1VOOSUpuMj4vIfUe0N7LQeLefrj9/wEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

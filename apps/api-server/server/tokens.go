@@ -98,7 +98,10 @@ func sealsNothing(err error) error {
 }
 
 // verified moves a session on once its phone is proved: a new token, which may cast and no more.
-func (s *Server) verified(session *token.Session, p *publicPoll) (channelsapi.Verified, error) {
+func (s *Server) verified(c *gin.Context, session *token.Session, p *publicPoll) (channelsapi.Verified, error) {
+	if err := s.countProved(c, session); err != nil {
+		return channelsapi.Verified{}, err
+	}
 	now := s.clock()
 	lifetime := time.Duration(p.manifest.Verification.BallotSeconds) * time.Second
 	next := *session
