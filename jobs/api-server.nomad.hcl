@@ -16,10 +16,15 @@ variable "site" {
     security       = object({ contact = list(string), policy = string, languages = list(string) })
     mirrors        = list(string)
     inbound_number = string
+    countries      = list(string)
     challenge_cost = number
     challenge_most = number
     limits_scale   = number
-    edges          = list(string)
+    limits = object({
+      override = map(object({ count = number, window = string }))
+      polls    = map(map(object({ count = number, window = string })))
+    })
+    edges = list(string)
   })
 }
 
@@ -214,6 +219,14 @@ job "api-server" {
 
       config {
         command = local.program
+        args    = ["-config", "${NOMAD_TASK_DIR}/limits.yaml"]
+      }
+
+      # JSON is YAML.
+      template {
+        data        = "limits: ${jsonencode(var.site.limits)}"
+        destination = "${NOMAD_TASK_DIR}/limits.yaml"
+        change_mode = "noop"
       }
 
       # The program logs in to Vault by itself, with this, as often as it has to. A new one must never restart the
@@ -244,6 +257,7 @@ job "api-server" {
         API_SERVER_PUBLIC_ORIGIN   = var.site.public_origin
         API_SERVER_ALLOW_ORIGIN    = join(",", var.site.mirrors)
         API_SERVER_INBOUND_NUMBER  = var.site.inbound_number
+        API_SERVER_PHONE_COUNTRIES = join(",", var.site.countries)
         API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
         API_SERVER_CHALLENGE_MOST  = var.site.challenge_most
         API_SERVER_LIMITS_SCALE    = var.site.limits_scale

@@ -69,10 +69,12 @@ type config struct {
 	Origins   []string            `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
 	Security  server.Security     `koanf:"security"`
 	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
+	Countries []string            `koanf:"phone-countries" doc:"What voters' phone numbers may begin with (+852,+853), separated by commas, or any. Numbers of other countries are refused before anything is counted or spent. Keep it no wider than the gateway's table."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Most      int                 `koanf:"challenge-most" doc:"The most that -challenge-cost is multiplied by, near this server's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs this machine no more."`
 	Capacity  float64             `koanf:"challenge-capacity" doc:"How many sessions a second this server is meant to begin; from half of it on everybody's proof of work gets dearer."`
 	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 30 KB."`
+	Waiters   int                 `koanf:"max-waiters" doc:"How many voters may wait for their phone at once, each on a connection; further ones are told to come back. Keep it below -max-connections, or they leave nobody else any."`
 	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
 	Limits    limits              `koanf:"limits"`
 	Log       service.LogConfig   `koanf:"log"`
@@ -81,12 +83,14 @@ type config struct {
 type limits struct {
 	Scale    float64                   `koanf:"scale" doc:"Multiplies every limit. For benchmarks that play a city from one address, and nothing else."`
 	Override map[string]ratelimit.Rate `koanf:"override" doc:"Limits by name, with count and window, as docs/limits.md lists them. The servers that share a Redis count together, and need the same."`
+
+	Polls map[string]map[string]ratelimit.Rate `koanf:"polls" doc:"Limits of single polls, by the poll's id and the limit's name, with count and window. What is done in such a poll is counted apart. As for override, servers that share a Redis need the same."`
 }
 
 func defaults() config {
 	return config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Most: toll.Highest.Times(), Capacity: server.DefaultChallengeCapacity, Held: server.MaxConnections, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
-		Limits: limits{Scale: 1}, Log: service.DefaultLog(),
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Most: toll.Highest.Times(), Capacity: server.DefaultChallengeCapacity, Held: server.MaxConnections, Waiters: server.MaxWaiters, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
+		Countries: []string{"+852"}, Limits: limits{Scale: 1}, Log: service.DefaultLog(),
 	}
 }
 
@@ -118,6 +122,9 @@ func (c *config) Validate() error {
 	}
 	if c.Held < 1 {
 		return errors.New("-max-connections must be at least 1")
+	}
+	if c.Waiters < 1 {
+		return errors.New("-max-waiters must be at least 1")
 	}
 	if c.Drain < 0 {
 		return errors.New("-drain must not be negative")
@@ -193,9 +200,11 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	limiter, err := ratelimit.NewShared(ratelimit.SharedConfig{
-		Config: ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, Redis: redis, Secret: secret,
-	}, ratelimit.SharedDeps{Clock: time.Now, Log: log})
+	tuning := ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override, Polls: c.Limits.Polls}
+	if tuning.Changed() {
+		log.WarnContext(ctx, "the limits are not those of the table", slog.Any("limits", tuning))
+	}
+	limiter, err := ratelimit.NewShared(ratelimit.SharedConfig{Config: tuning, Redis: redis, Secret: secret}, ratelimit.SharedDeps{Clock: time.Now, Log: log})
 	if err != nil {
 		return wrong(err)
 	}
@@ -220,7 +229,8 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
-		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, ChallengeMost: c.Most, ChallengeCapacity: c.Capacity, Security: c.Security,
+		InboundNumber: c.Inbound, PhoneCountries: c.Countries, MaxWaiters: c.Waiters,
+		ChallengeCost: c.Challenge, ChallengeMost: c.Most, ChallengeCapacity: c.Capacity, Security: c.Security,
 	}, deps)
 	if err != nil {
 		return wrong(err)

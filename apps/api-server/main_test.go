@@ -201,6 +201,10 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("limits: {scales: 2}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	off := "limits: {polls: {staff-2026: {send-phone: {count: 0, window: 1h}}}}\n"
+	if err := os.WriteFile(filepath.Join(dir, "poll.yaml"), []byte(off), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	good := func(more ...string) []string { return arguments(dir, "127.0.0.1:1", "127.0.0.1:1", more...) }
 	for what, c := range map[string]struct {
 		args []string
@@ -227,6 +231,9 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"work by three":           {good("-challenge-most", "3"), "-challenge-most"},
 		"no capacity":             {good("-challenge-capacity", "0"), "-challenge-capacity"},
 		"no connections":          {good("-max-connections", "0"), "-max-connections"},
+		"no waiters":              {good("-max-waiters", "0"), "-max-waiters"},
+		"a country that is none":  {good("-phone-countries", "HK"), "phone_countries"},
+		"a poll without a limit":  {good("-config", filepath.Join(dir, "poll.yaml")), "no single poll goes without a limit"},
 		"draining into the past":  {good("-drain", "-1s"), "-drain"},
 		"an origin that is none":  {good("-public-origin", "vote"), "origin"},
 		"a contact that is none":  {good("-security-contact", "security@vote.example"), "security.txt"},
@@ -250,6 +257,34 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 	var errs servicetest.Output
 	if err := run(t.Context(), good("-admin", taken.Addr().String()), &errs, &errs); service.ExitCode(err) != service.ExitPortTaken {
 		t.Errorf("a port that is taken: %v", err)
+	}
+}
+
+// TestLimitsThatAreNotTheTables are told at the start, and a poll's own are those that count.
+func TestLimitsThatAreNotTheTables(t *testing.T) {
+	dir, redis := site(t), redistest.Start(t)
+	file := filepath.Join(dir, "limits.yaml")
+	if err := os.WriteFile(file, []byte("limits:\n  override:\n    cast-global: {count: 0, window: 1s}\n    challenge-network: {count: 7, window: 1m}\n"+
+		"  polls:\n    staff-2026:\n      verify-phone: {count: 1, window: 168h}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 2, &errs, &errs, arguments(dir, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), emptyBox{}), redis.Addr(), "-config", file)...)
+	answer, err := http.Get("http://" + at["voters"] + "/v1/challenge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if policy := answer.Header.Get("RateLimit-Policy"); policy != `"challenge-network";q=7;w=60` {
+		t.Errorf("the policy: %s", policy)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	for _, said := range []string{"the limits are not those of the table", `"taken_away":["cast-global"]`, `"changed":["challenge-network"]`, `"polls":["staff-2026"]`} {
+		if !strings.Contains(errs.String(), said) {
+			t.Errorf("the log doesn't say %s", said)
+		}
 	}
 }
 

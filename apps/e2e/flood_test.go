@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +23,9 @@ import (
 
 	"github.com/popvote/popvote/apps/e2e/apart"
 	"github.com/popvote/popvote/apps/e2e/voter"
+	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/hostile"
+	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/pgcluster"
 	"github.com/popvote/popvote/libs/service/servicetest"
 )
@@ -61,9 +64,10 @@ type flood struct {
 	s *apart.Site
 	w *voter.World
 	// texts and verified are a real voter's tokens, of the second and the third step; challenge is one that
-	// nobody has solved.
+	// nobody has solved, and stale are solved ones of yesterday.
 	texts, verified string
 	challenge       json.RawMessage
+	stale           []string
 	scanners        []hostile.Request
 	people          int
 }
@@ -82,7 +86,40 @@ func newFlood(t *testing.T, s *apart.Site) *flood {
 	if f.challenge, err = f.w.Challenge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	f.stale = f.challengesOf(time.Now().Add(-24*time.Hour), 64)
+	if _, err := f.w.Begin(t.Context(), f.person(), f.stale[0]); problemCode(err) != "challenge-expired" {
+		t.Fatalf("yesterday's challenge: %v", err)
+	}
+	if _, err := f.w.Begin(t.Context(), f.person(), f.challengesOf(time.Now(), 1)[0]); err != nil {
+		t.Fatalf("the same, set now: %v", err)
+	}
 	return f
+}
+
+// challengesOf are challenges that the installation set at a time, solved: every server with its keys sets such, so
+// one that has them and that time does.
+func (f *flood) challengesOf(then time.Time, n int) []string {
+	f.t.Helper()
+	keys, err := keyring.OpenFile(filepath.Join(f.s.Data, "keys.json"), time.Now)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	secret, err := keys.Secret(f.t.Context(), keyring.Challenges, "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	issuer := challenge.NewIssuer(secret, func() time.Time { return then })
+	solved := make([]string, n)
+	for i := range solved {
+		issued, err := json.Marshal(issuer.Issue(1))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if solved[i], err = challenge.Solve(f.t.Context(), issued); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return solved
 }
 
 func (f *flood) person() voter.Person {
@@ -105,7 +142,7 @@ func (f *flood) junk(to *vegeta.Target) error {
 		some[i] = byte(rand.Uint32())
 	}
 	chance := base64.RawURLEncoding.EncodeToString(some)
-	switch rand.N(10) {
+	switch rand.N(11) {
 	case 0:
 		to.Method = http.MethodGet
 		at("/v1/verification")
@@ -131,13 +168,15 @@ func (f *flood) junk(to *vegeta.Target) error {
 		body(`{"identity":{"type":"hkid","number":"` + chance[:200])
 	case 5: // a real challenge that nobody has solved
 		session(base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"challenge":%s,"solution":{"counter":%d,"derivedKey":"ff%062d"}}`, f.challenge, rand.Uint32(), 0)))
-	case 6: // one that was changed: not so old any more
+	case 6: // a solved one of yesterday
+		session(f.stale[rand.N(len(f.stale))])
+	case 7: // one that was changed: not so old any more
 		stale := strings.Replace(string(f.challenge), `"expiresAt":`, `"expiresAt":9`, 1)
 		session(base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"challenge":%s,"solution":{"counter":%d,"derivedKey":"00"}}`, stale, rand.Uint32())))
-	case 7:
+	case 8:
 		to.Method = http.MethodGet
 		at("/v1/polls/" + strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(chance[:20])) + "/turnout")
-	case 8:
+	case 9:
 		to.Method = http.MethodGet
 		at("/v1/" + chance[:30])
 	default:

@@ -38,6 +38,9 @@ takes 5 ms longer.
 With --edge the rounds also hold the same programs as they run in a cluster: found through Consul, with
 keys, certificates and passwords from Vault, and voters coming over TLS through HAProxy.
 
+With --held N, instead of all that, N voters wait for their phone at one API server, if so many files may be
+open: what memory each takes, and how soon they are told while 200 SMS a second come in.
+
 A closed loop measures the rate; an open loop at half of it measures latency, from when each vote was
 due; another offers three times the rate, to see how much gets through. In the end the box must hold exactly what was acknowledged.
 
@@ -62,10 +65,16 @@ due; another offers three times the rate, to see how much gets through. In the e
 			if err != nil {
 				return err
 			}
-			if out.json() {
+			switch {
+			case out.json():
 				err = writeJSON(cmd.OutOrStdout(), report)
-			} else {
+			case report.Held != nil:
+				err = writeHeld(cmd.OutOrStdout(), report)
+			default:
 				err = writeBench(cmd.OutOrStdout(), report)
+			}
+			if err == nil && report.Held != nil && !report.OK() {
+				err = exit.Errorf(exit.Unproven, "%d were not told, %d lost their connection", report.Held.Untold, report.Held.Lost)
 			}
 			if err == nil && !report.OK() {
 				err = exit.Errorf(exit.Unproven, "%d failed; %s", report.Failed, boxes(report))
@@ -82,6 +91,7 @@ due; another offers three times the rate, to see how much gets through. In the e
 	flags.StringVar(&o.Dir, "dir", "", "where to make the data directory; put it on the disk to measure (default: the system's temporary directory)")
 	flags.StringVar(&o.Profile, "profile", "", "a directory for CPU profiles of the instance")
 	flags.StringVar(&o.Programs, "programs", "", "measure api-server and ballot-server from this `directory`, each by itself, on PostgreSQL (casts only)")
+	flags.IntVar(&o.Held, "held", 0, "with --programs: measure only so many voters who wait for their phone (with sms-gateway and redis-server)")
 	flags.BoolVar(&edge, "edge", false, "with --programs: measure them as in a cluster, too (Linux, with HAProxy and make cluster-tools)")
 	flags.StringVar(&e.Tools, "tools", "bin/tools", "where consul and vault are, for --edge")
 	flags.StringVar(&e.Jobs, "jobs", "jobs", "the job files, for --edge")
@@ -102,6 +112,10 @@ func checkBench(mode string, o *bench.Options) error {
 		return exit.Errorf(exit.Usage, "--programs goes with --mode casts, and without --target")
 	case o.Edge != nil && o.Programs == "":
 		return exit.Errorf(exit.Usage, "--edge goes with --programs")
+	case o.Held < 0 || o.Held > bench.MostHeld:
+		return exit.Errorf(exit.Usage, "--held must be at least 1, and at most %d", bench.MostHeld)
+	case o.Held > 0 && (o.Programs == "" || o.Edge != nil):
+		return exit.Errorf(exit.Usage, "--held goes with --programs, and without --edge")
 	case o.Clients < 1 || o.Rounds < 1 || o.Phase < 100*time.Millisecond:
 		return exit.Errorf(exit.Usage, "--clients and --rounds must be at least 1, --seconds at least 0.1")
 	}
@@ -183,6 +197,21 @@ func writeBench(w io.Writer, r *bench.Report) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%s.\n", boxes(r))
 	return err
+}
+
+func writeHeld(w io.Writer, r *bench.Report) error {
+	h := r.Held
+	fmt.Fprintf(w, "%d cores, %s, load average %s\n\n", r.Machine.Cores, r.Machine.Build, r.Machine.Load)
+	t := newTable(w, "VOTERS WHO WAIT AT ONE API SERVER", "")
+	t.row("wanted", strconv.Itoa(h.Wanted))
+	t.row(fmt.Sprintf("held, with at most %d files open", h.FileLimit), strconv.Itoa(h.Count))
+	t.row("connected within", fmt.Sprintf("%.1f s", h.OpenedIn))
+	t.row("memory of the server, each", fmt.Sprintf("%.1f KiB", h.Resident))
+	t.row("of that Go's heap, and stacks", fmt.Sprintf("%.1f and %.1f KiB", h.Heap, h.Stacks))
+	t.row("texted, 200 a second", strconv.Itoa(h.Texted))
+	t.row("from the network's call to the event, p50, p99, most", fmt.Sprintf("%.1f, %.1f, %.1f ms", h.P50, h.P99, h.Most))
+	t.row("not told; connections lost before", fmt.Sprintf("%d; %d", h.Untold, h.Lost))
+	return t.flush()
 }
 
 // boxes says what was acknowledged, and what the boxes hold.

@@ -89,7 +89,11 @@ type node struct {
 func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *prometheus.Registry, log *slog.Logger) (_ *node, err error) {
 	n := &node{listeners: l, box: b, metrics: metrics, health: &service.Health{}, config: c}
 	part := func(name string) *slog.Logger { return log.With(slog.String("part", name)) }
-	limiter, err := ratelimit.NewLocal(ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override}, time.Now)
+	tuning := ratelimit.Config{Scale: c.Limits.Scale, Override: c.Limits.Override, Polls: c.Limits.Polls}
+	if tuning.Changed() {
+		log.WarnContext(ctx, "the limits are not those of the table", slog.Any("limits", tuning))
+	}
+	limiter, err := ratelimit.NewLocal(tuning, time.Now)
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)
 	}
@@ -120,6 +124,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		PublicOrigin:      c.PublicOrigin,
 		AllowedOrigins:    c.AllowOrigin,
 		InboundNumber:     c.InboundSMS,
+		PhoneCountries:    c.Countries,
 		ChallengeCost:     c.Cost,
 		ChallengeMost:     c.Most,
 		ChallengeCapacity: c.Capacity,

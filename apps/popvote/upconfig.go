@@ -28,6 +28,7 @@ type upConfig struct {
 	Most         int               `koanf:"challenge-most" doc:"The most that the work is multiplied by, near this machine's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs no more."`
 	Capacity     float64           `koanf:"challenge-capacity" doc:"How many sessions a second this machine is meant to begin; from half of it on everybody's proof of work gets dearer."`
 	InboundSMS   string            `koanf:"inbound-number" doc:"The number voters text, E.164; the simulated phone network knows any."`
+	Countries    []string          `koanf:"phone-countries" doc:"What voters' phone numbers may begin with (+852,+853), separated by commas, or any."`
 	Pprof        bool              `koanf:"pprof" doc:"Also serve Go's profiles on the admin listener. Whoever reaches it can slow the process down."`
 	Log          service.LogConfig `koanf:"log"`
 	Limits       limitsConfig      `koanf:"limits"`
@@ -38,6 +39,8 @@ type upConfig struct {
 type limitsConfig struct {
 	Scale    float64                   `koanf:"scale" doc:"Multiplies every limit. For benchmarks that play a city from one address, and nothing else."`
 	Override map[string]ratelimit.Rate `koanf:"override" doc:"Limits by name, with count and window, as docs/limits.md lists them."`
+
+	Polls map[string]map[string]ratelimit.Rate `koanf:"polls" doc:"Limits of single polls, by the poll's id and the limit's name, with count and window. What is done in such a poll is counted apart."`
 }
 
 func defaultUpConfig() *upConfig {
@@ -52,6 +55,7 @@ func defaultUpConfig() *upConfig {
 		Most:        toll.Highest.Times(),
 		Capacity:    apiserver.DefaultChallengeCapacity,
 		InboundSMS:  "+85264500000",
+		Countries:   []string{"+852"},
 		Log:         service.LogConfig{Level: "info", Format: "text"},
 		Limits:      limitsConfig{Scale: 1},
 	}

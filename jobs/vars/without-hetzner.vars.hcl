@@ -38,8 +38,13 @@ site = {
   security = { contact = [], policy = "", languages = [] }
   # The number that voters text.
   inbound_number = "+85264500000"
+  # What voters' phone numbers may begin with; the gateway's table says the same of where SMS go.
+  countries = ["+852"]
   # Multiplies every limit of docs/limits.md: 1, except where one address plays a city.
   limits_scale = 1
+  # Rows of docs/limits.md with other numbers, for all polls and for single ones:
+  # polls = { staff-2026 = { verify-phone = { count = 1, window = "168h" } } }
+  limits = { override = {}, polls = {} }
   # PBKDF2 iterations of one try at the proof of work.
   challenge_cost = 2000
   # The most that it is multiplied by, near the limits and for networks of bots: 1, 2, 4 or 8.

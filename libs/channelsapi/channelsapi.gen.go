@@ -225,9 +225,11 @@ const (
 	OriginNotAllowed      ProblemCode = "origin-not-allowed"
 	OutcomeUnknown        ProblemCode = "outcome-unknown"
 	Overloaded            ProblemCode = "overloaded"
+	PhoneCountry          ProblemCode = "phone-country"
 	PhoneInvalid          ProblemCode = "phone-invalid"
 	PhoneNotMobile        ProblemCode = "phone-not-mobile"
 	PhoneUnreachable      ProblemCode = "phone-unreachable"
+	PhoneUsedUp           ProblemCode = "phone-used-up"
 	PollClosed            ProblemCode = "poll-closed"
 	PollNotFound          ProblemCode = "poll-not-found"
 	PollNotOpen           ProblemCode = "poll-not-open"
@@ -304,11 +306,15 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case Overloaded:
 		return true
+	case PhoneCountry:
+		return true
 	case PhoneInvalid:
 		return true
 	case PhoneNotMobile:
 		return true
 	case PhoneUnreachable:
+		return true
+	case PhoneUsedUp:
 		return true
 	case PollClosed:
 		return true
@@ -683,6 +689,8 @@ type Problem struct {
 	// * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 	// * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
 	// * `phone-unreachable` (422, not_applied): No SMS can be sent to this number. Ask for another number: no provider delivers to this one, or none may be used for its country.
+	// * `phone-country` (422, not_applied): Numbers of this country are not taken. Ask for another number: the operator lists the countries whose phones may take part.
+	// * `phone-used-up` (429, not_applied): This phone has proved as many voters as one phone may. Start again with another phone, or with this one after Retry-After. Only who has the phone is told.
 	// * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 	// * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 	// * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
@@ -751,6 +759,8 @@ type ProblemEffect string
 // * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
 // * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
 // * `phone-unreachable` (422, not_applied): No SMS can be sent to this number. Ask for another number: no provider delivers to this one, or none may be used for its country.
+// * `phone-country` (422, not_applied): Numbers of this country are not taken. Ask for another number: the operator lists the countries whose phones may take part.
+// * `phone-used-up` (429, not_applied): This phone has proved as many voters as one phone may. Start again with another phone, or with this one after Retry-After. Only who has the phone is told.
 // * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 // * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 // * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
@@ -1196,8 +1206,9 @@ type ClientInterface interface {
 	// AwaitVerification Step 2, wait for the phone.
 	//
 	// With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-	// (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-	// of at most 25 s, answering `waiting` or `verified`.
+	// (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+	// the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+	// 25 s, answering `waiting` or `verified`.
 	//
 	// Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 	AwaitVerification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1458,8 +1469,9 @@ func (c *Client) GetTurnout(ctx context.Context, poll Poll, reqEditors ...Reques
 // AwaitVerification Step 2, wait for the phone.
 //
 // With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-// (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-// of at most 25 s, answering `waiting` or `verified`.
+// (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+// the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+// 25 s, answering `waiting` or `verified`.
 //
 // Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 func (c *Client) AwaitVerification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2154,8 +2166,9 @@ type ClientWithResponsesInterface interface {
 	// AwaitVerificationWithResponse Step 2, wait for the phone.
 	//
 	// With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-	// (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-	// of at most 25 s, answering `waiting` or `verified`.
+	// (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+	// the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+	// 25 s, answering `waiting` or `verified`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3157,8 +3170,9 @@ func (c *ClientWithResponses) GetTurnoutWithResponse(ctx context.Context, poll P
 // AwaitVerificationWithResponse Step 2, wait for the phone.
 //
 // With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-// (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-// of at most 25 s, answering `waiting` or `verified`.
+// (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+// the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+// 25 s, answering `waiting` or `verified`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5792,142 +5806,144 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3vbhs58uCrEH0LJP5tS5adxDNxPnmymU12kpls7JsAO87ZVHdJzXGL7CXZljUDAwf87tO9w3064D7d",
-	"I9zTHHD7HIeqYv+TKFvJJLPAD/slsVpsslgs1v8q/ZpkZlEZDdq75PjXpACZg6U/n8usgOdGe2tK/JyD",
-	"y6yqvDI6OU5emqUojZ4LKTIcKBZyJa4AKuELEFK7JdhxkiYuK2Ah8X2/qiA5Tpy3Ss+T29s0eXEm55sz",
-	"nxUgcpPVC9D+gRPXYJ0y+r653kkPr9VC+c0JcytnfqTAz0aF95Ws1MhKDyWOHoUN7zz9W1OqbPWFFgFv",
-	"VyczD3Zz/lPIjM6dePju2+fi6cHBZC86m9Ie5mCTW5yvklYuwIfzfGtKOkeF01XSF0maaLnAtyr8Kk0s",
-	"/L1WFvLk2Nsa+rP/wcIsOU7+035HLfv8rdvHeV/lvKIFVxntgBe0ZlrCAv/MjPag6WxkVZUqk7it/YpH",
-	"/PFnh3v8ddcFw7y04hBL7wvpxRK0F0uLxMnYevzkK8JWj7gH5BJbLIzd7wb2qWDUkcFOL4fhzRmP2kO+",
-	"8+2OHG5prwEB+N5JloFzZ+YK9Cat/FDJv9cwFpfn9WTyKMPTpb9gzA9+lHXphbdSO+VFpqoCrIcbz4Mu",
-	"EVULefMa9NwXyfHh5PHX6Tq1psk3siyNfwd/r8Hxwea5QgBk+daaCqxXSAYzWTpIk6r36NfEgSyRzNYB",
-	"n0oHR49rW6ZCG1HhjHqeCjMToDPx8OiJmK48uD0hdd6Dew3go8lkkkauV0fePzUQfGjHmenPkNEhP5fO",
-	"vwt0jCAOQbeQgar8fTT6LgxbX7d5PbpwIcsS9Bw2EXPy+uz5y5OGF4pD3PEQruFdj58F3+qNdZ2aa+lr",
-	"C3Gu1Ae/t0r/vehuTA6fRh2ZyQkUuJGLqsRnPyUHh48ePznChXoH/ejwvmOmqWLQ/eX9dxEsi7ejwydH",
-	"oqqnpcrEFayYgXz15OCrvWfi8krll0I5obwT9Pzo0dfCF/ViWlml/eahZPY6cD9EQkKzJ5G7dKXyCO7T",
-	"5Mqv+u+/eB57+Sb66ur+w8TZU4IRJ8FXGJI4vk438RVw80TgBZCZFw6skqX6hbh7Kl6cHj45IqxI78Hi",
-	"K//lp/Pz5ejDH8/Pxxt//SG2u9dSk44Aul4g0L8Uo5dS+9HL75I0fEBaBN0Du/c2yNlba8xsE/jnBWRX",
-	"kAtnjkllyfBzZZT2eMRI25CL6Yq+W0itZuBQHbkszfziClaXKTEhJ1eOhpRm/gBf+wWVn/xcW2P8M/oG",
-	"Ra0oQeZOzKxZ8GiQMyE9/a10DjfCG+FReOF7THVHT48O957RKu0rihczGs61dAj+zNhUGCumMFfaiaXy",
-	"BW/H5DAW7wuwYYWUAcHpeHULYqGcIw6Lb0yJoeMSGv/T5zrsi+bHZyvw43O9SeUt5uLKXMClNh7Ew+eH",
-	"p2+FL8181L22x1tfQ5Y34xhB0GbiC+G+HjhRlTLDTYsWfsL7BKebGbuQnhWlo8fd/K3elCY4yzbRlIpH",
-	"hyyDorCRVhUFTda58rS7VDRT0TF4Q0eO0ykPCxe9zOGBtFauNnlch/7YzcUrsCsfHsL9QvkCbEd8xnaU",
-	"xRK3P8VBmiyUXnsSZ+xrXNc1ZxWE41icVjIDl4piVRWgHYt76dAuIEJcED9JxQ9IrRZkLqQTk1S8opGv",
-	"8dMBU2pfhnz1t+8ei6d/ff9CHBy++V68/eu70zWBcvQ4cqhxetiA+ljESOTuyW8j5/Um8JpN1YNo6GKp",
-	"dG6WF7lcuU2ovjVWFGaJDGslcIiQqD/yuZXGgXj4dJIKNRPKi9wA33UnV3s0BCUeXUWVg/bKr4SuF1Ow",
-	"jriF88ZCLmqdg0XEXwGe1VkBGmdD+28KIgfnrVlBnjIvks31z3AjM9T8G+pRC2Tpj46eTIh0+ONB7Eoy",
-	"a9rECLLbTSR8g8hHpZEZSp5DjjxB6cDimC2zBoisFPfy9QGfGdm0bLluguFq5aEvkP/08rsXbx6SWE/F",
-	"y+/+9O3o9OXJ4ZOjvcGnVJy8OB0dHH49+vPzNzG24WVZrlCo3KdVotayockSUCnjoj9XjBkQDbgLSbhs",
-	"eWEuPYy8WkCU3+a7GoA4lslm86R42k6MF0NFY4uGQt/G9nGl9E5gfYfj8A5LPa/lnGFp+exdb5PecUuE",
-	"+YrHH6zz4TQJukCc5Xd8mb0YaqbAslJJQpDvxYjE4vUVrPaiIkUbr7IIkb8vVqIC65CTi1x6iVRMKkFK",
-	"HIB8M8o395S1lWUjZi04NAGVE0tjfbGpucJshqi+B0lncEPHUdW2Mmwt7TLcgkc6YZv//hfWbZCwWH+e",
-	"tAE4RiymAv1xNG/sXGrl2ERfl2HaS8bM5lmRN2U3HNS2vF9DpwljWyJxrozenZ7/Gt64l6YtXIMsLwY8",
-	"KYeZrEu/RU94X0CrKFRWXUsPgl4nYl+qskTBQEaVKyDvdFSmwrF4cQ12NTX5SmSSZKoWFioItLosTIla",
-	"R60DFQMOF9cGBRu+UFlzDahIGQTDEfn7AnhI3rtVU2NKkIQC5P4XRl84sNeNu22XPdKqDmFyIKbWLB1+",
-	"tLUW2gh+wZEoxIHCF9bU8yIIojk41Pn3SRbtp2JJyjl+d/L2lWBISCy5vj5OVoYRDgANT9T3WUQvzAK0",
-	"H4uTsuSNi6xUeOQ0Bc6grDBLvW3/f69BxxjLn3FTfEaM6KyQeg7PhAwLCAuz2uFehFvIsgSLQnRH5RqZ",
-	"ntLznYVdmjgvPezC609pIInpxULa1a430Stf7nxtmY+z+3KTOfCRXTj21UbEgloQoc7wTgT1MRyz0Rk0",
-	"UiIfKEhfHU76CtLRJIbXRVCt79rDjz3Y3+B4ooN7QA2XCwm4CMfcU90GkD2KQLbG0AjMbtV0HWObvG5t",
-	"ApUnPeJtqCMoBM1Z9hl4K0H7SkBPJvR1op4Cs3bSfY7bqqNDau60gRjD/qGKUwxrV33/iBz9Mhk9/RD+",
-	"H334dZI+enr7h7jbSEecqHLqPCq7yDimpdRXAm6yss4h3GdmFoaGN1pys7sxuVJYRcsKw3gLE+LGcbqo",
-	"o6WUUyh3vnH4/6eIfjp9XirsPobroI+ueRCLq9Hh5ODxaEJexE/EeKtT9lRZ9haSOlKAtE4icDksTBRR",
-	"OMNrFTPvKlOWQ3m+pnl8Wd39Y1Xqj9eqPp6TfwRrjlFKww3WmET07scI6U63Cx/XNvo7bfbaUAnFB8Pi",
-	"5BGtHeQNBPQHKjj0V6spxQmoi6rFvSs7hM6eB+6fg5eqjOqynQHQ7IACdwSgNv6i+1TrK22Wcf/rTEGZ",
-	"x82jBSymyIdmQRUkFoT6EalhqZCoYPzl9IfvBdlQA5u8W8CCt6sLeWfMdIsx76WvXSx02qO7LZ64HsXX",
-	"Vo0szMAGgbTxxrrGsKuEjhvDQ6KuHREOydQ7DKD+qW8g6d/E5UKWuB/IRz87oy/Fw8eTSSp6p7x3LL43",
-	"XiyhLEc8kk6GnD+CFHflBCwqv0ob/7HRwKd3LcsayIVcSCecWYAvlJ4Hx5Ty43P9b+IyrzkqDCMimTgM",
-	"Jy3RZFltnfBLlcFYnAIaBTIrejQVSIdxQMoVrxOIdadVwk7ohbCK0WWICAD7xciTRKcnSuW841WUvpal",
-	"yndaBbFCZg4FrBG7uBaIy/AyKvzLQmUFojRtwwFhUfxWecfv0do0zygE3EdICwjAwZN1APpHh9vkA6Vd",
-	"Pg8vn60qOBb9gD3SB8OgTTvshc5MrvSc18c5R96YUSntnNd+dNfa3hhBQ8fie9PyAQ2QO7EwZCBJLb4W",
-	"V9/w/CW5U0fNzaAFDrYt8MAJHt/s0kmVr+2S/bPtrs6s1G4Gdm1bvnSDNScbm/oBacOgDXf2+nQsTtxV",
-	"E+EpvK+ckHluwbmxeM9eGHJd824RKrIaC3kNYgpkAEskNzrcpVwdky25FHIpV0IKb65Asx24lOSJVsE4",
-	"dl5aL+RcKs2Aa+NHM1Nrhvpx5F7TdVROoDk6FhQX62IxNJPzrZnaYx48P95nQ26sEarFy4CeKL3x2M7x",
-	"PFOeiZ1mx7cFJz8EM7d5wzG6CCAvryBcM2PVXOmNpSPkppxYwlTwC4RpXD6TZdlsjA+MgmsVWOlxfSOq",
-	"mnceXjQhpqRcYFuoBIzuxbBwdVYIHDtArynLB06o/Jkg5YCd7ESkBXKc4QKoN9D8T2OIxWEt561AU6iO",
-	"UR7CCRypXAZnPalAvRVYHbl/fh43bqkGic9CZmwO+bMu/avnuvB2xTTEa/sNkBCUHiSsD90PCY8jntEF",
-	"LpE20PBZEefgWdnJ5AiJrWYVP6kzjpY6Sj5p3VXBV0oYpUtNu+niKi29ICdvXwuCINiToyARcN3Dw5hs",
-	"lYIGrEdexuJV4O4icHpyK4tczdm5S+z+mZCBeNkr5o0ojbnqswGy3ncHg4a3MOC2mxvJz3jqEOMhsFB9",
-	"tSuKDob4UqBHKUqTyZKcRD1Q8DwWZqpKuAsaHrEBiGzAIBaYSS0csnQkOArHXYM4fXPaX67WFlUEOd2+",
-	"Hr5Cc00Bp/Mck8ddrK+u2Ybm58dELtZcK2RcOZTqmjSD8DJJbQqga2iCZHiJWtEdMMfAZk0OUP+oJlEB",
-	"WlljZqjrLI29aklhLL4FnxVCinYqDn/vXx/sd4/Yq1heQ6uBdSvDTbVdynFko5kGST4M7xaeWXCF2G0t",
-	"V4H2u6yEnIbQNoUZ3u2tqyFa2dHhwLlWTJHEHIWEB1rw4K7rLym/juVs0BdOal8YG5JbjsU3IC3eg6CP",
-	"sUQO1ozzUDWA9lbvH2lUZemv2rLz2rqxOO3EOt85WuLgWasLLGrnW8KFG5n5coU2lGINYa6uYYCJ/iHf",
-	"D8vgnLfCoiNSob8mq6Y4evuJr6Ogf9/wzbE4k1fQYpl0H1zIPmMTADeKlqOGZTi9nlbct8VGC5PDPXIm",
-	"+GMds8OQe0OgLOWKNZf+lOMFMb+hlAsUb3Lg/ce5z1lIrGhO3ap54TdXaLmwtwhWCTPfUqCGGy98cNt2",
-	"DAUXRnXcGTbtDp9umiK0Mp4aTpsT210gHcm5GYv3MoQdeqmrvbnhppC189tk9vcmwIrKDcHLW0ARTilK",
-	"60wVnxLD7GmyKFD6/BOJfABCR8tP77rVtE9vOF/NAlFvHIJWdwCd744+uny7Yi9Mfj/+yArCNVwbTKOF",
-	"iNCUa/nctouZilK2q7qFG9VaXktVBln4ZPMiRmThz8hftFnetSOVw6IyHnS2Gl3BasBtJ3edy6vei9/B",
-	"CrVkYxwIKazUuVmQN6EC21csSdlUXsjMGof8hsgsDkif8cYAWQcgapQfHCHpHD1GJn8y+puQo1/EZPRU",
-	"jMRFfFULjVIdv+/ri7YijhNnAjXyllmZnymLXJ6R4LzUuRuLE9r7ijSg4JCQi0YHTymthY4L/wgmOn21",
-	"izIYkmQaGBpTjZ0PTcZTbUt2uYTsWcqhbLhSL0u7v3YQBeoX2I6fweJrR4JvjsVbmbOeNUjRDNBSLiYL",
-	"YZqq81AwCJmp1Hamodza+qpN+JqaGyFLNNBXY3ESjqkJRzsv2KjlGGxHsbBs3qehD5wwSx1CqgxXmHNE",
-	"Yes74GpNBEQJDe7A2UYlgeNQptpILqZqXpvabVlk2dhUjh0SwVdBLweuTRpRkxmYBgdVhyInryFv8/l4",
-	"celhROUw4U5srmsMJ64Ft4iL85pnYr0MQ2i5CNKZFgjegWuwpZE5LRdhcrjctHarHmuLm7XLCBCtbdve",
-	"t56ttQN/9aId8vnXN7XPzAJtHvJdNjCEj3vH4pUfODfRNG8zOALdDHS47rh7rKXL46CH69ys1l6VvWIw",
-	"yk/iy9I4ST1YLUsCb9IH77R1EvdKeYxGVVg4heR3trHz9G5wQjZoCGUMHd5Jmqy5n7uoRvt54NJN0mTT",
-	"zZqkydD3maTJmrMySZO+H5FDKew7StJk05NGkex1H1eSJkO3U/9BE17qnDrNpzbQFHWI9GLfjVzAF/tO",
-	"g/ZzZ7m3j3rWdZImG0bs4FnQ1gbPyAxE7PSttPZzN8vAdmk/d3ZFezAbmn4IlPDY5kOj2DWfW12se9Cs",
-	"tKYKdk/676wpV4zUmEoU+abbZFyPaPMOeiM3hGn3jKVbkiYDqUJgrwkBfNbjzUhzLeeki9DfzxproYvB",
-	"1zga/2uzzj5v4sNCUgXA3UnDCxUpjZuIErwb5DyIuRG1ZiYVUm+aeaOpNpw5sXvmXUj9GOTdHW7m3ZER",
-	"G6+zbdLH2NANZihD8azRkJUTuZVLzZoGOUHQHCZdo5/VMVM3TAb0WvTQdk/P+GwR+gWll+CxNojo8ByL",
-	"aL7rqvCG6KJin66cZEOFy2srp+Wqp8qNxalcudZ3Iacm+Pw5/8UFlz1XCoWamFCKc/ryBDXeh5MblF/s",
-	"mc5TwR8HS+/FS4GUb9RXKvth79G5nkqfFYMioEt6RMVnUvzl/SnHmS5/PUfUnCfH50llKjzrEQ08T9Jz",
-	"4vr0B85NfyCHOE9uL8/1Zl1TSGUSV42sXM9s81lxf8beKSWZR+PMpNEXxrIGyTVXrKl+PRFT5duMfcau",
-	"Fs+tya5mxuZkZjw6TPHh3Jq6oqEzUzNh31/h8VtqiBAw2vx/lOohVgd2LureTHrpUg5orw0206amnEkl",
-	"fmsdZdjG0yZdLIGjd4f69teOhxFyaj4uZypI182ykgAFhxxMXVJJm5hSBEhDLoylqO2uhGLmkepiY3y8",
-	"zhIZgfAWgCKkDRlE6aipirkXiPVKElYgCIbY8TXc4sIV8vDJUeS4mB82F7mN83HVWK09uzce4p1CJlbJ",
-	"FaoZe6ko4CZ+JT6CVLdlxcf0js2M/+oTX0Sm6z4F2yT/+O37c89IDQsayicv1pvibum6vnZbC3ARRcI2",
-	"HtHevbS94d31GmbU4mVYW2eT3mKgnrLvM1IsR3GEC990SLiLgvrNFG5RoqDS/3G5jZ8ty2sA9wCWtUXu",
-	"wMYnlt1vbz9AstuU15B3gbbG+4e3nS40perxjWY/FFc8kOuxKZRAGx31q6ZSwjV+heAj8Ib6yVQ+KyTn",
-	"owxrKB9Pnh5FsJ8VUmsoB2UcyRKmPb2XP8mqiisEvcK1j0AZB4DXM41PuFnBw0d7u5SX/obKuLQBIEYL",
-	"ZSic36XIjYz49W388esnh095K1/dv5ENhtMm0vPkPWs/TrpUDbe9+LXpCHTfltoZbtPk56XbSWVdg71d",
-	"imfYDu02fWZXWMP7vwOkZ7XVpv4NoDYTfFFYz4LhGb+BEeEb4VJyAWJpbE7aIpnATSEwp1u1RSDi4TfP",
-	"34rHXwkv52SFwY3fWzMo8FYmx8lJWwDRNJw4Tv7f//n3f/yPf28fUUOK4+Qf//O//eN///fkNrq7bWcg",
-	"3UWsQcVZCGwoXfthedWdkmi6uuixw22o3EFBXS+qFmHaY7GEaSpkVaXCedmUjWzsd7q6KExt76poQBVh",
-	"R2iaqXZBwhrl0atBIdlJ3/k4rdMbL8tPUcqCosTH38wzOMAOiTGwf1zTOSKtsLqUMAqfGZGbUEMZMkSa",
-	"pLyVWMhVpIGNyeGiDFx/fQWa+CLkW23Jss9B5qXSsLsm9amVbBpu/AUlx22vvxtCfMyRlRAi9HaluJ2d",
-	"yeGZkFMKexN+KPUgBMMpQyK+V4IANZpPA0C6K8XB5iZOsg4FZwL0cwC2ANKqJbHVKU583M/lC9wvFS/G",
-	"B9tsym07+taahdBm2TiymgNPhQsdbWQI4GSlya6a3F9RSLvYUpixcBel0lf3wC+1cAt3LP7zu1fsKnvy",
-	"1eHjPY4CTQ3XtG91bd6DF0+pNIbU0/g8VoG7KGHm7z/jXqrOrNdChdMqSumihxivm2xvU3cg9zGGN00z",
-	"raBe9vYa7M8O1qhq3J+srWpab+e2hTiQvJWeH7O3M0Il95XmtNo7T9TaQFtqo9ovd+IfsOnfCitvRyrP",
-	"/U81NXe+igTQg5C4t9qByu6yPe+s0HWQ1Vb51Snuso+ULQ0KNxL92sZY/czJpr8lla5TtmW3hcL7ihtA",
-	"Kj0za40ZQlfLt6b60VDhHzVboHfc8f7+XPmino4zs9gPXvPm/021h6xapdNQTlR7yjgPGVeipGRDoylT",
-	"xl6DPW7c/lRyKLyV11D2u3JxBT1V557rPgrSxrt5OcgzvWwKIrg6hVsGQOlgfK7P9QtrTWjO0zS6FKGn",
-	"ZttC1Y3FC1SDM2k5Dw9hm5bAuXOXXRczpcUlF5Fdnut+RkBTpbKUTlyGJIbLlCpLLrqPVKbUvCQp2NJU",
-	"W12GvJS6LKl24lybWUhoU4MSqstepdol7ZDNl24zIjMLFJUU+2ienifH4v/+1/+VinM0LcKn28vjEHMh",
-	"l0RjBvzl/Wnb1K9tXJeea+pVt9fA0+s/S5pS8NqLM1s73582FRqum94X1GPILykNI0mTUmUQekiyOTxT",
-	"KJWTk0pmBYwOx5OuA2vvWb+DQXJWWGgyXck5Qn0lRmJZGLEyNR59in9YTlENf4cMqDbA1t4F8ZZbGz5n",
-	"BdOJk7evmKmyFy05GE8YBFOBlpVKjpNH4wOCtJK+oKu9f32w33PZV8ZtafzWZlWEooWAXErORsEnOORG",
-	"5FLIimpSxNm2hJLmEp3rfhIK5/u2aR9NllLICSFlyoVGxa61AxESKpNB4pchgZGLcy1du1d5ckyNQL9p",
-	"Sv37/TV/2nDQBybKrm1S2jJotttcyK3pkXtj8Y6isanICuNAczOICuy5DrsM8TpmH8f3pCKSlxX5HXGO",
-	"jsbWEHpnM+IPLBnA+W9Mvrqjhe/Hte4dNo29HQogb2tY7yF8ODn4bIsPGrtGmgefDZogRiLFLB6CfzG+",
-	"Vgt8r0txJx+JdAaS8acPiOruvp+i/HuUUiIh3V85d0Ftw4P5gLMNKjkQkDlsuYBLZYGLh5QT3EP2gRMs",
-	"yttmsg/ffvPdn7493A/Rmz3S3JGOyeNrqUXU1Vi8NEuxqLMilJsgjtKQ8YeDu/txLDRI24rEB46T8hwb",
-	"nngjNXicpGmjE6Rp4O3eNLH4VNQVfgQ1LziznS9U7WpZjkMS2wKk7hTrMHOQQCyyZuCzAnLSMcYbl/zP",
-	"4Lu+uxvEN/l8xNcuEqG8k86tnoq5MYymmbpu3D/cAhHN0CbZ+9NpsaW1Ey4hGpnZiJDW1dCg6UMFO8E0",
-	"RV7JxnG7/HbSbPtYBLIc4vu1cv4tjfiCyG6bbGy55VTAOWwITt3uR71293d15h60xu81sr/rHRpD8Dya",
-	"PN68rt8bLxYmJxNDOIUCAAka32qz/V/NRt8bDaM3nI/w2ymgKXQJ9bU5VKVZUe2CrbVD3WaJih+laWxU",
-	"qSISgyskUIIFmW+Swv6v+N/tVor4MxBBfEl6WAsuRKiCWpCFDKBGS+cadG8oSba5CspzYYr7F/109POg",
-	"bZjcVj1FyWJDjYot2g2he5zcfohQ0/601nkJdxHVNzzio8jqF1UNqSqMewO5kmfBTbw2ftP9HOHvf3v1",
-	"VsxUCc9IWJZyZWrWMmjcFHI8n9xkLmxsvMg/2wGxys/zcqFGV9yMyGQ1+TLYwFxvtrr84idYmvn+sHX0",
-	"tpN83o269zQ93HjusDc8yB3OqNen+l+Xe6AON83NCT/WmKY9T6yZ9+9CN1XT0/2TZk232KwvbrjXIW6t",
-	"MSS52ryttVY6K2uutmvywUA3nQBKMx/mKEovSkBD9+jxuV4WqoQNE5S1YlmWwUGxaHs0cG+qsXhN3dp1",
-	"zl5jaaEzSfJVKqaQydrBuQ79RUKp5RVUvtehmiKiZhZ08qajdlaw+4rqqiRN5lROLTe5lyyb45ycgXY3",
-	"Jcr22rJ0ne8Dl/GqBCdyMx5UEZHpTkGUsIVzHSlGOubWn22PHc5wBFZPYCFkJa2PGepvrbmG15yM+CWs",
-	"1n4L9Z1s1slnXZp/wGCLKkuUmbZtWmT/dwxCpuICXNOn4VmbgRP7TYC13wE41/xDADxPaeaI+88kk7o0",
-	"bRkpsGu5TiqmK5aYoQF9+DgoRttVAyXOgQS6/yv+e/up/CPd/N0QnC/g0vW4It+GpVWemremzS/ylHAN",
-	"4Sd59vkJHQc/+WlchYdLlfuCH364ZM3BldIVfMX5eMBlsqIy+y51ITlOJvs3k8nB/uToq8YbNPzFJ6+C",
-	"arTtF5/uyfaJcuZQWXSXKH8XhnxxZb/JrYnfmtB5+F9SvtMQe71unm3tmtPEygv55eV84xb67GKe1MnQ",
-	"VIfkYNdRJ208tr3OKu0PsJAXayxOvbHQFoz0JSTxzMYVTQEdV8iKG6B4hY+aCEn4QRUfL+eNOqMtSA9N",
-	"uuuXkXNr6aO/s3u22VtcN+cv2ygZxcyeUc+LNNaj+J//U2+3v/1unob2DaSOWRArU9/reGtuj++yzbbx",
-	"4iYh7Yvz4jZ5MMKM+at/cWKu9KPyd6q5J0ZA6k9IBuN+zitRmNqOxfcUdSzM8kuw4fVk9mh84T1qlJcn",
-	"WQaVP6aMmX24Bu1HzluQi8uQ6KI1ZFRlSQ0GS+7RRZ0qSCW9pHeO287nl+f6YS69PBaXTcLF5R6yy2Zg",
-	"0+uF+tGbBTkrVei8wm2fDp4INxY/IJ9dKmoiQuE/KofTbJQtjPPi8ImgmARybqXn4jIkmVzSci1AMWZ8",
-	"gkN/HDYI/2J3aDMB5zZkMg0Q/pHuDgqzUpJCCIwPGhn9XpGuw7TrbjDg39t4XB/K/abQsBHzaxITxfpz",
-	"Tpz6EtKy/wOHv7NV2Mtfih5s25CI2kg9C6GxZdMqTK5CfPF3POX2ty44HbVJOQv5ljsfORfdbz/0d/R9",
-	"e+q/w5WMncEp6IB1SjrOzVK7pp+VhuXvgvimsoZdLtQcJIpkmpWcQpHEhrOu9ykZ6zTSDbrYVHLO/bpQ",
-	"dHV9UrmzoZ6peW0hbyNunIm1zxnyDEtsTd+lvYw7ozUAvWmAc1ZLyh4tOS0hDc7K3suNcLz9cPv/AwAA",
-	"//8=",
+	"7H3dbhs51uCrELUDJP6mJMtO4u4oV+5MepLppDsTezvAtLMWVXWkYruKrCFZltUNAwt8e7XvsFcL7NU+",
+	"wj7NAjvPseA5ZP1IlK2kkx7gw9wkVolFHh4env9z9GuSqapWEqQ1yfTXpACeg8Y/n/OsgOdKWq1K9zkH",
+	"k2lRW6FkMk1eqhUrlVwyzjI3kFV8za4AamYLYFyaFehxkiYmK6Di7n27riGZJsZqIZfJ7W2avDjny+2Z",
+	"zwtgucqaCqR9YNg1aCOUvG+ud9zCa1EJuz1hrvnCjgTYxaiwtua1GGluoXSjR37De0//VpUiW3+hRcDq",
+	"9enCgt6e/wwyJXPDHr779jl7enQ0OYjOJqSFJejk1s1Xc80rsP4836oSz1G46WpuiyRNJK/cW7X7Kk00",
+	"/L0RGvJkanUD/dn/oGGRTJP/dNhRyyF9aw7dvK9yWlGDqZU0QAtqNS+hcn9mSlqQeDa8rkuRcbetw5pG",
+	"/PFn4/b4674L+nlxxSGW3hfcshVIy1baESdh6/GTrxBbPeIekEtsMT/2sBvYp4JRRwZ7veyHhzMetYd8",
+	"59sdOdziXj0C3HunWQbGnKsrkNu08kPN/97AmM0umsnkUeZOF/+CMT34kTelZVZzaYRlmagL0BZuLA2a",
+	"OVRV/OY1yKUtkunx5PHX6Sa1psk3vCyVfQd/b8DQwea5cADw8q1WNWgrHBkseGkgTereo18TA7x0ZLYJ",
+	"+JwbOHnc6DJlUrHazSiXKVMLBjJjD0+esPnagjlgXOY9uDcAPplMJmnkenXk/VOA4EM7Ts1/hgwP+Tk3",
+	"9p2nYwfiEHQNGYja3kej7/ywzXXD69GFC16WIJewjZjT1+fPX54GXsiO3Y6HcA3vevws6FZvrWvEUnLb",
+	"aIhzpT74vVX670V3o3L4NOrIVI6gwA2v6tI9+yk5On70+MmJW6h30I+O7ztmnCoG3V/efxfBMns7On5y",
+	"wupmXoqMXcGaGMhXT46+OnjGZlcinzFhmLCG4fOTR18zWzTVvNZC2u1DyfS1534OCQnOnkTu0pXII7hP",
+	"kyu77r//4nns5Zvoq+v7D9PNniKMbhL3CkESx9fZNr48bp4wdwF4ZpkBLXgpfkHunrIXZ8dPThAr3FrQ",
+	"7pX/8tPFxWr04Y8XF+Otv/4Q291rLlFHANlUDuhfitFLLu3o5XdJ6j84WgTZA7v3NvDFW63UYhv45wVk",
+	"V5Azo6aosmTuc62EtO6IHW1DzuZr/K7iUizAOHVkVqrl5RWsZykyIcPXBoeUavnAvfaLU37yC6mVss/w",
+	"GydqWQk8N2yhVUWjgS8Yt/i3kDncMKuYdcLLvUdUd/L05PjgGa7SviJoMSXhQnLjwF8onTKl2RyWQhq2",
+	"Erag7agcxux9AdqvkBIgbjpaXQOrhDHIYd0bc2Tobgnp/pMX0u8L53fP1mDHF3KbylvMxZU5j0upLLCH",
+	"z4/P3jJbquWoe+2Atr6BLKvGMYLAzcQXcvt6YFhd8sxtmrXwI94nbrqF0hW3pCidPO7mb/WmNHGz7BJN",
+	"KXt0TDIoChtqVVHQeJMLi7tLWZgKj8EqPHI3nbBQmehl9g+41ny9zeM69MdurrsC+/LhIdwvhC1Ad8Sn",
+	"dEdZJHH7UxylSSXkxpM4Y9/guiaclReOY3ZW8wxMyop1XYA0JO65cXYBEmKF/CRlPzhq1cBzxg2bpOwV",
+	"jnztPh0RpfZlyFd/++4xe/rX9y/Y0fGb79nbv7472xAoJ48jhxqnhy2opyxGIndPfhs5rzee12yrHkhD",
+	"lyshc7W6zPnabEP1rdKsUCvHsNbMDWHc6Y90bqUywB4+naRMLJiwLFdAd93w9QEOcRIPr6LIQVph10w2",
+	"1Ry0QW5hrNKQs0bmoB3ir8Cd1XkB0s3m7L85sByM1WoNeUq8iIfrn7mNLJzmH6hHVI6lPzp5MkHSoY9H",
+	"sStJrGkbI47dbiPhG4d8pzQSQ8lzyB1PENKzOGLLpAE6Vur28vURnRnatGS5boNhGmGhL5D/9PK7F28e",
+	"olhP2cvv/vTt6Ozl6fGTk4PBp5SdvjgbHR1/Pfrz8zcxtmF5Wa6dULlPq3Ray5Ymi0ClhIv+XDFmgDRg",
+	"LjnisuWFObcwsqKCKL/N9zUA3Vgim+2Tomk7MV4MFY0dGgp+G9vHlZB7gfWdG+fuMJfLhi8JlpbP3vU2",
+	"6h23SJivaPzRJh9OE68LxFl+x5fJiyEWAjQplSgE6V6MUCxeX8H6ICpSpLIiixD5+2LNatDGcXKWc8sd",
+	"FaNKkCIHQN+MsOGekrayCmJWg3EmoDBspbQttjVXWCwcqu9B0jnc4HHUja4VWUv7DNdgHZ2QzX//C5s2",
+	"iF+sP08aAI4Ri6pBfhzNK73kUhgy0TdlmLScMLN9VuhN2Q8HjS7v19BxwtiWUJwLJfen57/6N+6laQ3X",
+	"wMvLAU/KYcGb0u7QE94X0CoKtRbX3ALD15HYV6IsnWBAo8oUkHc6KlHhmL24Br2eq3zNMo4yVTINNXha",
+	"XRWqdFpHIz0VgxvOrpUTbO6FWqtrcIqUcmAYJH9bAA3Je7dqrlQJHFHguP+lkpcG9HVwt+2zR1zVOJgM",
+	"sLlWK+M+6kYyqRi9YFAUuoHMFlo1y8ILoiUYp/Mfoiw6TNkKlXP33enbV4wgQbFk+vo4WhmKGQBneDp9",
+	"n0R0pSqQdsxOy5I2zrJSuCPHKdwMQjO1krv2//cGZIyx/Nltis6IEJ0VXC7hGeN+AaZh0Ri3F2YqXpag",
+	"nRDdU7l2TE/I5d7CLk2M5Rb24fVnOBDFdFVxvd73Jlphy72vLfFxcl9uMwc6sktDvtqIWBAVEurC3Qmv",
+	"PvpjVjKDICXygYL01fGkryCdTGJ4rbxqfdcefuzB/saNRzq4B1R/uRwBF/6Ye6rbALJHEcg2GBqC2a2a",
+	"bmJsm9dtTCDypEe8gTq8QhDOss/AWwnaVwJ6MqGvE/UUmI2T7nPcVh0dUnOnDcQY9g91nGJIu+r7R/jo",
+	"l8no6Qf//+jDr5P00dPbP8TdRjLiROVzY52y6xjHvOTyisFNVjY5+PtMzELh8KAlh92N0ZVCKlpWKMKb",
+	"n9Bt3E0XdbSUfA7l3jfO/f8poh9Pn5byu4/h2uujGx7E4mp0PDl6PJqgF/ETMd7qlD1VlryFqI4UwLXh",
+	"DrgcKhVFlJvhtYiZd7Uqy6E839A8vqzu/rEq9cdrVR/PyT+CNccoJXCDDSYRvfsxQrrT7ULHtYv+zsJe",
+	"A5VgfNAvjh7RxkAeIMA/nIKDf7WaUpyAuqha3LuyR+jsuef+OVguyqgu2xkAYQcYuEMApbKX3adGXkm1",
+	"ivtfFwLKPG4eVVDNHR9aeFUQWZDTj1ANSxl3CsZfzn74nqENNbDJuwU0WL2+5HfGTHcY85bbxsRCpz26",
+	"2+GJ61F8o8VIwwK0F0hbb2xqDPtK6LgxPCTqxiDhoEy9wwDqn/oWkv6NzSpeuv1APvrZKDljDx9PJinr",
+	"nfLBlH2vLFtBWY5oJJ4MOn8YKu7CMKhqu06D/1hJoNO75mUD6EIuuGFGVWALIZfeMSXs+EL+G5vlDUWF",
+	"YYQkE4fhtCWaLGu0YXYlMhizM3BGAc+KHk150iEcoHJF63hi3WsVvxN8wa+iZOkjAkB+MfQk4emxUhhr",
+	"aBUhr3kp8r1WcVhBMwcD1g67bi1gM/+yU/hXhcgKh9K0DQf4Rd23whp6D9fGeUY+4D5ytOAAOHqyCUD/",
+	"6Nw26UBxl8/9y+frGqasH7B39EEwSNUOeyEzlQu5pPXdnCOr1KjkeklrP7prbasUw6Fj9r1q+YAEyA2r",
+	"FBpIXLKv2dU3NH+J7tRRuBm4wNGuBR4YRuPDLg0X+cYuyT/b7upcc2kWoDe2ZUszWHOytakfHG0oZ8Od",
+	"vz4bs1NzFSI8hbW1YTzPNRgzZu/JC4Oua9qtgwqtxoJfA5sDGsDckRse7oqvp2hLrhhf8TXjzKorkGQH",
+	"rjh6ooU3jo3l2jK+5EIS4FLZ0UI1kqB+HLnXeB2FYc4cHTOMi3WxGJzJ2NZM7TEPmt/dZ4VurJFTi1ce",
+	"PVF6o7Gd43khLBE7zu7eZpT84M3c8IYhdCFAll+Bv2ZKi6WQW0tHyE0YtoI5oxcQ0275jJdl2BgdGAbX",
+	"atDcuvUVqxvauX9R+ZiSMJ5tOSVgdC+GmWmygrmxA/SqsnxgmMifMVQOyMmORFo4jjNcwOkNOP/TGGLd",
+	"sJbz1iAxVEco9+EEilSuvLMeVaDeCqSO3D8/jRu3VOOIT0OmdA75sy79q+e6sHpNNERr2y2QHCg9SEgf",
+	"uh8SGoc8owtcOtpwhs8aOQfNSk4mg0hsNav4SZ1TtNRg8knrrvK+UsQoXmrcTRdXaenFcfL2NS8IvD05",
+	"8hLBrXt8HJOtnOGAzcjLmL3y3J15To9uZZaLJTl3kd0/Y9wTL3nFrGKlUld9NoDW+/5g4PAWBrftcCPp",
+	"GU3tYzwIllNf9Rqjgz6+5OmRs1JlvEQnUQ8Udx6VmosS7oKGRmwBwgMYyAIzLplxLN0RHIbjroGdvTnr",
+	"L9dI7VQEPt+9nnsF55qDm85STN7tYnN1STY0PZ8iuWh1LRzjyqEU16gZ+JdRamMAXUIIkrlL1Ipuj7k+",
+	"sP7RDkB9SA41Z9FhPnAPvAS7gR2QLOosPqrrZhEQfJsICLky3YSs5toO8GkgHzU1gvg0ynCJhPBSaHUN",
+	"GKPFuKT3oXLEjR9W8fWYnXWyywcPPew4BrHofceEV38Jeyl1Y5LCq0K1ehXNj4pG6W9lFhKt+vdhEtVS",
+	"aq3UwqF6pfRVe9/G7FuwWcE4a6eiHIPD66PD7hG5bstraNXcbmW4qXerEhQ+CtO4nfjh3cILDaZg+61l",
+	"apB2n5UcO0fanMPCMdCdqznCIm+SAWNaXQDVkpHPKsEFj+7isRyTGEmZ8UrZaWMLpX0G0ZR9A1w7ZuOV",
+	"XlJ7vMloLNQB0N7q/SON6oX9VVuZ2WgToT9c4uhZq3BVjbEtd4Abntly7ehYkBq2FNcwwET/kO+HZXDO",
+	"O2GREdHbX5P0fzd694lvoqDPJ9ybY3bu7nzAMiqYbiH9jOwst1FnnktY+dPrmR59g3dUqRzuEebe6W0C",
+	"y0EGhaCskClA8IvTlOMKJcxQlfAUr3Kg/cc557nPXgmnrsWysNsrtKKO+GEJC9tSoIQby6z3jbdcGxd2",
+	"No9RZD9vs8RTWtmdmps2R9lWOTriSzVm77mP7fSZWTc33BS8MXaXYvS98rA6GYDw0hZQOuSwLQzcU+Sn",
+	"PXPBSe2+kHJEPgCho+Wnd91q3KdVlBSoAak3DkGroIHM90cfXr59secnvx9/aGq6NUwbscSFkNCEafnc",
+	"rouZspK3q5rKjBrJr7kovcLxZPsiRhSOnx1/kWp1145EDlWtLMhsPbqC9YDbTu46l1e9F7+DtTNFlJP0",
+	"nGkuc1WRNAbd195RoxeW8Uwr4/gNklkckD7jjQGyCUDU83F04kjn5LFj8qejvzE++oVNRk/ZiF3GV9UQ",
+	"LJf4fd9ctBVxAwWDtkwW00Jox+UJCcZymZsxO8W9r1HN9F4fXgVDJ8XcITwu94f3g+BX+2jcPhMpwBDs",
+	"YfLwhLSyRpfk1/IpypioGrhSLxW+v7YXBeIX2I2fweIbR+LeHLO3PCdldpAH66HFhFcSwjhV5wYiEDJV",
+	"i91MQ5iN9UWbVTdXN4yXGni+HrNTf0wh5m8sI88BBbo7ioVVeB+HPjBMraSPWxNcfs4R5gbcAVdrhzmU",
+	"4OAOnF1U4jkOpgOOeDUXy0Y1Zsciq2C4GvL6eIcQvuy5NmpEIf0y9V7ADkWGX0PeJk3S4tzCCGuO/J3Y",
+	"Xlcp0sK978nEec0ztlnrwiSvvHTGBbwL5hp0qXiOy0WYnFtu3ph1j7XFfQerCBCtA6G9bz2Ddg/+alk7",
+	"5POvrxqbqcoZluggDjD4jwdT9soOPMhs1UuT8XQz0OG64+6xli5ZBh9ucrNGWlH2Ku4wCYwuS/BEW9CS",
+	"lwjepA/eWeuJ79VLKelUYWaEI7/zrZ2nd4PjU259vGgYVUjSZMPH34WO2s8Dv3mSJtu+7CRNhg7mJE02",
+	"PMJJmvSdtRSvIgddkibb7kpMF9h0JCZpMvTt9R+EGF7nOQuf2mhe1OvUSzAIcsG92PfMtJ8790j7qOfC",
+	"aJ95478bQ2Z5kiZbRu7gmdfmBs/QTHTY61tx7eduloFt037u7I724LYsAR+torHhQ1D8wudWV+sehJU2",
+	"VMXuSf+dDeWLkB5TmSLfdJuM6xlt8kdv5Jaw7Z6R9EvSZCB1EOwNIeGe9Xi3o8mWs+JF6e9ng/XgxaFr",
+	"Hg3Ctql/nzf7pOJYhnF35nYlIvWJE1aCdzuFxBO2VKyRxMR8/lOYN5rvROkr+6c/+vybQfLj8XbyIxq5",
+	"8WLnkMNHhrA3UwmKZ0GDFoblmq8kaSLoJHHmMuoi/dSahbghMsDXooe2f47MZ0uTqDDHxx1rQESH51hY",
+	"+V1XCjlEF1ZcdTU9Wype3mg+L9c9VW/MzvjatL4NPlc+8EJJSMbHTahcyxcm+Xqos5enTiN+OLlx8o3C",
+	"A3nK6ONg6YN4PZawQb3F2ivyLl3IObdZMajEmuEjrADk7C/vzyjYN/v1wqHmIpleJLWq3VmPcOBFkl6g",
+	"VMA/3Nz4h+MQF8nt7EJuF5f5fDJ2FWTpZnqhzYr70ybPMNM/GuxHjb9QmjRMcgaTJvv1hM2FbcsmCLuS",
+	"Pdcqu1oonaMZ8ug4dQ+XWjU1Dl2ohgj7/jKb31LI5QDDzf9HKeEidWHvyvrtzKMu7wP3GrCZhsJ+IpX4",
+	"rTWY5hzPXTWxLJreHerbZ3sehk9s+rjENS9dt2t7PBQU91FNiXWFbI4xDQk5UxpD5/sSilpGSryVsvFi",
+	"V8cImNUAGKYOZBClo1CadC8Qm+U8pEAgDLHjC9zi0hT8+MlJ5LiIH4aL3AZb2yAPuT8eujvlmFjN107N",
+	"OEhZATfxK/ERpLqrNCGmd2yXXdSf+KJjuuZTsI3yj96+PwEQ1TCvoXzyYr0p7paum2u3BRmXUSTs4hHt",
+	"3UvbG95dr2Fas7sMG+ts01sM1DPyjUYqFjHOcGlDm4q7KKjf0eLWSRSn9H9cgulnS7UbwD2AZWORO7Dx",
+	"ib0PdveAQNmtymvIu0Bc8A66244XGvMl6UaTn4rKTtA1GapVnA3v9KtQrmKC38H7EKzCpj61zQpOSUHD",
+	"QtbHk6cnEexnBZcSykEtTbKCeU/vpU+8ruMKQa968CNQRoHtzXTvU+oY8fDRwT41vr+hPDENAMRoofTd",
+	"C/apNEQDfnMbf/z6yfFT2spX929ki+G01Qw0ec/aj5MuliTurkAObZnu21I7w22a/Lwye6msG7C3S9EM",
+	"u6Hdpc/sC6t//3eA9LzRUjW/AdQwwReF9dwbnvEbGBG+ES7FK2ArpXPUFtEEDtXYlPPWVuKwh988f8se",
+	"f8UsX6IVBjf2YMOgcLcymSanbRVK6PoxTf7f//n3f/yPf28fYVeQafKP//nf/vG//3tyG93drjPg5jLW",
+	"JeTcBz6EbOywxu1OSTRfX/bY4S5U7qGgbla2Mz/tlK1gnjJe1ykzlofana39zteXhWr0XWUlTkXYE5ow",
+	"1T5I2KA8fNUrJHvpOx+ndVplefkpSplXlOj4wzyDA+yQGAP7xw2dI9KPrMvLw/CaYrnyhaw+gyRkRq4x",
+	"DSqJtc24LD3X31wBJ770SW87Sh1y4HkpJOyvSX1qOaGEG3uJGYq7iyCHEE8p8uJDiFavBfUUVDk8Y3yO",
+	"YXHED6Ym+GA5ZlDE94oQOI3m0wDg5kpQMDrEUTahoEyBfo7ADkBatSS2OsaRp/2ESs/9UvZifLTLpty1",
+	"o2+1qphUq+DICgeeMuPbCnEf4MlKlV2FBGxWcF3tqI6pzGUp5NU98HPJTGWm7D+/e0WusidfHT8+oCjR",
+	"XFFjgZ2uzXvwYjHVRqF6Gp9HCzCXJSzs/WfcS+VZ9PrYUNpFyU30EOPFq+1t6g7kPsbwJnQ08+plb6/e",
+	"/uxgjarG/cna0rLNnno7iMORt5DLKXk7I1RyX31Uq73TRK0NtKNArf1yL/4B2/4tv/JupNLc/1RTc++r",
+	"iAA98Il96z2o7C7b884yaQNZo4Vdn7ld9pGyo0vkViJg252sn1kZmoxi/wDMxuy2UFhbUxdOIRdqozuG",
+	"by36VtU/Kqy+xI4X+I6ZHh4uhS2a+ThT1aH3mof/t9UetGqFTH1NV2Mx7d9nZLESkxGVxEwafQ16Gtz+",
+	"WPfJrObXUPZbo1EbAyyRvpB9FKTBuzkb5KHOQlUKlQhR3wYoDYwv5IV8obXyHZJCt1HmG5u2fWzNmL1w",
+	"anDGNeXpOdjmJVBu3axrJSckm1El3+xC9jMGQqnQihs280kOsxTLey67j1grFl7iGGwJJW8zn7fSlCWm",
+	"fV9ItfAJb2JQxzbrlQvOcIdkvnSbYZmqnKjE2Ed4epFM2f/9r/8rZRfOtPCfbmdTH3NBl0QwA/7y/qzt",
+	"rNh2D0wvJDYMPAjw9JoAo6bkvfbsXDfG9qdNmYTr0IAEGz3ZFaZpJGlSigx8I08yhxfCSeXktOZZAaPj",
+	"8aRrg9t71m8jkZwXGkImLDpHsLnHCNPM16pxR5+6P9pEdfzbZ0i1Abb2LrC31F/yOSmYhp2+fUVMlbxo",
+	"ydF4QiCoGiSvRTJNHo2PENKa2wKv9uH10WHPZV8rs6P7Xpt14StHPHIxedsJPkYhNySXgtdYGMTOdyWc",
+	"hEt0IftJKpQP3KaFhCwmnzOCypTx3aJNawc6SLBWyRE/9wmOVCGt8dq9ypMpdmP9JvRb6Dc5/WnLQe+Z",
+	"KLm2UWnLIGw3XMid6ZMHY/YOo7EpywplQFJHjhr0hfS79PE6Yh/Te1IV0cvq+B1yjo7GNhB6Z0foDyQZ",
+	"wNhvVL6+o4/yx/VPHnbuvR0KIKsb2GzkfDw5+myLD7rrRjo4nw86UUYixSQevH8xvlYLfK9VdCcfkXQG",
+	"kvGnDw7V3X0/c/LvUYqJhnh/+dJ4tc0dzAc326DSwwGyhB0XcCU0UAWXMIwa+T4wjER529H34dtvvvvT",
+	"t8eHPnpzgJq7o2P0+Grs03U1Zi/VilVNVvhyFIej1GcEusHd/ZgyCVy3IvGBoaQ9Q4anu5ESrJsk1Pt4",
+	"aep5u1UhFp+ypnYfQSwLynynC9WYhpdjn+RWAZedYu1n9hKIRNYCbFZAjjrGeOuS/xls1/x4i/gmn4/4",
+	"2kUilHfaudVTtlSK0LQQ18H9Q30onRkaksE/nRZbWjulEqORWowQaV2NjTN9sKDHm6aOV5Jx3C6/mzTb",
+	"ZiKeLIf4fi2MfYsjviCy204nO245VtEOu7LjTw6Mer85cFd79MHvE/R+TeCud3AMwvNo8nj7un6vLKtU",
+	"jiYGM8IJAEfQ7q22GuDVYvS9kjB6Q/kIv50CQiGML3LOoS7VGmsbdCON021WTvHDNI2tUmGHRO8K8ZSg",
+	"gefbpHD4q/vvdidF/BmQIL4kPWwEFyJUgX3gfAZQ0NKpEYBVmEQbroKwVLhi/kU/Hf08aLtWt1VRUbLY",
+	"UqNii3ZD8B4ntx8i1HQ4b2Rewl1E9Q2N+Ciy+kXUQ6ry495ALvi5dxNvjN92P0f4+99evWULUcIzFJYl",
+	"X6uGtAwcN4fcnU+uMuM3Nq7yz3ZApPLTvFTI0VWYO2SSmjzzNjDVo61nX/wES7U8HPbv3nWSz7tR956m",
+	"hRtLbQ6HB7nHGfWahf/rcg/U4dBhHvGjlQo9kmId1X8XuqlDY/1PmjXdYbO+uKGGk25rwZCkkv+2FlvI",
+	"rGyoGi/kg4EM7RhKtRzmKHLLSnCG7snjC7kqRAlbJihpxbwsvYOiahtlUIOwMXuNLfNlTl5jrqEzSfJ1",
+	"yuaQ8cbAhfRNXnwp5hXUttcmHCOiauF18tDWPCvIfYV1VxwnMyLHvqfU0JfMcUrOcHY3Jsr2euN0Pz/g",
+	"uYwVJRiWq/GgyghNdwyi+C1cyEix0pT6r7aNjijDEUg9gYpx3whgS4d/q9U1vKZkxC9htfb72O9ls04+",
+	"69L0KxI7VFmkzLTtlcP7PybhMxUrMKFZxrM2Ayf2wwwbP8ZwIenXGGieUi0d7j+TTOrStHmkAK/lOimb",
+	"r0li+l8B8B8HxWr7aqDIORyBHv7q/r39VP6Rbv94i5vP49L0uCLdhpUWFjvopuFnkUq4Bv+7SIf0BI+D",
+	"nvw0rv3DlchtQQ8/zEhzMCU3BV1xOh4wGa+xDL9LXUimyeTwZjI5OpycfBW8QcOf3bLCq0a7fnbrnmyf",
+	"KGf2lUd3ifJ3fsgXV/ZDbk381vj2z/+S8p2G2Gs49Gxn66IQKy/4l5fzwS302cU8qpO+sxHKwa6tURo8",
+	"tr3OK+2v4KAXa8zOrNLQFoz0JSTyzOCKxoCOKXhNDVKscI9ChMT/qo2Nl/tGndEauIWQ7vpl5NxG+ujv",
+	"7J4Ne4vr5vRlGyXDmNkz7ImRxhpF//N/b+/2t9/NM9/eAdUxDWytmnsdb+H22C7bbBcvDglpX5wXt8mD",
+	"EWZMX/2LE1OlH5bHY00+MgJUf3wyGDXVXrNCNXrMvseoY6FWX4INbyazR+ML751GOTvNMqjtFDNmDuEa",
+	"pB0Zq4FXM5/oIiVkWGWJXR5LapSGnSxQJZ3hO9O2/fzsQj7MueVTNgsJF7ODtB0WOsFguDk8pB8FyGcs",
+	"vOnx6wPA1Omkogamnj/7+P3SJyMtGu3Y8gH+0oCq0AMqfLsX6jV19ISZMfvBjVoJ7FyCMUW05MjQq5Sx",
+	"F/L4CcNAhxMHQi7ZzGeuzBDgdpcxDn/qhv44bP3+xS7mdlbPrU+PGpziR/pQMHaLmQ8+2j7onvR7hc+O",
+	"066lwkAo7GKcfSgPQ/Vi0B02xLDTFZ5TNtaXEMH9n678nU3NXlJU9GDbLkjYu+qZj7etQn8yvvZBy9/x",
+	"lNtfMaEc15DH5pM49z5yquTffejv8Pv21H+HKxk7gzOQHuuYyZyrlTShiZaE1e+C+FCuQ34c7EgSRTLO",
+	"ip6mSLbEedfVFj0AONIMWufUfElNwpw87DrgUs9KuRDLRkPehvEoveuQ0u4JltiatsulGXeWsAd626qn",
+	"VJmU3GR8XkLqPaC9l4PEvf1w+/8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -308,6 +308,57 @@ func FuzzPhone(f *testing.F) {
 	})
 }
 
+func TestABlockIsAThousandNumbers(t *testing.T) {
+	key := [32]byte{1}
+	first := identity.TagBlock(key, "+85291234000")
+	for number, same := range map[sms.Number]bool{"+85291234999": true, "+85291235000": false, "+85291233999": false, "+85391234000": false, "+852912340001": false} {
+		if (identity.TagBlock(key, number) == first) != same {
+			t.Errorf("the block of %s: want the same: %v", number.Reveal(), same)
+		}
+	}
+	if first == identity.TagBlock([32]byte{2}, "+85291234000") {
+		t.Error("another poll's key makes the same tag")
+	}
+	if first == identity.BlockTag(identity.TagPhone(key, "+85291234")) {
+		t.Error("a phone's tag is a block's")
+	}
+	identity.TagBlock(key, "+1") // whatever it is, it is no reason to fall over
+	for _, text := range []string{fmt.Sprint(first), fmt.Sprintf("%#v", first), fmt.Sprintf("%x", first), first.String(), first.LogValue().String()} {
+		if text != "block:redacted" {
+			t.Errorf("a block prints as %q", text)
+		}
+	}
+}
+
+func TestCountriesByTheirPrefix(t *testing.T) {
+	for _, c := range []struct {
+		list []string
+		has  map[sms.Number]bool
+	}{
+		{nil, map[sms.Number]bool{"+85291234567": true, "+85391234567": false, "+447400123456": false}},
+		{[]string{"+4474"}, map[sms.Number]bool{"+85291234567": false, "+447400123456": true, "+447500123456": false}},
+		{[]string{"any"}, map[sms.Number]bool{"+85291234567": true, "+12015550123": true}},
+	} {
+		countries, err := identity.ReadCountries(c.list, "HK")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for number, want := range c.has {
+			if countries.Have(number) != want {
+				t.Errorf("%v: %s: want %v", c.list, number.Reveal(), want)
+			}
+		}
+	}
+	for _, wrong := range [][]string{{"+"}, {""}, {"852"}, {"+852", "HK"}, {"any", "+852"}} {
+		if got, err := identity.ReadCountries(wrong, "HK"); err == nil {
+			t.Errorf("%q was read as %v", wrong, got)
+		}
+	}
+	if got, err := identity.ReadCountries(nil, "Hong Kong"); err == nil {
+		t.Errorf("there is no such region, yet %v", got)
+	}
+}
+
 func BenchmarkCanonical(b *testing.B) {
 	s := hkid(b)
 	b.ReportAllocs()

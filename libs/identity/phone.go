@@ -2,6 +2,11 @@ package identity
 
 import (
 	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/nyaruka/phonenumbers"
 
@@ -32,4 +37,42 @@ func ParsePhone(input, region string) (sms.Number, error) {
 	default:
 		return "", ErrPhoneNotMobile
 	}
+}
+
+// Countries are those whose phones are taken, by what their numbers begin with.
+type Countries []string
+
+// anyCountry stands for all there are.
+const anyCountry = "any"
+
+// goodPrefix is a calling code, with as many digits after it as are wanted.
+var goodPrefix = regexp.MustCompile(`^\+[1-9][0-9]{0,11}$`)
+
+// ReadCountries reads prefixes such as "+852", or the one word "any". None is the calling code of the region (ISO
+// 3166-1 alpha-2).
+func ReadCountries(list []string, region string) (Countries, error) {
+	if len(list) == 0 {
+		code := phonenumbers.GetCountryCodeForRegion(region)
+		if code == 0 {
+			return nil, fmt.Errorf("%q is no region such as HK", region)
+		}
+		return Countries{"+" + strconv.Itoa(code)}, nil
+	}
+	if slices.Contains(list, anyCountry) {
+		if len(list) > 1 {
+			return nil, fmt.Errorf("%q stands alone", anyCountry)
+		}
+		return Countries{"+"}, nil
+	}
+	for _, one := range list {
+		if !goodPrefix.MatchString(one) {
+			return nil, fmt.Errorf("%q is neither a prefix such as +852 nor %q", one, anyCountry)
+		}
+	}
+	return slices.Clone(list), nil
+}
+
+// Have says whether a number is of one of them.
+func (c Countries) Have(n sms.Number) bool {
+	return slices.ContainsFunc(c, func(prefix string) bool { return strings.HasPrefix(n.Reveal(), prefix) })
 }

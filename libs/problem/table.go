@@ -33,6 +33,8 @@ const (
 	PhoneInvalid          Code = "phone-invalid"
 	PhoneNotMobile        Code = "phone-not-mobile"
 	PhoneUnreachable      Code = "phone-unreachable"
+	PhoneCountry          Code = "phone-country"
+	PhoneUsedUp           Code = "phone-used-up"
 	ChallengeInvalid      Code = "challenge-invalid"
 	ChallengeExpired      Code = "challenge-expired"
 	ChallengeSpent        Code = "challenge-spent"
@@ -85,6 +87,8 @@ var Table = []Row{
 	{PhoneInvalid, http.StatusUnprocessableEntity, NotApplied, "Not a valid phone number", "Ask for the number again, with its country code if it is not a local one."},
 	{PhoneNotMobile, http.StatusUnprocessableEntity, NotApplied, "Not a mobile number", "Ask for a number that can send and receive SMS."},
 	{PhoneUnreachable, http.StatusUnprocessableEntity, NotApplied, "No SMS can be sent to this number", "Ask for another number: no provider delivers to this one, or none may be used for its country."},
+	{PhoneCountry, http.StatusUnprocessableEntity, NotApplied, "Numbers of this country are not taken", "Ask for another number: the operator lists the countries whose phones may take part."},
+	{PhoneUsedUp, http.StatusTooManyRequests, NotApplied, "This phone has proved as many voters as one phone may", "Start again with another phone, or with this one after Retry-After. Only who has the phone is told."},
 	{ChallengeInvalid, http.StatusForbidden, NotApplied, "The proof of work is wrong", "Fetch a challenge from /v1/challenge and solve it."},
 	{ChallengeExpired, http.StatusForbidden, NotApplied, "The challenge has expired", "Fetch a fresh challenge and solve it."},
 	{ChallengeSpent, http.StatusForbidden, NotApplied, "The challenge was used before", "Fetch a fresh challenge for every session."},

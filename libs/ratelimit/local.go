@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ type Config struct {
 	Scale float64 `koanf:"scale"`
 	// Override replaces rows of the table by name; count 0 takes one away.
 	Override map[string]Rate `koanf:"override"`
+	// Polls replaces rows for one poll, by the poll's id and the row's name: what is done in that poll is then
+	// counted apart from all others. Rows that count all polls together have no such numbers.
+	Polls map[string]map[string]Rate `koanf:"polls"`
 	// Entries is the bound on clients remembered per limit; 0 means 65,536 (about 8 MB each when full).
 	// Beyond it the least recently seen is forgotten, and its allowance is whole again.
 	Entries int `koanf:"entries"`
@@ -25,6 +29,8 @@ type Config struct {
 type Local struct {
 	clock func() time.Time
 	rows  map[Action][]*row
+	// polls are the rows that count in polls with numbers of their own: those, and the others' as in rows.
+	polls map[string]map[Action][]*row
 }
 
 // row is one limit with its state, in shards so that cores do not queue for one lock.
@@ -46,31 +52,83 @@ type shard struct {
 }
 
 // NewLocal returns a limiter over the package's table.
-func NewLocal(c Config, clock func() time.Time) (*Local, error) {
-	table, err := tuned(Table, c)
+func NewLocal(c Config, clock func() time.Time) (*Local, error) { return configured(Table, c, clock) }
+
+// configured is a limiter over one of the two tables, as it was configured.
+func configured(table []Limit, c Config, clock func() time.Time) (*Local, error) {
+	table, err := tuned(table, c)
 	if err != nil {
 		return nil, err
 	}
-	return newLocal(table, c.Entries, clock)
+	l, err := newLocal(table, c.Entries, clock)
+	if err != nil {
+		return nil, err
+	}
+	for poll, override := range c.Polls {
+		if l.polls[poll], err = l.ofPoll(override, c); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 func newLocal(table []Limit, entries int, clock func() time.Time) (*Local, error) {
-	if entries <= 0 {
-		entries = 1 << 16
-	}
-	l := &Local{clock: clock, rows: map[Action][]*row{}}
+	l := &Local{clock: clock, rows: map[Action][]*row{}, polls: map[string]map[Action][]*row{}}
 	for _, limit := range table {
-		r := &row{Limit: limit, interval: max(1, int64(limit.Window)/int64(limit.Count)), seed: maphash.MakeSeed()}
-		for i := range r.shards {
-			lru, err := simplelru.NewLRU[uint64, int64](max(1, entries/shards), nil)
-			if err != nil {
-				return nil, err
-			}
-			r.shards[i].arrivals = lru
+		r, err := newRow(limit, entries)
+		if err != nil {
+			return nil, err
 		}
 		l.rows[limit.On] = append(l.rows[limit.On], r)
 	}
 	return l, nil
+}
+
+func newRow(limit Limit, entries int) (*row, error) {
+	if entries <= 0 {
+		entries = 1 << 16
+	}
+	r := &row{Limit: limit, interval: max(1, int64(limit.Window)/int64(limit.Count)), seed: maphash.MakeSeed()}
+	for i := range r.shards {
+		lru, err := simplelru.NewLRU[uint64, int64](max(1, entries/shards), nil)
+		if err != nil {
+			return nil, err
+		}
+		r.shards[i].arrivals = lru
+	}
+	return r, nil
+}
+
+// ofPoll are the rows that count in a poll with these numbers of its own.
+func (l *Local) ofPoll(override map[string]Rate, c Config) (map[Action][]*row, error) {
+	all := make(map[Action][]*row, len(l.rows))
+	for action, rows := range l.rows {
+		rows = slices.Clone(rows)
+		for i, r := range rows {
+			rate, changed := override[r.Name]
+			if !changed {
+				continue
+			}
+			own := r.at(rate, c.Scale)
+			if !slices.Contains(own.By, Poll) {
+				own.By = append(slices.Clone(own.By), Poll)
+			}
+			var err error
+			if rows[i], err = newRow(own, c.Entries); err != nil {
+				return nil, err
+			}
+		}
+		all[action] = rows
+	}
+	return all, nil
+}
+
+// of are the rows that count an action in a poll, or in none.
+func (l *Local) of(action Action, poll string) []*row {
+	if own, ok := l.polls[poll]; ok {
+		return own[action]
+	}
+	return l.rows[action]
 }
 
 // Take implements Limiter; it never returns an error.
@@ -88,7 +146,7 @@ func (s some) has(i int) bool { return s&(1<<i) != 0 }
 func (l *Local) take(action Action, who Subject) (best Decision, busy some) {
 	now := l.clock().UnixNano()
 	best.Allowed = true
-	rows := l.rows[action]
+	rows := l.of(action, who.Poll)
 	for i, r := range rows {
 		key, known := r.key(who)
 		if !known {
@@ -121,7 +179,7 @@ func (l *Local) Return(_ context.Context, action Action, who Subject) error {
 // giveBack also says in which rows the subject was busy until now.
 func (l *Local) giveBack(action Action, who Subject) (busy some) {
 	now := l.clock().UnixNano()
-	for i, r := range l.rows[action] {
+	for i, r := range l.of(action, who.Poll) {
 		if key, known := r.key(who); known && r.busy(time.Duration(r.giveBack(key)-now)) {
 			busy |= 1 << i
 		}
@@ -209,6 +267,11 @@ func (r *row) appendKey(b []byte, who Subject) ([]byte, bool) {
 				return nil, false
 			}
 			b = append(b, who.Phone[:]...)
+		case Block:
+			if who.Block == ([32]byte{}) {
+				return nil, false
+			}
+			b = append(b, who.Block[:]...)
 		case Voter:
 			if who.Voter == ([32]byte{}) {
 				return nil, false

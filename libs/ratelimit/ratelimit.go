@@ -23,6 +23,7 @@ const (
 	Session   Action = "session"   // start a session (step 1)
 	Send      Action = "send"      // have an SMS sent: this costs the organiser money
 	Check     Action = "check"     // try a six-digit code
+	Verify    Action = "verify"    // have proved a phone, once in a session
 	Wait      Action = "wait"      // open a held connection
 	Cast      Action = "cast"      // cast a ballot (step 3)
 	Download  Action = "download"  // read what is not answered from memory: tiles, bundles
@@ -33,10 +34,12 @@ const (
 type Dimension string
 
 // The dimensions. Network is the client's /24 (IPv4) or /48 (IPv6): one home, classroom or carrier
-// gateway. A limit by several dimensions counts each combination.
+// gateway. Block is 1,000 phone numbers that differ in their last three digits only. A limit by several
+// dimensions counts each combination.
 const (
 	Network Dimension = "network"
 	Phone   Dimension = "phone"
+	Block   Dimension = "block"
 	Voter   Dimension = "voter"
 	Poll    Dimension = "poll"
 	Global  Dimension = "global"
@@ -59,6 +62,7 @@ type Limit struct {
 type Subject struct {
 	Client netip.Addr
 	Phone  identity.PhoneTag
+	Block  identity.BlockTag
 	Voter  identity.VoterTag
 	Poll   string
 }

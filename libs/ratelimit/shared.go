@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// patience is how long sending and checking wait for Redis, by default. Redis takes less than 1 ms.
+	// patience is how long what asks Redis first waits for it, by default. Redis takes less than 1 ms.
 	patience = 100 * time.Millisecond
 	// again is the most by which a lost Redis is left alone between two tries.
 	again = 250 * time.Millisecond
@@ -33,7 +33,7 @@ type SharedConfig struct {
 	// Secret is one that all who share the limits hold. Names on the server are made with what is derived
 	// from it: they are no place for addresses, nor for who voted.
 	Secret [32]byte
-	// Patience is how long a sending or a check waits for Redis; 0 means 100 ms. Nothing else waits.
+	// Patience is how long what asks Redis first waits for it; 0 means 100 ms. Nothing else waits.
 	Patience time.Duration
 }
 
@@ -46,11 +46,11 @@ type SharedDeps struct {
 // Shared counts in a Redis that the API servers of one cloud share (GCRA, by redis_rate), behind a Local:
 // what that refuses never gets there.
 //
-// Sending an SMS and trying a code ask Redis before they go on. Everything else goes on at once. What somebody
+// Sending an SMS, trying a code and having proved a phone ask Redis before they go on. Everything else goes on at once. What somebody
 // does who has used up more than an eighth of an allowance here is told to Redis soon after, and its answer
 // is what the Local knows from then on. A cast never waits for Redis, and nearly none costs it anything.
 //
-// A Redis that is lost leaves each server its Local, and for sending and checking the small budgets of
+// A Redis that is lost leaves each server its Local, and for those three the small budgets of
 // Reserve beside: closed to a little, never open. It never returns an error.
 type Shared struct {
 	local, reserve *Local
@@ -84,11 +84,7 @@ func NewShared(c SharedConfig, deps SharedDeps) (*Shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := tuned(Reserve, c.Config)
-	if err != nil {
-		return nil, err
-	}
-	reserve, err := newLocal(table, c.Entries, deps.Clock)
+	reserve, err := configured(Reserve, c.Config, deps.Clock)
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +114,8 @@ func (s *Shared) Close() {
 	s.group.Wait()
 }
 
-// exact says which actions ask before they go on: one costs money, the other is guessing.
-func exact(action Action) bool { return action == Send || action == Check }
+// exact says which actions ask before they go on: one costs money, one is guessing, and one gives a ballot.
+func exact(action Action) bool { return action == Send || action == Check || action == Verify }
 
 // Take implements Limiter.
 func (s *Shared) Take(ctx context.Context, action Action, who Subject) (Decision, error) {
@@ -132,7 +128,7 @@ func (s *Shared) Take(ctx context.Context, action Action, who Subject) (Decision
 			s.local.giveBack(action, who)
 		}
 	case busy != 0:
-		s.note(s.local.rows[action], busy, who, 1)
+		s.note(s.local.of(action, who.Poll), busy, who, 1)
 	}
 	return d, nil
 }
@@ -142,7 +138,7 @@ func (s *Shared) Return(ctx context.Context, action Action, who Subject) error {
 	busy := s.local.giveBack(action, who)
 	switch {
 	case !exact(action):
-		s.note(s.local.rows[action], busy, who, -1)
+		s.note(s.local.of(action, who.Poll), busy, who, -1)
 	case s.away.Load():
 		s.reserve.giveBack(action, who)
 	default:

@@ -26,7 +26,7 @@ type count struct {
 
 // counts are one action's, in every row that knows the subject.
 func (s *Shared) counts(action Action, who Subject) (all []count) {
-	for _, r := range s.local.rows[action] {
+	for _, r := range s.local.of(action, who.Poll) {
 		if _, known := r.key(who); known {
 			all = append(all, count{r, who, 1})
 		}

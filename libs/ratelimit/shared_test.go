@@ -45,11 +45,11 @@ func (p *place) Find(string) []discovery.Instance { return []discovery.Instance{
 // servers are API servers of one cloud that count together, as soon as they do.
 func servers(t *testing.T, s *redistest.Server, n int, override map[string]Rate) []*Shared {
 	t.Helper()
-	all, _ := serversThatMove(t, s, n, override)
+	all, _ := serversThatMove(t, s, n, Config{Override: override})
 	return all
 }
 
-func serversThatMove(t *testing.T, s *redistest.Server, n int, override map[string]Rate) ([]*Shared, *place) {
+func serversThatMove(t *testing.T, s *redistest.Server, n int, config Config) ([]*Shared, *place) {
 	t.Helper()
 	at := &place{}
 	where := s.Addr()
@@ -59,7 +59,7 @@ func serversThatMove(t *testing.T, s *redistest.Server, n int, override map[stri
 		link := cloudredis.NewLink(cloudredis.Config{Access: cloudredis.Access{Timeout: slow}, Finder: at})
 		t.Cleanup(func() { link.Close() })
 		one, err := NewShared(SharedConfig{
-			Config: Config{Override: override}, Redis: link, Secret: [32]byte{1},
+			Config: config, Redis: link, Secret: [32]byte{1},
 			Patience: slow,
 		}, SharedDeps{Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -82,7 +82,8 @@ func joined(t *testing.T, all []*Shared) {
 func voter(i int) Subject {
 	return Subject{
 		Client: netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}),
-		Phone:  identity.PhoneTag{1, byte(i), byte(i >> 8)}, Voter: identity.VoterTag{2, byte(i), byte(i >> 8)}, Poll: "p",
+		Phone:  identity.PhoneTag{1, byte(i), byte(i >> 8)}, Voter: identity.VoterTag{2, byte(i), byte(i >> 8)},
+		Block: identity.BlockTag{3, byte(i), byte(i >> 8)}, Poll: "p",
 	}
 }
 
@@ -133,6 +134,32 @@ func TestServersCountTogether(t *testing.T) {
 	// Who is refused has not used up the network's.
 	if got := storm(t, all, Send, Subject{Client: voter(1).Client, Phone: identity.PhoneTag{9}}, 3); got != 8 {
 		t.Errorf("%d sendings to another phone, want 8", got)
+	}
+}
+
+// TestServersCountAPollApart: a poll's own number is exact in Redis too, and nobody else's; so is what a phone proves.
+func TestServersCountAPollApart(t *testing.T) {
+	all, _ := serversThatMove(t, redistest.Start(t), 3, Config{Polls: map[string]map[string]Rate{
+		"staff": {"send-phone": {Count: 3, Window: time.Hour}, "verify-phone": {Count: 2, Window: time.Hour}},
+	}})
+	staff := voter(1)
+	staff.Poll = "staff"
+	for _, one := range []struct {
+		action Action
+		who    Subject
+		want   int
+	}{{Send, staff, 3}, {Send, voter(1), 8}, {Verify, staff, 2}, {Verify, voter(1), 10}} {
+		if n := storm(t, all, one.action, one.who, 10); n != one.want {
+			t.Errorf("%s in %s: %d, want %d", one.action, one.who.Poll, n, one.want)
+		}
+	}
+	d, _ := all[0].Take(t.Context(), Send, staff)
+	if policy, left := d.Policy(), d.Header(); d.Allowed || policy != `"send-phone";q=3;w=3600` || !strings.HasPrefix(left, `"send-phone";r=0;t=`) {
+		t.Errorf("%s %s", policy, left)
+	}
+	all[0].Return(t.Context(), Send, staff)
+	if d, _ := all[1].Take(t.Context(), Send, staff); !d.Allowed || !strings.HasPrefix(d.Header(), `"send-phone";r=0;t=`) {
+		t.Errorf("what was given back here can't be taken there: %+v", d)
 	}
 }
 
@@ -222,7 +249,10 @@ func TestWithoutRedisEachHasASmallBudget(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			all, at := serversThatMove(t, server, 2, map[string]Rate{"send-global-alone": {Count: 30, Window: time.Hour}})
+			all, at := serversThatMove(t, server, 2, Config{
+				Override: map[string]Rate{"send-global-alone": {Count: 30, Window: time.Hour}},
+				Polls:    map[string]map[string]Rate{"small": {"send-phone-alone": {Count: 1, Window: time.Hour}}},
+			})
 			// Voters come all the while, and none waits or is refused for the Redis's sake.
 			stop := make(chan struct{})
 			var load sync.WaitGroup
@@ -259,18 +289,26 @@ func TestWithoutRedisEachHasASmallBudget(t *testing.T) {
 			if n := storm(t, all, Send, voter(10_003), 20); n != 2*3 {
 				t.Errorf("%s: %d sendings to one phone, want 3 at each of 2 servers", how, n)
 			}
+			if n := storm(t, all, Verify, voter(10_007), 20); n != 2*4 {
+				t.Errorf("%s: one phone proved %d sessions, want 4 at each of 2 servers", how, n)
+			}
 			for range 5 { // asked for too soon, or taken by no provider
 				if d, _ := all[0].Take(t.Context(), Send, voter(10_006)); !d.Allowed {
 					t.Errorf("%s: what came to nothing was counted: %+v", how, d)
 				}
 				all[0].Return(t.Context(), Send, voter(10_006))
 			}
+			small := voter(10_008)
+			small.Poll = "small"
+			if n := storm(t, all, Send, small, 20); n != 2*1 {
+				t.Errorf("%s: %d sendings to one phone of a poll that allows 1 at each of 2 servers", how, n)
+			}
 			sent := 0
 			for i := range 100 {
 				sent += storm(t, all, Send, voter(11_000+i), 1)
 			}
-			if sent != 2*(30-3) {
-				t.Errorf("%s: %d sendings to many phones, want %d", how, sent, 2*27)
+			if sent != 2*(30-3-1) {
+				t.Errorf("%s: %d sendings to many phones, want %d", how, sent, 2*26)
 			}
 			if n := storm(t, all, Check, voter(10_004), 20); n != 2*10 {
 				t.Errorf("%s: %d tries for one phone, want 10 at each of 2 servers", how, n)
@@ -296,7 +334,7 @@ func TestTheServerHoldsNoNames(t *testing.T) {
 		few[l.Name] = Rate{Count: 4, Window: time.Hour}
 	}
 	one := servers(t, redistest.Start(t), 1, few)[0]
-	for _, action := range []Action{Challenge, Captcha, Attempt, Session, Send, Check, Wait, Cast, Download, Report} {
+	for _, action := range []Action{Challenge, Captcha, Attempt, Session, Send, Check, Verify, Wait, Cast, Download, Report} {
 		one.Take(t.Context(), action, voter(1))
 	}
 	var names []string

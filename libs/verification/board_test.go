@@ -378,7 +378,18 @@ func TestSpentOnce(t *testing.T) {
 		if n != 1 {
 			t.Errorf("spent %d times", n)
 		}
+		for id, want := range map[string]bool{"id": true, "another": false} {
+			if is, err := b.Spent(t.Context(), id); is != want || err != nil {
+				t.Errorf("%s: spent %v, %v", id, is, err)
+			}
+		}
 		b.pass(time.Minute)
+		if is, _ := b.Spent(t.Context(), "id"); is {
+			t.Error("known as spent after its time")
+		}
+		if ok, _ := b.Spend(t.Context(), "another", time.Minute); !ok {
+			t.Error("asking spends")
+		}
 		if ok, _ := b.Spend(t.Context(), "id", time.Minute); !ok {
 			t.Error("still spent after its time")
 		}
@@ -443,6 +454,12 @@ func TestTheTwoBoardsAreTwins(t *testing.T) {
 				a, errA := m.Spend(ctx, s, ttl)
 				b, errB := r.Spend(ctx, s, ttl)
 				same("Spend", a, b, errA, errB)
+			},
+			"Spent": func(t *rapid.T) {
+				s := session.Draw(t, "id")
+				a, errA := m.Spent(ctx, s)
+				b, errB := r.Spent(ctx, s)
+				same("Spent", a, b, errA, errB)
 			},
 			"Heard": func(t *rapid.T) {
 				k, ttl := key.Draw(t, "key"), seconds.Draw(t, "ttl")

@@ -63,6 +63,18 @@ func (f Fallback) Spend(ctx context.Context, id string, ttl time.Duration) (bool
 	return f.memory.Spend(ctx, id, ttl)
 }
 
+// Spent implements Board. What was spent here is known here.
+func (f Fallback) Spent(ctx context.Context, id string) (bool, error) {
+	if spent, err := f.memory.Spent(ctx, id); spent || err != nil {
+		return spent, err
+	}
+	spent, err := f.homes.Spent(ctx, id)
+	if errors.Is(err, ErrAway) {
+		return false, nil // so it was not, as far as anybody can say
+	}
+	return spent, err
+}
+
 // knows says whether a session was sent a code from here.
 func (m *Memory) knows(session string) bool {
 	m.mu.Lock()

@@ -103,6 +103,11 @@ func TestWithoutRedisWorkIsSpentOnceHere(t *testing.T) {
 	spend("before", false)
 	spend("meanwhile", true)
 	spend("meanwhile", false)
+	for id, want := range map[string]bool{"before": true, "meanwhile": true, "never": false} {
+		if is, err := f.Spent(t.Context(), id); is != want || err != nil {
+			t.Errorf("%s: spent %v, %v", id, is, err)
+		}
+	}
 	server.Resume()
 	eventually(t, "it answers", func() bool { return f.Health(t.Context()) == nil })
 	spend("meanwhile", false)

@@ -91,6 +91,15 @@ func (h *Homes) Spend(ctx context.Context, id string, ttl time.Duration) (fresh 
 	return fresh, err
 }
 
+// Spent is Board's, at home; and wherever else it may have been spent while home was away.
+func (h *Homes) Spent(ctx context.Context, id string) (spent bool, err error) {
+	err = h.ask(id, func(at records) (bool, error) {
+		spent, err = at.Spent(ctx, id)
+		return spent, err
+	})
+	return spent, err
+}
+
 // ask asks the clouds of an id, home first, until one has the answer. It is ErrAway if none has, and one that
 // might did not answer.
 func (h *Homes) ask(id string, question func(records) (final bool, err error)) error {

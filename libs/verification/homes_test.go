@@ -88,6 +88,14 @@ func TestACodeIsTriedInAnyCloud(t *testing.T) {
 		if fresh != 1 {
 			t.Errorf("spent in %d of 3 clouds", fresh)
 		}
+		for _, b := range a.boards {
+			if is, err := b.Spent(t.Context(), fmt.Sprint(n)); !is || err != nil {
+				t.Errorf("one cloud doesn't know what is spent: %v", err)
+			}
+			if is, err := b.Spent(t.Context(), fmt.Sprint("not ", n)); is || err != nil {
+				t.Errorf("what nobody spent: %v, %v", is, err)
+			}
+		}
 	}
 }
 

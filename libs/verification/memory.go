@@ -124,6 +124,14 @@ func (m *Memory) Spend(_ context.Context, id string, ttl time.Duration) (bool, e
 	return true, nil
 }
 
+// Spent implements Board.
+func (m *Memory) Spent(_ context.Context, id string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, is := m.spent.get(id, m.clock())
+	return is, nil
+}
+
 // expiring is a bounded map whose entries end. Putting sweeps what has ended, so the map never holds
 // more than the living and the bound.
 type expiring[K comparable, V any] struct {

@@ -278,6 +278,15 @@ func (r records) Spend(ctx context.Context, id string, ttl time.Duration) (bool,
 	}
 }
 
+// Spent implements Board.
+func (r records) Spent(ctx context.Context, id string) (bool, error) {
+	n, err := r.link.Client().Exists(ctx, spentName(id)).Result()
+	if err != nil {
+		return false, away(ctx, "ask whether an id was used", err)
+	}
+	return n > 0, nil
+}
+
 // milliseconds rounds up, and to 1 at least: no record is without an end.
 func milliseconds(ttl time.Duration) int64 {
 	return max(1, int64((ttl+time.Millisecond-1)/time.Millisecond))

@@ -168,6 +168,7 @@ func TestAFrozenServerAnswersNobodyForLong(t *testing.T) {
 		"Unsent":  func() error { return r.Unsent(ctx, "s") },
 		"TryCode": func() error { _, err := r.TryCode(ctx, "s", [32]byte{1}, time.Now()); return err },
 		"Spend":   func() error { _, err := r.Spend(ctx, "s", time.Minute); return err },
+		"Spent":   func() error { _, err := r.Spent(ctx, "s"); return err },
 		"Health":  func() error { return r.Health(ctx) },
 	} {
 		begun := time.Now()

@@ -56,6 +56,8 @@ type Board interface {
 	TryCode(ctx context.Context, session string, mac [32]byte, now time.Time) (CodeState, error)
 	// Spend marks an id as used until ttl has passed; false if it was before.
 	Spend(ctx context.Context, id string, ttl time.Duration) (bool, error)
+	// Spent says whether an id is marked as used, and marks nothing.
+	Spent(ctx context.Context, id string) (bool, error)
 }
 
 // News is what a waiter is told: when the SMS came, or why it will not hear of it here.

@@ -290,7 +290,7 @@ func lastDigits(phone string) string {
 
 // drawCaptcha is a ticket's picture (.png) or recording (.en.wav, .zh.wav).
 func (p *Pages) drawCaptcha(c *gin.Context) {
-	err := p.deps.Limit(c, ratelimit.Captcha, ratelimit.Subject{Client: p.deps.Client(c)})
+	err := p.deps.Limit(c, ratelimit.Captcha, ratelimit.Subject{Client: p.deps.Client(c), Poll: c.Param("poll")})
 	if err != nil {
 		r := refusalOf(err)
 		c.Header("Retry-After", retryAfter(r))

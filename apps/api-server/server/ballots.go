@@ -105,7 +105,7 @@ func (a api) CastBallot(ctx context.Context, r channelsapi.CastBallotRequestObje
 	if err != nil {
 		return nil, err
 	}
-	if err := a.limit(c, ratelimit.Cast, ratelimit.Subject{Client: client(c), Voter: session.Voter}); err != nil {
+	if err := a.limit(c, ratelimit.Cast, ratelimit.Subject{Client: client(c), Voter: session.Voter, Poll: session.Poll}); err != nil {
 		return nil, err
 	}
 	took := max(0, a.clock().Sub(session.Started))

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/popvote/popvote/libs/channelsapi"
+	"github.com/popvote/popvote/libs/identity"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/ratelimit"
@@ -166,7 +167,7 @@ func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject
 		return nil, err
 	}
 	c := routed(ctx)
-	if err := a.limit(c, ratelimit.Check, ratelimit.Subject{Client: client(c), Phone: session.Phone}); err != nil {
+	if err := a.limit(c, ratelimit.Check, ratelimit.Subject{Client: client(c), Phone: session.Phone, Poll: session.Poll}); err != nil {
 		return nil, err
 	}
 	state, err := a.deps.Board.TryCode(ctx, session.ID, a.codeMAC(session.ID, code), a.clock())
@@ -182,7 +183,7 @@ func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject
 		if a.deps.Confirmer != nil {
 			a.deps.Confirmer.Confirm(a.conversationOf(session.ID))
 		}
-		verified, err := a.verified(session, p, client(c))
+		verified, err := a.verified(c, session, p)
 		return channelsapi.CheckCode200JSONResponse(verified), err
 	case verification.Wrong:
 		return nil, refused(problem.New(problem.CodeWrong).At("/code"))
@@ -208,7 +209,7 @@ func readCode(typed string) (string, bool) {
 
 // ResendCode sends the code again, to the number inside the token.
 func (a api) ResendCode(ctx context.Context, _ channelsapi.ResendCodeRequestObject) (channelsapi.ResendCodeResponseObject, error) {
-	session, _, next, err := a.codeSession(ctx)
+	session, p, next, err := a.codeSession(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +219,14 @@ func (a api) ResendCode(ctx context.Context, _ channelsapi.ResendCodeRequestObje
 	if err := a.canSeal(); err != nil {
 		return nil, err
 	}
-	who := ratelimit.Subject{Client: client(routed(ctx)), Voter: session.Voter, Phone: session.Phone, Poll: session.Poll}
+	_, phoneKey, err := a.polls.tagKeys(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	who := ratelimit.Subject{
+		Client: client(routed(ctx)), Voter: session.Voter, Phone: session.Phone,
+		Block: identity.TagBlock(phoneKey, sms.Number(session.SealedPhone)), Poll: session.Poll,
+	}
 	if err := a.sendCode(ctx, session, &next, who); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/ratelimit"
+	"github.com/popvote/popvote/libs/token"
 )
 
 // limit counts an action, and says on the answer how much is left. Where the limiter cannot say,
@@ -31,6 +32,34 @@ func (s *Server) limit(c *gin.Context, action ratelimit.Action, who ratelimit.Su
 	}
 	s.metrics.limited.WithLabelValues(d.Limit.Name).Inc()
 	return problem.New(problem.RateLimited).After(d.RetryAfter)
+}
+
+var errPhoneUsedUp = problem.New(problem.PhoneUsedUp)
+
+// countProved counts that a session has proved its phone, once, however often it asks for what it won. It comes
+// after the proof, so that nobody can use up somebody else's phone, or learn that it is.
+func (s *Server) countProved(c *gin.Context, session *token.Session) error {
+	who := ratelimit.Subject{Phone: session.Phone, Poll: session.Poll}
+	ctx := context.WithoutCancel(c.Request.Context()) // what is counted is marked, whether or not the client is still there
+	mark := "proved " + session.ID
+	refused := s.limit(c, ratelimit.Verify, who)
+	if refused == nil {
+		// Marked only once it is counted: of many who ask at once none gets past the count. Without a board the
+		// session may be counted again, which is better than that the voter loses what was won.
+		fresh, err := s.deps.Board.Spend(ctx, mark, session.Expires.Sub(s.clock())+2*lateRead)
+		if err == nil && !fresh {
+			s.giveBack(ctx, ratelimit.Verify, who)
+		}
+		return nil
+	}
+	counted, err := s.deps.Board.Spent(ctx, mark)
+	switch {
+	case err != nil:
+		return boardDown(err)
+	case counted:
+		return nil
+	}
+	return errPhoneUsedUp.After(problem.From(refused).RetryAfter)
 }
 
 // giveBack returns what was counted and did not happen.

@@ -35,9 +35,32 @@ func (e *withVerification) Unwrap() error { return e.problem }
 // soon is a delay with jitter, so that those who were turned away together do not come back together.
 func soon(d time.Duration) time.Duration { return d + rand.N(d) }
 
-// writeProblem is the only place where a problem becomes an answer (RFC 9457). Only what the table and
-// the handler meant for clients is in it; causes stay behind.
+// writeProblem is the only place where a problem becomes an answer (RFC 9457).
 func writeProblem(w http.ResponseWriter, err error) problem.Row {
+	row, body := problem.From(err).Row(), documentOf(err)
+	h := w.Header()
+	if body.RetryAfter != nil {
+		h.Set("Retry-After", strconv.Itoa(*body.RetryAfter))
+	}
+	if row.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Del("ETag")
+	text, marshalErr := json.Marshal(body)
+	if marshalErr != nil { // strings and numbers only: cannot happen
+		w.WriteHeader(http.StatusInternalServerError)
+		return row
+	}
+	w.WriteHeader(row.Status)
+	_, _ = w.Write(append(text, '\n'))
+	return row
+}
+
+// documentOf is a problem as clients read it: only what the table and the handler meant for them is in it; causes
+// stay behind.
+func documentOf(err error) channelsapi.Problem {
 	p := problem.From(err)
 	row := p.Row()
 	body := channelsapi.Problem{
@@ -56,26 +79,11 @@ func writeProblem(w http.ResponseWriter, err error) problem.Row {
 	if v, ok := errors.AsType[*withVerification](err); ok {
 		body.Verification = &v.verification
 	}
-	h := w.Header()
 	if p.RetryAfter > 0 {
 		seconds := waitSeconds(p.RetryAfter)
 		body.RetryAfter = &seconds
-		h.Set("Retry-After", strconv.Itoa(seconds))
 	}
-	if row.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Bearer")
-	}
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
-	h.Del("ETag")
-	text, marshalErr := json.Marshal(body)
-	if marshalErr != nil { // strings and numbers only: cannot happen
-		w.WriteHeader(http.StatusInternalServerError)
-		return row
-	}
-	w.WriteHeader(row.Status)
-	_, _ = w.Write(append(text, '\n'))
-	return row
+	return body
 }
 
 // fail answers with a problem and ends the request.

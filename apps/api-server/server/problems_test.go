@@ -227,6 +227,16 @@ var mishaps = []mishap{
 		given := w.open(receives, w.someone()).AccessToken
 		return repeat(4, func() reply { w.clock.advance(20 * time.Second); return w.resend(given) })
 	}},
+	{name: "a number of a country that is not listed", code: problem.PhoneCountry, field: "/phone", do: changed(func(o object) { o["phone"] = "+447400123456" })},
+	{name: "one phone for too many", code: problem.PhoneUsedUp, setup: func(w *world) {
+		w.limits = ratelimit.Config{Override: map[string]ratelimit.Rate{"verify-phone": {Count: 1, Window: time.Hour}}}
+	}, do: func(w *world) reply {
+		first, second := w.someone(), w.someone()
+		second.phone = first.phone
+		w.verifyByCode(first)
+		session := w.open(receives, second)
+		return w.check(session.AccessToken, w.phones.code(w.t, second.phone))
+	}},
 	{name: "a number that no SMS goes to", code: problem.PhoneUnreachable, field: "/phone", do: func(w *world) reply {
 		w.phones.failing(fmt.Errorf("connection: %w", sms.ErrPermanent))
 		return w.call("POST", "/v1/polls/"+receives+"/sessions", w.sessionBody(w.someone()))

@@ -26,6 +26,7 @@ import (
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/channelsapi"
+	"github.com/popvote/popvote/libs/identity"
 	"github.com/popvote/popvote/libs/keyring"
 	"github.com/popvote/popvote/libs/ratelimit"
 	"github.com/popvote/popvote/libs/sms"
@@ -41,6 +42,8 @@ const (
 	// MaxConnections is how many connections are held, unless an operator says otherwise: the default's
 	// MaxWaiters, and half as many at work or idle.
 	MaxConnections = 30_000
+	// MaxWaiters is how many of them may be held for voters who wait, unless an operator says otherwise.
+	MaxWaiters = 20_000
 )
 
 // DefaultChallengeCapacity is what two cores carry, with as much left for everything else, sessions a second.
@@ -65,6 +68,9 @@ type Config struct {
 	InboundNumber string `koanf:"inbound_number"`
 	// PhoneRegion is the country (ISO 3166) of numbers typed without a country code. Default: HK.
 	PhoneRegion string `koanf:"phone_region"`
+	// PhoneCountries are what phone numbers may begin with ("+852"), or the one word "any". Default: the calling
+	// code of PhoneRegion. Others are refused before anything is counted or spent.
+	PhoneCountries []string `koanf:"phone_countries"`
 	// ChallengeCost is the work of one proof-of-work try, PBKDF2 iterations; 256 tries on average. Default:
 	// 1000, a fraction of a second on a phone. More deters more, and costs this server one try per
 	// session. -1 asks for no work: benches only.
@@ -136,6 +142,8 @@ type Server struct {
 	guessing       *guessing
 	reports        reports
 	handler        http.Handler
+	// countries are those whose phones are taken.
+	countries identity.Countries
 	// smsHost is the host of the origin-bound line in SMS, or empty.
 	smsHost string
 	// security is /.well-known/security.txt, or empty.
@@ -164,6 +172,10 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 			return nil, fmt.Errorf("couldn't read public_origin: %q is not an origin such as https://vote.example.hk", config.PublicOrigin)
 		}
 		s.smsHost = u.Hostname()
+	}
+	var err error
+	if s.countries, err = identity.ReadCountries(config.PhoneCountries, config.PhoneRegion); err != nil {
+		return nil, fmt.Errorf("couldn't read phone_countries: %w", err)
 	}
 	var secrets [3][32]byte
 	for i, purpose := range []keyring.Purpose{keyring.Verification, keyring.Codes, keyring.Challenges} {
@@ -233,7 +245,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.ChallengeMost = or(c.ChallengeMost, toll.Highest.Times())
 	c.ChallengeCapacity = or(c.ChallengeCapacity, DefaultChallengeCapacity)
-	c.MaxWaiters = or(c.MaxWaiters, 20_000)
+	c.MaxWaiters = or(c.MaxWaiters, MaxWaiters)
 	c.CodeTries = or(c.CodeTries, 5)
 	c.CheckDelay = or(c.CheckDelay, time.Second)
 	c.CastTimeout = or(c.CastTimeout, 12*time.Second)

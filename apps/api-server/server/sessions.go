@@ -47,7 +47,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err := a.canSeal(); err != nil {
 		return nil, err
 	}
-	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c)}); err != nil {
+	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c), Poll: r.Poll}); err != nil {
 		return nil, err
 	}
 	if err := a.spend(ctx, done, network); err != nil {
@@ -61,6 +61,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 		Client: client(c),
 		Voter:  identity.TagVoter(voterKey, person),
 		Phone:  identity.TagPhone(phoneKey, number),
+		Block:  identity.TagBlock(phoneKey, number),
 		Poll:   r.Poll,
 	}
 	if err := a.limit(c, ratelimit.Session, who); err != nil {
@@ -127,7 +128,8 @@ func whoAsks(body *channelsapi.SessionRequest, p *publicPoll) (identity.ID, erro
 	return person, nil
 }
 
-// phoneOf reads the phone number: of all forms that are checked, the dearest to check.
+// phoneOf reads the phone number: of all forms that are checked, the dearest to check. Where it is of no country
+// that takes part, nothing has been counted or spent.
 func (s *Server) phoneOf(body *channelsapi.SessionRequest) (sms.Number, error) {
 	number, err := identity.ParsePhone(body.Phone, s.config.PhoneRegion)
 	switch {
@@ -135,6 +137,8 @@ func (s *Server) phoneOf(body *channelsapi.SessionRequest) (sms.Number, error) {
 		return "", problem.New(problem.PhoneNotMobile).At("/phone")
 	case err != nil:
 		return "", problem.New(problem.PhoneInvalid).At("/phone")
+	case !s.countries.Have(number):
+		return "", problem.New(problem.PhoneCountry).At("/phone")
 	}
 	return number, nil
 }

@@ -47,6 +47,11 @@ func (c *costs) Spend(ctx context.Context, id string, ttl time.Duration) (bool, 
 	return c.Board.Spend(ctx, id, ttl)
 }
 
+func (c *costs) Spent(ctx context.Context, id string) (bool, error) {
+	c.board.Add(1)
+	return c.Board.Spent(ctx, id)
+}
+
 func (c *costs) Take(ctx context.Context, action ratelimit.Action, who ratelimit.Subject) (ratelimit.Decision, error) {
 	c.limits.Add(1)
 	c.actions = append(c.actions, action)
@@ -127,6 +132,7 @@ func invalids(w *world) []junk {
 		{"a stale challenge", problem.ChallengeExpired, "POST", sessionsPath, stale, nil},
 		{"an unsolved challenge", problem.ChallengeInvalid, "POST", sessionsPath, session(func(o object) { o["challenge"] = w.forge(nil) }), nil},
 		{"a fixed line", problem.PhoneNotMobile, "POST", sessionsPath, session(func(o object) { o["phone"] = "+85225000000" }), nil},
+		{"a phone of a country that is not listed", problem.PhoneCountry, "POST", sessionsPath, session(func(o object) { o["phone"] = "+447400123456" }), nil},
 		{"not a phone", problem.PhoneInvalid, "POST", sessionsPath, session(func(o object) { o["phone"] = "12" }), nil},
 
 		{"no key", problem.IdempotencyKeyMissing, "POST", cast, ballot, []option{bearer(verified)}},
@@ -217,7 +223,7 @@ func TestTheCostsAreSeen(t *testing.T) {
 	_, c := w.counting()
 	box := w.box.total()
 	w.cast(w.verifyByCode(w.someone()), someKey, w.sealed(receives))
-	if c.board.Load() != 3 || c.limits.Load() < 5 || w.box.total() == box || w.phones.count() == 0 {
+	if c.board.Load() != 4 || c.limits.Load() < 5 || w.box.total() == box || w.phones.count() == 0 {
 		t.Errorf("board %d, limits %d, box %d, SMS %d", c.board.Load(), c.limits.Load(), w.box.total()-box, w.phones.count())
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -100,7 +99,10 @@ func sealsNothing(err error) error {
 }
 
 // verified moves a session on once its phone is proved: a new token, which may cast and no more.
-func (s *Server) verified(session *token.Session, p *publicPoll, from netip.Addr) (channelsapi.Verified, error) {
+func (s *Server) verified(c *gin.Context, session *token.Session, p *publicPoll) (channelsapi.Verified, error) {
+	if err := s.countProved(c, session); err != nil {
+		return channelsapi.Verified{}, err
+	}
 	now := s.clock()
 	lifetime := time.Duration(p.manifest.Verification.BallotSeconds) * time.Second
 	next := *session
@@ -112,7 +114,7 @@ func (s *Server) verified(session *token.Session, p *publicPoll, from netip.Addr
 	if err != nil {
 		return channelsapi.Verified{}, err
 	}
-	s.toll.Verified(ratelimit.NetworkOf(from), tollSession(session, p))
+	s.toll.Verified(ratelimit.NetworkOf(client(c)), tollSession(session, p))
 	s.metrics.verified.WithLabelValues(session.Poll, string(p.manifest.Verification.Mode)).Inc()
 	return channelsapi.Verified{AccessToken: sealed, ExpiresAt: next.Expires, Seconds: leftSeconds(lifetime)}, nil
 }

@@ -3,12 +3,14 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/popvote/popvote/libs/channelsapi"
 	"github.com/popvote/popvote/libs/problem"
@@ -40,7 +42,7 @@ func (a api) AwaitVerification(ctx context.Context, _ channelsapi.AwaitVerificat
 	if session.Await == ([32]byte{}) {
 		return nil, problem.New(problem.WrongMode)
 	}
-	if err := a.limit(c, ratelimit.Wait, ratelimit.Subject{Client: client(c)}); err != nil {
+	if err := a.limit(c, ratelimit.Wait, ratelimit.Subject{Client: client(c), Poll: session.Poll}); err != nil {
 		return nil, err
 	}
 	if a.waiters.Add(1) > int64(a.config.MaxWaiters) {
@@ -49,10 +51,10 @@ func (a api) AwaitVerification(ctx context.Context, _ channelsapi.AwaitVerificat
 	}
 	// Given back where the waiting ends: in the stream's own writing, or here.
 	if accepts(c.Request.Header, "text/event-stream") {
-		return stream{a.Server, c.Request, client(c), session, p}, nil
+		return stream{a.Server, c, session, p}, nil
 	}
 	defer a.waiters.Add(-1)
-	return a.longPoll(ctx, client(c), session, p)
+	return a.longPoll(c, session, p)
 }
 
 func accepts(h http.Header, media string) bool {
@@ -73,8 +75,8 @@ func inTime(got verification.News, session *token.Session) bool {
 }
 
 // longPoll is the twin of the stream for clients that cannot read one.
-func (s *Server) longPoll(ctx context.Context, from netip.Addr, session *token.Session, p *publicPoll) (channelsapi.AwaitVerificationResponseObject, error) {
-	news, stop, err := s.deps.Board.Watch(ctx, session.Await)
+func (s *Server) longPoll(c *gin.Context, session *token.Session, p *publicPoll) (channelsapi.AwaitVerificationResponseObject, error) {
+	news, stop, err := s.deps.Board.Watch(c, session.Await)
 	if err != nil {
 		return nil, boardDown(err)
 	}
@@ -87,7 +89,7 @@ func (s *Server) longPoll(ctx context.Context, from netip.Addr, session *token.S
 	case got := <-news:
 		switch {
 		case inTime(got, session):
-			verified, err := s.verified(session, p, from)
+			verified, err := s.verified(c, session, p)
 			return channelsapi.AwaitVerification200JSONResponse{Status: channelsapi.VerificationStateStatusVerified, Verified: &verified}, err
 		case got.Err != nil:
 			return nil, boardDown(got.Err)
@@ -96,7 +98,7 @@ func (s *Server) longPoll(ctx context.Context, from netip.Addr, session *token.S
 		}
 	case <-hold.C:
 	case <-s.closing.Done():
-	case <-ctx.Done():
+	case <-c.Done():
 	}
 	remaining := session.Expires.Sub(s.clock())
 	if remaining <= 0 {
@@ -109,8 +111,7 @@ func (s *Server) longPoll(ctx context.Context, from netip.Addr, session *token.S
 // stream is an answer that is held: server-sent events, of which only one matters.
 type stream struct {
 	server  *Server
-	request *http.Request
-	from    netip.Addr
+	c       *gin.Context
 	session *token.Session
 	poll    *publicPoll
 }
@@ -120,7 +121,7 @@ type stream struct {
 func (t stream) VisitAwaitVerificationResponse(w http.ResponseWriter) error {
 	s := t.server
 	defer s.waiters.Add(-1)
-	ctx := t.request.Context()
+	ctx := t.c.Request.Context()
 	out := eventWriter{w: w, control: http.NewResponseController(w), clock: s.clock}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -166,9 +167,17 @@ func (t stream) VisitAwaitVerificationResponse(w http.ResponseWriter) error {
 	}
 }
 
-// finish sends the one event that matters.
+// finish sends the one event that matters; or, where waiting longer has no use either, what is wrong.
 func (t stream) finish(out eventWriter) error {
-	verified, err := t.server.verified(t.session, t.poll, t.from)
+	verified, err := t.server.verified(t.c, t.session, t.poll)
+	if errors.Is(err, errPhoneUsedUp) {
+		data, err := json.Marshal(documentOf(err))
+		if err != nil {
+			return fmt.Errorf("couldn't write the refused event: %w", err)
+		}
+		_ = out.write("event: refused\ndata: " + string(data) + "\n\n") // as below
+		return nil
+	}
 	if err != nil {
 		return err
 	}

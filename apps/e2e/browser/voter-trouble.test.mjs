@@ -210,7 +210,7 @@ describe('identity and phone', () => {
     await at(page, 'phone')
     await page.click('button.main')
     await alert(page)
-    for (const [phone, state] of [['1234', 'phone-invalid'], ['21234567', 'phone-not-mobile']]) {
+    for (const [phone, state] of [['1234', 'phone-invalid'], ['21234567', 'phone-not-mobile'], ['+447400123456', 'phone-country']]) {
       await page.fill('#phone', phone)
       await page.click('button.main')
       await page.waitForFunction(() => document.querySelector('#phone')?.getAttribute('aria-invalid') === 'true' && !document.querySelector('button[aria-disabled=true]'))

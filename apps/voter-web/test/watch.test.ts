@@ -116,6 +116,14 @@ describe('waiting for the SMS', () => {
     expect(outcome).toEqual(['trouble wrong-verification-mode'])
   })
 
+  it('gives up where the phone is proved and may not be used', async () => {
+    const asked = answering(held('retry: 1000\n\n', 'event: refused\ndata: {"code":"phone-used-up","effect":"not_applied","retry_after":7200}\n\n'))
+    start()
+    await pass(5)
+    expect(outcome.at(-1)).toBe('trouble phone-used-up')
+    expect(asked).toHaveLength(1)
+  })
+
   it('never asks in a tight loop', async () => {
     const asked = answering(ended(''))
     start(60)

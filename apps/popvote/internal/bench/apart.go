@@ -112,10 +112,10 @@ func (i *instance) start(ctx context.Context, s *site, program string, args ...s
 	return p.cmd.Process.Pid, at, nil
 }
 
-func (i *instance) startAPI(ctx context.Context, s *site, ballots string) (pid int, api face, err error) {
-	pid, at, err := i.start(ctx, s, apiServer, "-tls", s.certificates(apiServer), "-listen", "127.0.0.1:0", "-keys", s.keys(), "-redis-address", s.redis,
-		"-ballot-servers", ballots, "-trusted-proxies", "none", "-inbound-number", "+85264500000", "-challenge-cost", "1", "-challenge-most", "1",
-		"-limits-scale", limitScale, "-drain", "0s")
+func (i *instance) startAPI(ctx context.Context, s *site, ballots string, more ...string) (pid int, api face, err error) {
+	pid, at, err := i.start(ctx, s, apiServer, append(more, "-tls", s.certificates(apiServer), "-listen", "127.0.0.1:0", "-keys", s.keys(), "-redis-address", s.redis,
+		"-ballot-servers", ballots, "-trusted-proxies", "none", "-inbound-number", inboundNumber, "-challenge-cost", "1", "-challenge-most", "1",
+		"-limits-scale", limitScale, "-drain", "0s")...)
 	return pid, face{address: at["voters"]}, err
 }
 

@@ -29,6 +29,8 @@ type Options struct {
 	Programs string
 	// Edge measures Programs once more as they run in a cluster; nil does not.
 	Edge *Edge
+	// Held is how many voters wait at one API server of Programs: nothing else is measured then. 0 holds none.
+	Held int
 	// Clients is how many voters are at it at once.
 	Clients int
 	// Phase is how long each measurement lasts.
@@ -91,6 +93,9 @@ func Run(ctx context.Context, o Options, stderr io.Writer) (report *Report, err 
 	b.report = &Report{
 		Machine: Machine{Cores: runtime.NumCPU(), Build: service.Version(), Load: string(bytes.TrimSpace(load)), DataDisk: o.Dir},
 		Clients: o.Clients, Seconds: o.Phase.Seconds(), Rounds: []Round{},
+	}
+	if o.Held > 0 {
+		return b.report, runHeld(ctx, o, b.report, stderr)
 	}
 	if b.echo, b.echoAt, err = spawnEcho(ctx); err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ const patience = 30 * time.Second
 type conn struct {
 	address string
 	tls     *tls.Config // nil speaks plainly
+	from    net.Addr    // nil is any address
 	net     net.Conn
 	in      *bufio.Reader
 	body    []byte
@@ -35,7 +36,7 @@ func dial(address string, secure *tls.Config) *conn {
 
 // connect makes the connection.
 func (c *conn) connect() error {
-	fresh, err := net.DialTimeout("tcp", c.address, patience)
+	fresh, err := (&net.Dialer{Timeout: patience, LocalAddr: c.from}).Dial("tcp", c.address)
 	if err != nil {
 		return err
 	}

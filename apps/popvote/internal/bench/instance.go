@@ -29,6 +29,7 @@ type instance struct {
 	box      ballotapi.Admin
 	manifest *poll.Manifest
 	tokens   *token.Codec
+	awaits   [32]byte // the secret of what waiting voters wait for; of startHeld only
 	api      face
 	phone    string // host:port
 	// admins are the origins where profiles are taken, by program.

@@ -95,7 +95,9 @@ type Report struct {
 	Ratios  []Ratio `json:"ratios"`
 	Box
 	// Edge is the box behind HAProxy; nil if there is none.
-	Edge   *Box  `json:"edge,omitempty"`
+	Edge *Box `json:"edge,omitempty"`
+	// Held is voters who wait; nil if none were asked for.
+	Held   *Held `json:"held,omitempty"`
 	Failed int64 `json:"failed"`
 }
 
@@ -108,9 +110,11 @@ type Box struct {
 
 func (b *Box) ok() bool { return b == nil || b.Acknowledged == b.InTheBox || b.InTheBox < 0 }
 
-// OK is whether every unit succeeded and each box, where it can be asked, holds exactly what was
+// OK is whether every unit succeeded, every voter who waited was told, and each box, where it can be asked, holds exactly what was
 // acknowledged.
-func (r *Report) OK() bool { return r.Failed == 0 && r.Box.ok() && r.Edge.ok() }
+func (r *Report) OK() bool {
+	return r.Failed == 0 && r.Box.ok() && r.Edge.ok() && (r.Held == nil || r.Held.Untold == 0 && r.Held.Lost == 0)
+}
 
 // Medians are the middle of each measurement's rounds, each column for itself, in the order of the first
 // round.

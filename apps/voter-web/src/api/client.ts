@@ -76,6 +76,15 @@ export async function ask<T>(path: string, request: Request = {}): Promise<Answe
   }
 }
 
+/** What a problem document says. */
+export const troubleIn = (p: Problem): Trouble => ({
+  code: p.code,
+  effect: p.effect,
+  field: p.field,
+  retryAfter: p.retry_after,
+  verification: p.verification,
+})
+
 /** Reads the problem document of a refused request. */
 export async function troubleOf(response: Response): Promise<Trouble> {
   const header = Number(response.headers.get('Retry-After') ?? NaN)
@@ -83,13 +92,7 @@ export async function troubleOf(response: Response): Promise<Trouble> {
   try {
     const p = (await response.json()) as Problem
     if (typeof p.code !== 'string') throw new SyntaxError('not a problem document')
-    return {
-      code: p.code,
-      effect: p.effect,
-      field: p.field,
-      retryAfter: p.retry_after ?? retryAfter,
-      verification: p.verification,
-    }
+    return { ...troubleIn(p), retryAfter: p.retry_after ?? retryAfter }
   } catch {
     return { code: 'strange-answer', effect: 'unknown', retryAfter }
   }

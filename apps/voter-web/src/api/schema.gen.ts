@@ -220,8 +220,9 @@ export interface paths {
         /**
          * Step 2, wait for the phone.
          * @description With `Accept: text/event-stream` the connection is held and ends with `event: verified`
-         *     (data: `Verified`) or `event: expired`; a comment is sent every 15 s. Otherwise a long poll
-         *     of at most 25 s, answering `waiting` or `verified`.
+         *     (data: `Verified`), `event: expired`, or `event: refused` (data: `Problem`: the SMS came, and
+         *     the session goes no further); a comment is sent every 15 s. Otherwise a long poll of at most
+         *     25 s, answering `waiting` or `verified`.
          */
         get: operations["awaitVerification"];
         put?: never;
@@ -657,6 +658,8 @@ export interface components {
          *     * `phone-invalid` (422, not_applied): Not a valid phone number. Ask for the number again, with its country code if it is not a local one.
          *     * `phone-not-mobile` (422, not_applied): Not a mobile number. Ask for a number that can send and receive SMS.
          *     * `phone-unreachable` (422, not_applied): No SMS can be sent to this number. Ask for another number: no provider delivers to this one, or none may be used for its country.
+         *     * `phone-country` (422, not_applied): Numbers of this country are not taken. Ask for another number: the operator lists the countries whose phones may take part.
+         *     * `phone-used-up` (429, not_applied): This phone has proved as many voters as one phone may. Start again with another phone, or with this one after Retry-After. Only who has the phone is told.
          *     * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
          *     * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
          *     * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
@@ -687,7 +690,7 @@ export interface components {
          *     * `internal` (500, unknown): Something went wrong on our side. Try the same again, with the same Idempotency-Key.
          * @enum {string}
          */
-        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "tls-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
+        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "tls-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "phone-country" | "phone-used-up" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
     };
     responses: {
         /** @description What went wrong (RFC 9457). */

@@ -3,8 +3,8 @@
 // event, so neither does the page.
 
 import { eventParser } from '../api/events.ts'
-import { send, type Trouble, troubleOf } from '../api/client.ts'
-import type { VerificationState, Verified } from '../api/types.ts'
+import { send, type Trouble, troubleIn, troubleOf } from '../api/client.ts'
+import type { Problem, VerificationState, Verified } from '../api/types.ts'
 import { backoff, sleep } from './wait.ts'
 
 export interface Watcher {
@@ -105,6 +105,7 @@ async function connect(token: string, stream: boolean, attempt: AbortController,
     const feed = eventParser(({ event, data }) => {
       if (event === 'verified') outcome ??= { verified: JSON.parse(data) as Verified }
       if (event === 'expired') outcome ??= 'expired'
+      if (event === 'refused') outcome ??= { trouble: troubleIn(JSON.parse(data) as Problem) }
     })
     const reader = response.body.getReader()
     const decoder = new TextDecoder()

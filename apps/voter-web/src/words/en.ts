@@ -272,6 +272,8 @@ export const en: Words = {
     'phone-invalid': ['This is not a valid phone number.', 'Correct it. Numbers from outside Hong Kong start with + and the country code.'],
     'phone-not-mobile': ['This is not a mobile number.', 'Enter a number that can send and receive SMS.'],
     'phone-unreachable': ['No SMS can be sent to this number.', 'Enter another mobile number.'],
+    'phone-country': ['This vote does not take phone numbers from that country.', 'Enter another mobile number.'],
+    'phone-used-up': ['As many people as one phone may serve have used this phone lately.', 'Start again with another phone, or with this one later.'],
     'challenge-invalid': ['The calculation that keeps junk out went wrong.', 'Try again.'],
     'challenge-expired': ['The calculation that keeps junk out took too long.', 'Try again.'],
     'challenge-spent': ['The calculation that keeps junk out had been used already.', 'Try again.'],

@@ -51,7 +51,9 @@ export function Phone({ w, j, set, go, refuse }: Screen & { refuse: (message: st
       refuse(w.trouble[code].join(w.gap))
       return go({ name: 'identity' })
     }
-    if (code === 'phone-invalid' || code === 'phone-not-mobile' || code === 'phone-unreachable') return setWrong(w.trouble[code].join(w.gap))
+    if (code === 'phone-invalid' || code === 'phone-not-mobile' || code === 'phone-unreachable' || code === 'phone-country') {
+      return setWrong(w.trouble[code].join(w.gap))
+    }
     setTrouble({ ...answer.trouble, since: Date.now() })
   }
 

@@ -74,7 +74,7 @@ export function Receives({ w, j, set, go }: Screen) {
 
   const left = seconds(session.deadline, now)
   if (ended || !left) return <Over w={w} j={j} title={w.over.title} text={w.over.text} again={again} />
-  const lost = trouble?.code.startsWith('token-')
+  const lost = trouble?.code.startsWith('token-') || trouble?.code === 'phone-used-up'
   return (
     <>
       {wrong && <ErrorSummary w={w} id="code">{wrong}</ErrorSummary>}
