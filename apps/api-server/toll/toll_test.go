@@ -323,6 +323,24 @@ func TestAMillionNetworksTakeNoMoreMemory(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
+// TestWhoIsKnownLeastMakesRoom: in a table that is full, wherever in it the farm has come to be.
+func TestWhoIsKnownLeastMakesRoom(t *testing.T) {
+	for place := range ways {
+		w := newTown(Config{Capacity: 1e9, Networks: ways})
+		for i := range place {
+			w.bot(netOf(fmt.Sprintf("10.0.%d.1", i)))
+		}
+		for range 300 {
+			w.bot(farm)
+		}
+		for i := range 1000 {
+			w.bot(netOf(fmt.Sprintf("10.1.%d.1", i%250)))
+		}
+		w.pass(3 * time.Minute)
+		w.want(t, farm, Highest, fmt.Sprintf("at place %d", place))
+	}
+}
+
 // TestTheLoadRaisesItInStepsAndDoesNotFlutter: sessions against the capacity, and connections held.
 func TestTheLoadRaisesItInStepsAndDoesNotFlutter(t *testing.T) {
 	w := newTown(Config{Capacity: 100})
