@@ -73,7 +73,8 @@ frontend voters
   # These say by PROXY protocol whose connection it is, and are believed. Nobody else is asked.
   tcp-request connection expect-proxy layer4 if { src {{ env "EDGE_BALANCERS" }} }
 {{- end }}
-  # Also what HAProxy answers by itself; but for what is no HTTP, which no browser sends.
+  # Also what HAProxy answers by itself. Only its 400 and 408 for a header that is malformed, or never ends, are bare: no
+  # browser sends one.
   http-after-response set-header Strict-Transport-Security "max-age=31536000; includeSubDomains"
 {{- template "guards" }}
 
