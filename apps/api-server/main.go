@@ -69,6 +69,7 @@ type config struct {
 	Security  server.Security     `koanf:"security"`
 	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
+	Admission float64             `koanf:"admission-rate" doc:"How many sessions a second it begins. Who is beyond it waits, first come, first served; ballots that were begun are not held up. Take what is slowest behind all servers, such as the SMS that can be sent a second, and divide it among them (docs/waiting-room.md)."`
 	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 30 KB."`
 	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
 	Limits    limits              `koanf:"limits"`
@@ -82,7 +83,7 @@ type limits struct {
 
 func defaults() config {
 	return config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Held: server.MaxConnections, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Admission: server.DefaultAdmissionRate, Held: server.MaxConnections, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
 		Limits: limits{Scale: 1}, Log: service.DefaultLog(),
 	}
 }
@@ -106,6 +107,9 @@ func (c *config) Validate() error {
 	}
 	if c.Challenge < 1 {
 		return errors.New("-challenge-cost must be at least 1")
+	}
+	if c.Admission <= 0 {
+		return errors.New("-admission-rate must be more than 0")
 	}
 	if c.Held < 1 {
 		return errors.New("-max-connections must be at least 1")
@@ -211,7 +215,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
-		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, Security: c.Security,
+		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, AdmissionRate: c.Admission, Security: c.Security,
 	}, deps)
 	if err != nil {
 		return wrong(err)

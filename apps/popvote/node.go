@@ -121,6 +121,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		AllowedOrigins: c.AllowOrigin,
 		InboundNumber:  c.InboundSMS,
 		ChallengeCost:  c.Cost,
+		AdmissionRate:  c.Admission,
 		Security:       c.Security,
 	}, apiserver.Deps{
 		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.sender, Confirmer: n.sender,

@@ -24,6 +24,7 @@ type upConfig struct {
 	AllowOrigin  []string          `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
 	Proxies      []string          `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For is believed, separated by commas; none where clients connect directly."`
 	Cost         int               `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
+	Admission    float64           `koanf:"admission-rate" doc:"How many sessions a second it begins. Who is beyond it waits, first come, first served; ballots that were begun are not held up."`
 	InboundSMS   string            `koanf:"inbound-number" doc:"The number voters text, E.164; the simulated phone network knows any."`
 	Pprof        bool              `koanf:"pprof" doc:"Also serve Go's profiles on the admin listener. Whoever reaches it can slow the process down."`
 	Log          service.LogConfig `koanf:"log"`
@@ -46,6 +47,7 @@ func defaultUpConfig() *upConfig {
 		AdminListen: "127.0.0.1:8083",
 		Proxies:     []string{"none"},
 		Cost:        2000,
+		Admission:   apiserver.DefaultAdmissionRate,
 		InboundSMS:  "+85264500000",
 		Log:         service.LogConfig{Level: "info", Format: "text"},
 		Limits:      limitsConfig{Scale: 1},
@@ -59,6 +61,9 @@ func (c *upConfig) Validate() error {
 	}
 	if c.Cost < 1 {
 		return errors.New("challenge-cost must be at least 1")
+	}
+	if c.Admission <= 0 {
+		return errors.New("admission-rate must be more than 0")
 	}
 	return nil
 }

@@ -199,151 +199,154 @@ func (e ProblemEffect) Valid() bool {
 
 // Defines values for ProblemCode.
 const (
-	AlreadyVoted          ProblemCode = "already-voted"
-	BallotCopied          ProblemCode = "ballot-copied"
-	BallotInvalid         ProblemCode = "ballot-invalid"
-	BallotWrongSize       ProblemCode = "ballot-wrong-size"
-	BodyTooLarge          ProblemCode = "body-too-large"
-	ChallengeExpired      ProblemCode = "challenge-expired"
-	ChallengeInvalid      ProblemCode = "challenge-invalid"
-	ChallengeSpent        ProblemCode = "challenge-spent"
-	CodeExhausted         ProblemCode = "code-exhausted"
-	CodeExpired           ProblemCode = "code-expired"
-	CodeTooSoon           ProblemCode = "code-too-soon"
-	CodeWrong             ProblemCode = "code-wrong"
-	DuplicateField        ProblemCode = "duplicate-field"
-	IdempotencyKeyInvalid ProblemCode = "idempotency-key-invalid"
-	IdempotencyKeyMissing ProblemCode = "idempotency-key-missing"
-	IdempotencyKeyReused  ProblemCode = "idempotency-key-reused"
-	IdentityInvalid       ProblemCode = "identity-invalid"
-	Internal              ProblemCode = "internal"
-	InvalidField          ProblemCode = "invalid-field"
-	LengthRequired        ProblemCode = "length-required"
-	MalformedJson         ProblemCode = "malformed-json"
-	MethodNotAllowed      ProblemCode = "method-not-allowed"
-	NotFound              ProblemCode = "not-found"
-	OriginNotAllowed      ProblemCode = "origin-not-allowed"
-	OutcomeUnknown        ProblemCode = "outcome-unknown"
-	Overloaded            ProblemCode = "overloaded"
-	PhoneInvalid          ProblemCode = "phone-invalid"
-	PhoneNotMobile        ProblemCode = "phone-not-mobile"
-	PhoneUnreachable      ProblemCode = "phone-unreachable"
-	PollClosed            ProblemCode = "poll-closed"
-	PollNotFound          ProblemCode = "poll-not-found"
-	PollNotOpen           ProblemCode = "poll-not-open"
-	PollPaused            ProblemCode = "poll-paused"
-	RateLimited           ProblemCode = "rate-limited"
-	ReceiptAmbiguous      ProblemCode = "receipt-ambiguous"
-	ResendExhausted       ProblemCode = "resend-exhausted"
-	ResendTooSoon         ProblemCode = "resend-too-soon"
-	ResultsNotPublished   ProblemCode = "results-not-published"
-	SmsUnavailable        ProblemCode = "sms-unavailable"
-	TokenExpired          ProblemCode = "token-expired"
-	TokenInvalid          ProblemCode = "token-invalid"
-	TokenMissing          ProblemCode = "token-missing"
-	TokenWrongStep        ProblemCode = "token-wrong-step"
-	Unavailable           ProblemCode = "unavailable"
-	UnknownField          ProblemCode = "unknown-field"
-	WrongContentType      ProblemCode = "wrong-content-type"
-	WrongVerificationMode ProblemCode = "wrong-verification-mode"
+	ProblemCodeAlreadyVoted          ProblemCode = "already-voted"
+	ProblemCodeBallotCopied          ProblemCode = "ballot-copied"
+	ProblemCodeBallotInvalid         ProblemCode = "ballot-invalid"
+	ProblemCodeBallotWrongSize       ProblemCode = "ballot-wrong-size"
+	ProblemCodeBodyTooLarge          ProblemCode = "body-too-large"
+	ProblemCodeChallengeExpired      ProblemCode = "challenge-expired"
+	ProblemCodeChallengeInvalid      ProblemCode = "challenge-invalid"
+	ProblemCodeChallengeSpent        ProblemCode = "challenge-spent"
+	ProblemCodeCodeExhausted         ProblemCode = "code-exhausted"
+	ProblemCodeCodeExpired           ProblemCode = "code-expired"
+	ProblemCodeCodeTooSoon           ProblemCode = "code-too-soon"
+	ProblemCodeCodeWrong             ProblemCode = "code-wrong"
+	ProblemCodeDuplicateField        ProblemCode = "duplicate-field"
+	ProblemCodeIdempotencyKeyInvalid ProblemCode = "idempotency-key-invalid"
+	ProblemCodeIdempotencyKeyMissing ProblemCode = "idempotency-key-missing"
+	ProblemCodeIdempotencyKeyReused  ProblemCode = "idempotency-key-reused"
+	ProblemCodeIdentityInvalid       ProblemCode = "identity-invalid"
+	ProblemCodeInternal              ProblemCode = "internal"
+	ProblemCodeInvalidField          ProblemCode = "invalid-field"
+	ProblemCodeLengthRequired        ProblemCode = "length-required"
+	ProblemCodeMalformedJson         ProblemCode = "malformed-json"
+	ProblemCodeMethodNotAllowed      ProblemCode = "method-not-allowed"
+	ProblemCodeNotFound              ProblemCode = "not-found"
+	ProblemCodeOriginNotAllowed      ProblemCode = "origin-not-allowed"
+	ProblemCodeOutcomeUnknown        ProblemCode = "outcome-unknown"
+	ProblemCodeOverloaded            ProblemCode = "overloaded"
+	ProblemCodePhoneInvalid          ProblemCode = "phone-invalid"
+	ProblemCodePhoneNotMobile        ProblemCode = "phone-not-mobile"
+	ProblemCodePhoneUnreachable      ProblemCode = "phone-unreachable"
+	ProblemCodePollClosed            ProblemCode = "poll-closed"
+	ProblemCodePollNotFound          ProblemCode = "poll-not-found"
+	ProblemCodePollNotOpen           ProblemCode = "poll-not-open"
+	ProblemCodePollPaused            ProblemCode = "poll-paused"
+	ProblemCodeRateLimited           ProblemCode = "rate-limited"
+	ProblemCodeReceiptAmbiguous      ProblemCode = "receipt-ambiguous"
+	ProblemCodeResendExhausted       ProblemCode = "resend-exhausted"
+	ProblemCodeResendTooSoon         ProblemCode = "resend-too-soon"
+	ProblemCodeResultsNotPublished   ProblemCode = "results-not-published"
+	ProblemCodeSmsUnavailable        ProblemCode = "sms-unavailable"
+	ProblemCodeTokenExpired          ProblemCode = "token-expired"
+	ProblemCodeTokenInvalid          ProblemCode = "token-invalid"
+	ProblemCodeTokenMissing          ProblemCode = "token-missing"
+	ProblemCodeTokenWrongStep        ProblemCode = "token-wrong-step"
+	ProblemCodeUnavailable           ProblemCode = "unavailable"
+	ProblemCodeUnknownField          ProblemCode = "unknown-field"
+	ProblemCodeWaitingRoom           ProblemCode = "waiting-room"
+	ProblemCodeWrongContentType      ProblemCode = "wrong-content-type"
+	ProblemCodeWrongVerificationMode ProblemCode = "wrong-verification-mode"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
 func (e ProblemCode) Valid() bool {
 	switch e {
-	case AlreadyVoted:
+	case ProblemCodeAlreadyVoted:
 		return true
-	case BallotCopied:
+	case ProblemCodeBallotCopied:
 		return true
-	case BallotInvalid:
+	case ProblemCodeBallotInvalid:
 		return true
-	case BallotWrongSize:
+	case ProblemCodeBallotWrongSize:
 		return true
-	case BodyTooLarge:
+	case ProblemCodeBodyTooLarge:
 		return true
-	case ChallengeExpired:
+	case ProblemCodeChallengeExpired:
 		return true
-	case ChallengeInvalid:
+	case ProblemCodeChallengeInvalid:
 		return true
-	case ChallengeSpent:
+	case ProblemCodeChallengeSpent:
 		return true
-	case CodeExhausted:
+	case ProblemCodeCodeExhausted:
 		return true
-	case CodeExpired:
+	case ProblemCodeCodeExpired:
 		return true
-	case CodeTooSoon:
+	case ProblemCodeCodeTooSoon:
 		return true
-	case CodeWrong:
+	case ProblemCodeCodeWrong:
 		return true
-	case DuplicateField:
+	case ProblemCodeDuplicateField:
 		return true
-	case IdempotencyKeyInvalid:
+	case ProblemCodeIdempotencyKeyInvalid:
 		return true
-	case IdempotencyKeyMissing:
+	case ProblemCodeIdempotencyKeyMissing:
 		return true
-	case IdempotencyKeyReused:
+	case ProblemCodeIdempotencyKeyReused:
 		return true
-	case IdentityInvalid:
+	case ProblemCodeIdentityInvalid:
 		return true
-	case Internal:
+	case ProblemCodeInternal:
 		return true
-	case InvalidField:
+	case ProblemCodeInvalidField:
 		return true
-	case LengthRequired:
+	case ProblemCodeLengthRequired:
 		return true
-	case MalformedJson:
+	case ProblemCodeMalformedJson:
 		return true
-	case MethodNotAllowed:
+	case ProblemCodeMethodNotAllowed:
 		return true
-	case NotFound:
+	case ProblemCodeNotFound:
 		return true
-	case OriginNotAllowed:
+	case ProblemCodeOriginNotAllowed:
 		return true
-	case OutcomeUnknown:
+	case ProblemCodeOutcomeUnknown:
 		return true
-	case Overloaded:
+	case ProblemCodeOverloaded:
 		return true
-	case PhoneInvalid:
+	case ProblemCodePhoneInvalid:
 		return true
-	case PhoneNotMobile:
+	case ProblemCodePhoneNotMobile:
 		return true
-	case PhoneUnreachable:
+	case ProblemCodePhoneUnreachable:
 		return true
-	case PollClosed:
+	case ProblemCodePollClosed:
 		return true
-	case PollNotFound:
+	case ProblemCodePollNotFound:
 		return true
-	case PollNotOpen:
+	case ProblemCodePollNotOpen:
 		return true
-	case PollPaused:
+	case ProblemCodePollPaused:
 		return true
-	case RateLimited:
+	case ProblemCodeRateLimited:
 		return true
-	case ReceiptAmbiguous:
+	case ProblemCodeReceiptAmbiguous:
 		return true
-	case ResendExhausted:
+	case ProblemCodeResendExhausted:
 		return true
-	case ResendTooSoon:
+	case ProblemCodeResendTooSoon:
 		return true
-	case ResultsNotPublished:
+	case ProblemCodeResultsNotPublished:
 		return true
-	case SmsUnavailable:
+	case ProblemCodeSmsUnavailable:
 		return true
-	case TokenExpired:
+	case ProblemCodeTokenExpired:
 		return true
-	case TokenInvalid:
+	case ProblemCodeTokenInvalid:
 		return true
-	case TokenMissing:
+	case ProblemCodeTokenMissing:
 		return true
-	case TokenWrongStep:
+	case ProblemCodeTokenWrongStep:
 		return true
-	case Unavailable:
+	case ProblemCodeUnavailable:
 		return true
-	case UnknownField:
+	case ProblemCodeUnknownField:
 		return true
-	case WrongContentType:
+	case ProblemCodeWaitingRoom:
 		return true
-	case WrongVerificationMode:
+	case ProblemCodeWrongContentType:
+		return true
+	case ProblemCodeWrongVerificationMode:
 		return true
 	default:
 		return false
@@ -702,6 +705,7 @@ type Problem struct {
 	// * `ballot-copied` (409, not_applied): This sealed ballot is in the box already. Another voter cast it. Seal the ballot anew in the voter's own client.
 	// * `already-voted` (409, not_applied): This identity has voted already. The first ballot stands.
 	// * `receipt-ambiguous` (409, not_applied): Two ballots have this receipt code. Send the leaf, which is in the saved receipt.
+	// * `waiting-room` (429, not_applied): Very many want to vote just now. See waiting_room for the place in the queue; send the same again with its ticket when its turn has come.
 	// * `rate-limited` (429, not_applied): Too many requests. Wait for Retry-After; RateLimit-Policy names the limit.
 	// * `overloaded` (503, not_applied): Too busy just now. Nothing was recorded; wait for Retry-After and try the same again.
 	// * `unavailable` (503, not_applied): Not available just now. Nothing was recorded; wait for Retry-After and try the same again.
@@ -722,6 +726,9 @@ type Problem struct {
 
 	// Verification What the voter has to do, and exactly when they may.
 	Verification *Verification `json:"verification,omitempty"`
+
+	// WaitingRoom A place in the queue before step 1.
+	WaitingRoom *WaitingRoom `json:"waiting_room,omitempty"`
 }
 
 // ProblemEffect defines model for Problem.Effect.
@@ -769,6 +776,7 @@ type ProblemEffect string
 // * `ballot-copied` (409, not_applied): This sealed ballot is in the box already. Another voter cast it. Seal the ballot anew in the voter's own client.
 // * `already-voted` (409, not_applied): This identity has voted already. The first ballot stands.
 // * `receipt-ambiguous` (409, not_applied): Two ballots have this receipt code. Send the leaf, which is in the saved receipt.
+// * `waiting-room` (429, not_applied): Very many want to vote just now. See waiting_room for the place in the queue; send the same again with its ticket when its turn has come.
 // * `rate-limited` (429, not_applied): Too many requests. Wait for Retry-After; RateLimit-Policy names the limit.
 // * `overloaded` (503, not_applied): Too busy just now. Nothing was recorded; wait for Retry-After and try the same again.
 // * `unavailable` (503, not_applied): Not available just now. Nothing was recorded; wait for Retry-After and try the same again.
@@ -801,6 +809,29 @@ type Question struct {
 
 // QuestionOrder How the page orders the options; random is drawn anew for each voter.
 type QuestionOrder string
+
+// Queue defines model for Queue.
+type Queue struct {
+	// Called The turn of tickets issued before it has come.
+	Called time.Time `json:"called"`
+
+	// Rate Sessions a second that it lets in.
+	Rate float32 `json:"rate"`
+
+	// Since When the server that answered was started.
+	Since time.Time   `json:"since"`
+	Steps []QueueStep `json:"steps"`
+
+	// Waiting Tickets whose turn has not come, of those that it knows.
+	Waiting int `json:"waiting"`
+}
+
+// QueueStep defines model for QueueStep.
+type QueueStep struct {
+	// Seconds Until the turn of all tickets issued before `until` has come, at most as far as is known.
+	Seconds int       `json:"seconds"`
+	Until   time.Time `json:"until"`
+}
 
 // Receipt Proof that the sealed ballot is durably in the box. Says nothing about the choices. Checked so:
 // the leaf is SHA-256(0x00, poll id, 0x00, sealed ballot); the path leads from it to the root of the
@@ -870,7 +901,7 @@ type Session struct {
 
 // SessionRequest defines model for SessionRequest.
 type SessionRequest struct {
-	// Challenge The solved challenge: base64 of its JSON payload. The pages for browsers without scripts send the answer to a captcha here.
+	// Challenge The solved challenge: base64 of its JSON payload; or, instead, the ticket of the waiting room. The pages for browsers without scripts send the answer to a captcha here.
 	Challenge string                 `json:"challenge"`
 	Channel   *SessionRequestChannel `json:"channel,omitempty"`
 	Identity  struct {
@@ -987,6 +1018,20 @@ type Verified struct {
 
 	// Seconds From now to the token's expiry.
 	Seconds int `json:"seconds"`
+}
+
+// WaitingRoom A place in the queue before step 1.
+type WaitingRoom struct {
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// IssuedAt The place: first come, first served.
+	IssuedAt time.Time `json:"issued_at"`
+
+	// Seconds Until its turn, at most as far as is known.
+	Seconds int `json:"seconds"`
+
+	// Ticket Opaque. `<poll>.<Vault transit ciphertext>`.
+	Ticket AccessToken `json:"ticket"`
 }
 
 // Poll Examples: hk-2014-06
@@ -1158,6 +1203,16 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
 	ProveLeaf(ctx context.Context, poll Poll, body ProveLeafJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetQueue The waiting room before step 1, for who has a ticket of it.
+	//
+	// A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+	// long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+	// the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+	// and it does. The servers share nothing, so the next answer may be another's and differ a little.
+	//
+	// Corresponds with GET /v1/polls/{poll}/queue (the `GetQueue` operationId).
+	GetQueue(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetResults The published result; `results-not-published` before that.
 	//
 	// Corresponds with GET /v1/polls/{poll}/results (the `GetResults` operationId).
@@ -1168,6 +1223,10 @@ type ClientInterface interface {
 	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
+	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/polls/{poll}/sessions (the `CreateSession` operationId).
@@ -1177,6 +1236,10 @@ type ClientInterface interface {
 	//
 	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
+	//
+	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1380,6 +1443,26 @@ func (c *Client) ProveLeaf(ctx context.Context, poll Poll, body ProveLeafJSONReq
 	return c.Client.Do(req)
 }
 
+// GetQueue The waiting room before step 1, for who has a ticket of it.
+//
+// A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+// long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+// the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+// and it does. The servers share nothing, so the next answer may be another's and differ a little.
+//
+// Corresponds with GET /v1/polls/{poll}/queue (the `GetQueue` operationId).
+func (c *Client) GetQueue(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetQueueRequest(c.Server, poll)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetResults The published result; `results-not-published` before that.
 //
 // Corresponds with GET /v1/polls/{poll}/results (the `GetResults` operationId).
@@ -1400,6 +1483,10 @@ func (c *Client) GetResults(ctx context.Context, poll Poll, reqEditors ...Reques
 // Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
+// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/polls/{poll}/sessions (the `CreateSession` operationId).
@@ -1419,6 +1506,10 @@ func (c *Client) CreateSessionWithBody(ctx context.Context, poll Poll, contentTy
 //
 // Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
+//
+// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1776,6 +1867,40 @@ func NewProveLeafRequestWithBody(server string, poll Poll, contentType string, b
 	return req, nil
 }
 
+// NewGetQueueRequest constructs an http.Request for the GetQueue method
+func NewGetQueueRequest(server string, poll Poll) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "poll", poll, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/polls/%s/queue", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetResultsRequest constructs an http.Request for the GetResults method
 func NewGetResultsRequest(server string, poll Poll) (*http.Request, error) {
 	var err error
@@ -2112,6 +2237,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
 	ProveLeafWithResponse(ctx context.Context, poll Poll, body ProveLeafJSONRequestBody, reqEditors ...RequestEditorFn) (*ProveLeafResponse, error)
 
+	// GetQueueWithResponse The waiting room before step 1, for who has a ticket of it.
+	//
+	// A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+	// long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+	// the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+	// and it does. The servers share nothing, so the next answer may be another's and differ a little.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/polls/{poll}/queue (the `GetQueue` operationId).
+	GetQueueWithResponse(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*GetQueueResponse, error)
+
 	// GetResultsWithResponse The published result; `results-not-published` before that.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2124,6 +2261,10 @@ type ClientWithResponsesInterface interface {
 	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
+	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/polls/{poll}/sessions (the `CreateSession` operationId).
@@ -2133,6 +2274,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
+	//
+	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2582,6 +2727,71 @@ func (r ProveLeafResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ProveLeafResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetQueueResponse200Headers the declared response headers of an HTTP 200 response for GetQueue
+type GetQueueResponse200Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
+// GetQueueResponseDefaultHeaders the declared response headers of an HTTP default response for GetQueue
+type GetQueueResponseDefaultHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type GetQueueResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Queue
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetQueueResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetQueueResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetQueueResponse) GetJSON200() *Queue {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetQueueResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetQueueResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetQueueResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetQueueResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3091,6 +3301,24 @@ func (c *ClientWithResponses) ProveLeafWithResponse(ctx context.Context, poll Po
 	return ParseProveLeafResponse(rsp)
 }
 
+// GetQueueWithResponse The waiting room before step 1, for who has a ticket of it.
+//
+// A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+// long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+// the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+// and it does. The servers share nothing, so the next answer may be another's and differ a little.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/polls/{poll}/queue (the `GetQueue` operationId).
+func (c *ClientWithResponses) GetQueueWithResponse(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*GetQueueResponse, error) {
+	rsp, err := c.GetQueue(ctx, poll, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetQueueResponse(rsp)
+}
+
 // GetResultsWithResponse The published result; `results-not-published` before that.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3109,6 +3337,10 @@ func (c *ClientWithResponses) GetResultsWithResponse(ctx context.Context, poll P
 // Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
+// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/polls/{poll}/sessions (the `CreateSession` operationId).
@@ -3124,6 +3356,10 @@ func (c *ClientWithResponses) CreateSessionWithBodyWithResponse(ctx context.Cont
 //
 // Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
+//
+// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3671,6 +3907,86 @@ func ParseProveLeafResponse(rsp *http.Response) (*ProveLeafResponse, error) {
 	return response, nil
 }
 
+// ParseGetQueueResponse parses an HTTP response from a GetQueueWithResponse call
+func ParseGetQueueResponse(rsp *http.Response) (*GetQueueResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetQueueResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Queue
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetQueueResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers GetQueueResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetResultsResponse parses an HTTP response from a GetResultsWithResponse call
 func ParseGetResultsResponse(rsp *http.Response) (*GetResultsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4114,6 +4430,9 @@ type ServerInterface interface {
 	// ProveLeaf The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	// (POST /v1/polls/{poll}/log/proof)
 	ProveLeaf(c *gin.Context, poll Poll)
+	// GetQueue The waiting room before step 1, for who has a ticket of it.
+	// (GET /v1/polls/{poll}/queue)
+	GetQueue(c *gin.Context, poll Poll)
 	// GetResults The published result; `results-not-published` before that.
 	// (GET /v1/polls/{poll}/results)
 	GetResults(c *gin.Context, poll Poll)
@@ -4309,6 +4628,31 @@ func (siw *ServerInterfaceWrapper) ProveLeaf(c *gin.Context) {
 	siw.Handler.ProveLeaf(c, poll)
 }
 
+// GetQueue operation middleware
+func (siw *ServerInterfaceWrapper) GetQueue(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "poll" -------------
+	var poll Poll
+
+	err = runtime.BindStyledParameterWithOptions("simple", "poll", c.Param("poll"), &poll, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter poll: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetQueue(c, poll)
+}
+
 // GetResults operation middleware
 func (siw *ServerInterfaceWrapper) GetResults(c *gin.Context) {
 
@@ -4452,6 +4796,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/v1/polls", wrapper.ListPolls)
 	router.GET(options.BaseURL+"/v1/polls/:poll", wrapper.GetPoll)
+	router.GET(options.BaseURL+"/v1/polls/:poll/queue", wrapper.GetQueue)
 	router.GET(options.BaseURL+"/v1/polls/:poll/turnout", wrapper.GetTurnout)
 	router.GET(options.BaseURL+"/v1/polls/:poll/results", wrapper.GetResults)
 	router.GET(options.BaseURL+"/v1/polls/:poll/bundle", wrapper.GetBundle)
@@ -4868,6 +5213,77 @@ type ProveLeafdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ProveLeafdefaultApplicationProblemPlusJSONResponse) VisitProveLeafResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetQueueRequestObject struct {
+	Poll Poll `json:"poll"`
+}
+
+type GetQueueResponseObject interface {
+	VisitGetQueueResponse(w http.ResponseWriter) error
+}
+
+type GetQueue200ResponseHeaders struct {
+	CacheControl *string
+	ETag         *string
+}
+
+type GetQueue200JSONResponse struct {
+	Body    Queue
+	Headers GetQueue200ResponseHeaders
+}
+
+func (response GetQueue200JSONResponse) VisitGetQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.CacheControl != nil {
+		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
+	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetQueue304Response struct {
+}
+
+func (response GetQueue304Response) VisitGetQueueResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response GetQueuedefaultApplicationProblemPlusJSONResponse) VisitGetQueueResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5305,6 +5721,9 @@ type StrictServerInterface interface {
 	// ProveLeaf The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	// (POST /v1/polls/{poll}/log/proof)
 	ProveLeaf(ctx context.Context, request ProveLeafRequestObject) (ProveLeafResponseObject, error)
+	// GetQueue The waiting room before step 1, for who has a ticket of it.
+	// (GET /v1/polls/{poll}/queue)
+	GetQueue(ctx context.Context, request GetQueueRequestObject) (GetQueueResponseObject, error)
 	// GetResults The published result; `results-not-published` before that.
 	// (GET /v1/polls/{poll}/results)
 	GetResults(ctx context.Context, request GetResultsRequestObject) (GetResultsResponseObject, error)
@@ -5596,6 +6015,32 @@ func (sh *strictHandler) ProveLeaf(ctx *gin.Context, poll Poll) {
 	}
 }
 
+// GetQueue operation middleware
+func (sh *strictHandler) GetQueue(ctx *gin.Context, poll Poll) {
+	var request GetQueueRequestObject
+
+	request.Poll = poll
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetQueue(ctx, request.(GetQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetQueue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetQueueResponseObject); ok {
+		if err := validResponse.VisitGetQueueResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetResults operation middleware
 func (sh *strictHandler) GetResults(ctx *gin.Context, poll Poll) {
 	var request GetResultsRequestObject
@@ -5787,139 +6232,150 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dbhs51uCrELUDdPxNSZadxOkoV04mPZ3ppDsTezvAtLMWVXWkYruKrCFZltUNAwt8e7XvsFcL7NU+",
-	"wj7NAjvPseA5ZP1IlK2kkx7gw9wklsyfQ57D83+Of00yVdVKgrQmmf6aFMBz0PjjC54V8EJJq1XpPudg",
-	"Mi1qK5RMpsm3asVKJZeMs8wNZBVfsyuAmtkCGJdmBXqcpInJCqi4m2/XNSTTxFgt5DK5vU2Tl+d8ub3y",
-	"eQEsV1lTgbRfGXYN2ggl71vrHbfwWlTCbi+Ya76wIwF2MSqsrXktRppbKN3okT/w3su/VaXI1l9oE7B6",
-	"fbqwoLfXP4NMydywB+++ecGeHh1NDqKrCWlhCTq5devVXPMKrMfnW1UiHoVbrua2SNJE8srNqt2v0kTD",
-	"3xuhIU+mVjfQX/0PGhbJNPlPhx21HNJvzaFb91VOO2owtZIGaEOt5iVU7sdMSQsSccPruhQZd8c6rGnE",
-	"H3827oy/7ruhXxd3HN7S+4JbtgJp2Uo74qTbevT4Cd5Wj7gH5BLbzI897Ab2qWDUkcFek/3wgONRi+Q7",
-	"Z3fkcItn9Rfg5p1mGRhzrq5AbtPKDzX/ewNjNrtoJpOHmcMu/gRj+uJH3pSWWc2lEZZloi5AW7ixNGjm",
-	"rqriN69BLm2RTI8nj75ON6k1TZ7zslT2Hfy9AUOIzXPhAODlW61q0FY4Mljw0kCa1L2vfk0M8NKR2Sbg",
-	"c27g5FGjy5RJxWq3olymTC0YyIw9OHnM5msL5oBxmffg3gD4ZDKZpJHn1ZH3TwGCD+04Nf8ZMkTyC27s",
-	"O0/HDsQh6BoyELW9j0bf+WGb+4bp0Y0LXpYgl7B9Maevz198exp4ITt2Jx7CNXzrcVzQq97a14il5LbR",
-	"EOdKffB7u/TnRU+jcvg06shUjqDADa/q0n33U3J0/PDR4xO3UQ/RD4/vQzMuFYPuL++/i9wyezs6fnzC",
-	"6mZeioxdwZoYyJPHR08OnrHZlchnTBgmrGH4/cnDr5ktmmpeayHtNlIyfe25n7uEBFdPIm/pSuSRu0+T",
-	"K7vuz3/5Ijb5Jjp1fT8y3eopwugWcVMIkvh9nW3fl7+bx8w9AJ5ZZkALXopfkLun7OXZ8eMTvBVuLWg3",
-	"5b/8dHGxGn3448XFeOunP8RO95pL1BFANpUD+pdi9C2XdvTtd0nqPzhaBNkDuzcb+OKtVmqxDfyLArIr",
-	"yJlRU1RZMve5VkJah2JH25Cz+Rp/V3EpFmCcOjIr1fLyCtazFJmQ4WuDQ0q1/MpN+8UpP/mF1ErZZ/gb",
-	"J2pZCTw3bKFVRaOBLxi3+LOQOdwwq5h1wsvNI6o7eXpyfPAMd2mnCNpMSbiQ3DjwF0qnTGk2h6WQhq2E",
-	"Leg4Kocxe1+A9jukBIhbjnbXwCphDHJYN2OODN1tId1/8kL6c+H67rs12PGF3Kby9ubiypy/S6kssAcv",
-	"js/eMluq5aibdkBH37gsq8YxgsDDxDdy5/rKsLrkmTs0a+HHe5+45RZKV9ySonTyqFu/1ZvSxK2ySzSl",
-	"7OExyaAobKhVRUHjTS4sni5lYSlEg1WIcrecsFCZ6GP2X3Ct+Xqbx3XXH3u57gnsy4eHcL8UtgDdEZ/S",
-	"HWWRxO0vcZQmlZAb38QZ+wbXNQFXXjiO2VnNMzApK9Z1AdKQuOfG2QVIiBXyk5T94KhVA88ZN2ySslc4",
-	"8rX7dESU2pchT/723SP29K/vX7Kj4zffs7d/fXe2IVBOHkWQGqeHLainLEYidy9+G8HXG89rtlUPpKHL",
-	"lZC5Wl3mfG22ofpGaVaolWNYa+aGMO70R8JbqQywB08nKRMLJizLFdBbN3x9gEOcxMOnKHKQVtg1k001",
-	"B22QWxirNOSskTlod/FX4HB1XoB0qzn7bw4sB2O1WkOeEi/i4fln7iALp/kH6hGVY+kPTx5PkHTo41Hs",
-	"SRJr2r4Rx263L+G5u3ynNBJDyXPIHU8Q0rM4YsukATpW6s7y9RHhDG1asly3wTCNsNAXyH/69ruXbx6g",
-	"WE/Zt9/96ZvR2benx49PDgafUnb68mx0dPz16M8v3sTYhuVluXZC5T6t0mktW5osApXSXfTXijEDpAFz",
-	"yfEuW16YcwsjKyqI8tt8XwPQjSWy2cYULduJ8WKoaOzQUPC3sXNcCbkXWN+5ce4Nc7ls+JJgafnsXbNR",
-	"77hFwnxF4482+XCaeF0gzvI7vkxeDLEQoEmpRCFI72KEYvH6CtYHUZEilRVZhMjfF2tWgzaOk7OcW+6o",
-	"GFWCFDkA+maEDe+UtJVVELMajDMBhWErpW2xrbnCYuGu+p5LOocbREfd6FqRtbTPcA3W0QnZ/PdP2LRB",
-	"/Gb9ddIAcIxYVA3y42he6SWXwpCJvinDpOV0M9u4Qm/KfnfQ6PJ+DR0XjB0JxblQcn96/qufcS9Na7gG",
-	"Xl4OeFIOC96Udoee8L6AVlGotbjmFhhOR2JfibJ0ggGNKlNA3umoRIVj9vIa9Hqu8jXLOMpUyTTU4Gl1",
-	"VajSaR2N9FQMbji7Vk6wuQm1VtfgFCnlwDBI/rYAGpL3XtVcqRI4XoHj/pdKXhrQ18Hdts8ZcVfjYDLA",
-	"5lqtjPuoG8mkYjTBoCh0A5kttGqWhRdESzBO5z9EWXSYshUq5+53p29fMYIExZLp6+NoZShmAJzh6fR9",
-	"EtGVqkDaMTstSzo4y0rhUI5LuBWEZmold53/7w3IGGP5szsU4YguOiu4XMIzxv0GTMOiMe4szFS8LEE7",
-	"Ibqncu2YnpDLvYVdmhjLLezD689wIIrpquJ6ve9LtMKWez9b4uPkvtxmDoSyS0O+2ohYEBUS6sK9Ca8+",
-	"ejQrmUGQEvlAQXpyPOkrSCeT2L1WXrW+6ww/9mB/48YjHdwDqn9cjoALj+ae6jaA7GEEsg2GhmB2u6ab",
-	"N7bN6zYWEHnSI95AHV4hCLjsM/BWgvaVgJ5M6OtEPQVmA9N9jtuqo0Nq7rSBGMP+oY5TDGlXff8IH/0y",
-	"GT394P8fffh1kj58evuHuNtIRpyofG6sU3Yd45iXXF4xuMnKJgf/nolZKBwetORwujG6UkhFywpF9+YX",
-	"dAd3y0UdLSWfQ7n3i3P/f4roR+zTVv70sbv2+uiGB7G4Gh1Pjh6NJuhF/MQbb3XKnipL3kJURwrg2nAH",
-	"XA6Vil6UW+G1iJl3tSrLoTzf0Dy+rO7+sSr1x2tVH8/JP4I1xyglcIMNJhF9+zFCutPtQujaRX9n4ayB",
-	"SjA+6DdHj2hjIA8Q4A9OwcGfWk0pTkBdVC3uXdkjdPbCc/8cLBdlVJftDIBwAgzcIYBS2cvuUyOvpFrF",
-	"/a8LAWUeN48qqOaODy28KogsyOlHqIaljDsF4y9nP3zP0IYa2OTdBhqsXl/yO2OmO4x5y21jYqHTHt3t",
-	"8MT1KL7RYqRhAdoLpK0ZmxrDvhI6bgwPiboxSDgoU+8wgPpY37qkf2OzipfuPJCPfjZKztiDR5NJynpY",
-	"Ppiy75VlKyjLEY1EzKDzh6HiLgyDqrbrNPiPlQTC3jUvG0AXcsENM6oCWwi59I4pYccX8t/YLG8oKgwj",
-	"JJk4DKct0WRZow2zK5HBmJ2BMwp4VvRoypMO3QEqV7SPJ9a9dvEnwQl+FyVLHxEA8ouhJwmxx0phrKFd",
-	"hLzmpcj32sXdCpo5GLB2t+v2Ajbzk53CvypEVrgrTdtwgN/U/VZYQ/Nwb1xn5APuI0cLDoCjx5sA9FHn",
-	"jkkIxVO+8JPP1zVMWT9g7+iDYJCqHfZSZioXckn7uzVHVqlRyfWS9n54195WKYZDx+x71fIBCZAbVik0",
-	"kLhkX7Or57R+ie7UUXgZuMHRrg2+MozGh1MaLvKNU5J/tj3VuebSLEBvHEsqO1qoRhI6H0WeB1K1MMxZ",
-	"dWOG4aUupMGXXEhjW2uv9wZpffcsFHqDRk67XNHJJlG00djOf7sQlmgGV3ezGeUQeGsxzHCEJgwBZPkV",
-	"eGpVWiyF3No6gjVh2ArmjCagmeu2z3hZhoON2amhYzvRxK3bX7G6oZP7icqHZoTxr9/J0tG9N8xMkxXM",
-	"jR1cryrLrwwT+TOGMpZ81Yjrwj3c4QZO/OL6T2MX64a1DKwGiREvunLvlaeA38r7vFGT6O1AUv3+9Wnc",
-	"uKWaFTdMQ6Z0DvmzLouq5wGwek00RHvbLZAcKD1ISK24HxIah0+vi/852nD2wxofIK1KvhqDl9gqKHFM",
-	"nVPQ0WAOR+v18S5HvFFHI3SaLjzR0otjiO00z0+9WTbyjNXte3wcE1Gc4YDNAMaYvfJMknmGid5Zlosl",
-	"+UiRaz5j3BMvOZesYqVSHlR/uc4I3h8MHN7C4I4dXiR9R0v7UAmC5bRAvcYgmw/TeHrkrFQZL9HX0gPF",
-	"4aNSc1HCXdDQiC1AeAADPUoZl8w4zugIDqNa18DO3pz1t2ukdpKWz3fv56bgWnNwy1kKbbtTbO4uyRSl",
-	"76dILlpdC8e4cijFNQpYPxmFH8ahJYRYk3tErQT0N0fAZiGVpo+qSVQO1VqphVMZVkpftaQwZt+AzQrG",
-	"WbsURZEPr48Ou6/IOVdeQ6vIdDvDTR0EVHznbhlH8n54t/FCgynYfnuZGqTdZyfHafDa5rBwb3vnbu5a",
-	"yV9gwJhWTFl1BXLk8wZww6O7nj/HNDWGs7zYPW1sobTPEZmy58C1ewdercGRwSgwFuoAaG/3Pkqjkr+/",
-	"a8vOG23G7MxybQMjdW8Otzh6xrgfXTXGtoQLNzyz5dqZIsLi1S3FNQxuoo/k+2EZ4HknLDIiFfp7kobn",
-	"Ru/G+OYV9N+bmzlm5/wK2lvGYLbbSD8jTdod1BlgElYeez3lsm/SjCqVwz1yxrs1DbFDn8KCoKz4mjSX",
-	"/pLjCpnfUMp5ilc50Pnj3Ofc5ycErGuxLOz2Di0XttqBVcLCthQo4cYy672fHUNxGzut1iiykI6fbmv0",
-	"uLPDmls2R7ZbOTriSzVm77n33vcyQHtrw03BG2N3yezvlYfVKTcILx3BiXDM9Nlkqu5bZJimR2ZiMeCf",
-	"jsgHIHS0/PSuV43ntIrSvjQg9cYhaHUHkPn+14ePb9/b84vff39oTLg9TBuTwo2Q0IRp+dyuh5mykre7",
-	"msqMGsmvuSi9LHy8/RAjsvBnx1+kWt11IpFDVSsLMluPrmA94LaTu/DyqjfxO1g7LVkpA4wzzWWuKjTK",
-	"a9B9xRKVTWEZz7Qyjt8gmcUB6TPeGCCbAERt26MTRzonjxyTPx39jfHRL2wyespG7DK+q4agVMff++am",
-	"rYij/BNPjXRkUuYXQjsuT5dgLJe5GbNTPPsaNSBv1/Mq6OApZocgutwP3tLFX+2jDPpckwBDMNXIhg+J",
-	"Q40uyXPhk1AxFTFwpV6yc39vLwrEL7D7fgabb6DEzRyztzwnPWuQ6eihxZRGEsK4VGfoEwiZqsVupiHM",
-	"xv6izZuaqxvGSw08X4/ZqUdTiOoay8iopVBmR7GwCvNx6FeGqZX0kUmCy685wujvHXC1JoK7EhzcgbOL",
-	"SjzHwYSvEa/mYtmoxuzYZBVsKsMKjkE0zFbDyZ5ro0YUEuxS7+fprsjwa8jbtDjanFsYYVWJfxPb+ypF",
-	"+V/el2LivOYZ26xmYJJXXjrjBt47cA26VDzH7SJMzm03b8y6x9riZu0qAkRr27bvrWdr7cFfLWuHfP79",
-	"VWMzVTmbB12AAQb/8WDKXtmBj9CZ5m0ihKebgQ7XobvHWrp0CPxyk5s10oqyV1OFaT70WIKv0YKWvETw",
-	"Jn3wzlpfa68iRkmnCjMjHPmdb508vRscn1TpIwJDv3GSJhte3C440H4eeEaTNNn2ViZpMnQhJmmy4fOj",
-	"EAQ5i5I02XadYQR406mVpMnQz9T/IoRlOi9O+NQGaKIekF7MOAgCN7HvJWg/d6Z6+1XPnE7SZMtqHXzn",
-	"1bPBd2j3JWkyMMvaz90qA2Ol/dwZEi0mtlR7H2CgseFD0OTC51b56r4IO23oft03/Tkb2hRdakwHivym",
-	"O2RccWjj9b2RW9Kz+47EWZImAzGCYG9wffddjxk7mmtZJVJ+/zwbvARfAr3baNyszdb6vAkDFcfM+buT",
-	"bSsRKSmbsBKsGeQKsKVijSSu5FNWwrrRFBXKONg/Y82nTAzy1Y6389XQao3Xp4a0K7Jsvd1JUDwLKrEw",
-	"LNd8JUm1QK+Hs39RuehnQyzEDZEBTosibf+0hs8W2a4wLcOhNVxEd8+xSOC7rnpteF1YJNOVYWzpbHmj",
-	"+bxc93S3MTvja9M6K/hceSc/5Y0Y76OnChtfS+JLWM6+PXUq7oPJjRNY5IrOU0YfB1sfxEtohA36KpbL",
-	"kLvoQs65zYpB8cwMv8KiLc7+8v6MuSfKZr9euKu5SKYXSa1qh+sRDrxI0gvk+viDWxt/cBziIrmdXcjt",
-	"eiCfAsSugnDczAizWXF/ptsZJmdH47OowhdKk8pItUqkmn49YXNh20x3ul3JXmiVXS2UztGueHicui+X",
-	"WjU1Dl2ohgj7/sqI31J74wDDw/9HqbohdWDvYujtZJEuVI9nDbeZhlpsIpX4qzWYmRpPNzSxxIfeG+ob",
-	"XHsiw+eifFyukZeu2+UYHgqKMaimxFIwNseQj4ScKY01PPsSilpGqnKVsvH6RMcImNUAGBINZBClo1BN",
-	"ci8QmxUYpEAgDDH0BW5xaQp+/Pgkgi7ih+Eht4E9qrZqpCV/xgP3phwTq/naqRkHKSvgJv4kPoJUd2WT",
-	"x/SO7Uz5+hMnOqZrPuW2Uf7R7PtztlAN8xrKJ2/WW+Ju6bq5d5tDfxm9hF08on17afvCu+c1zER1j2Fj",
-	"n216i4F6Rs7OSJEZBg4ubegscBcF9ZsQ3DqJ4pT+j8sJ/GzZUQO4B7BsbHLHbXxiufrusn2U3aq8hryL",
-	"rAV3n3vt+KAxxY1eNDmeqFIAfY2hwMAZ5U6/ChUGJjgSvFPAKuzDUtus4JSAMqw9fDR5ehK5/azgUkI5",
-	"KH9IVjDv6b30idd1XCHoFXx9xJVRxHczQ/eUivwfPDzYpyzzN1SUpQGAGC2UvuB8n+IwNOI3j/HHrx8f",
-	"P6WjPLn/IFsMp01Ap8V71n6cdLGKbHfRaOikc9+R2hVu0+TnldlLZd2Avd2KVtgN7S59Zl9Y/fzfAdLz",
-	"RkvV/AZQwwJfFNZzb3jGX2BE+Ea4FK+ArZTOUVtEEzgU0FJ+VVs8wR48f/GWPXrCLF+iFQY39mDDoHCv",
-	"Mpkmp23hQGjUME3+3//593/8j39vv8JGDtPkH//zv/3jf//35DZ6ul044OYy1tjh3EcyhGzssCzpTkk0",
-	"X1/22OGuq9xDQd0sRmZ+2SlbwTxlvK5TZiwP5RZb552vLwvV6LsqAZyKsCc0Yal9LmGD8nCqV0j20nc+",
-	"Tuu0yvLyU5QyrygR+sM6AwR2lxgD+8cNnSPSQqrLAcN4mWK58rWHPiUkZOGtWcXXkcYvKofL0nP9zR1w",
-	"4UufYLUjOz0HnpdCwv6a1KdWgEm4sZeYDbe7bm0I8ZRCKT4maPVaUBs4lcMzxucY58b7wVwDH/3GlIj4",
-	"WRECp9F8GgDcXAmKLofAyCYUFPrvB/13ANKqJbHdMTA87Sfvee6Xspfjo1025a4TfaNVxaRaBUdWQHjK",
-	"jO8Ew33EJitVdhWSfVnBdbWjoKEyl6WQV/fAzyUzlZmy//zuFbnKHj85fnRAYZ+5olrwna7Ne+7FYu6M",
-	"QvU0vo4WYC5LWNj7cdzLzVn0Wo9QHkXJTRSJ8XrD9jV1CLmPMbwJTai8etk7q7c/O1ijqnF/sbYaaLMN",
-	"2g7icOQt5HJK3s4IldxX0tJq77RQawPtqClqf7kX/4Bt/5bfefel0tr/VFNz76eIAH3lM/XWe1DZXbbn",
-	"nZWtBrJGC7s+c6fsX8qOxn5bmX1tQ6l+qmToC4kl35he2R2hsLamxolCLtRGQwPfDfKtqn9UWDCHTQpw",
-	"jpkeHi6FLZr5OFPVofeah/+31R60aoVMfRlOYzHF3KdYsRKzC5XE1Bh9DXoa3P5Yqses5tdQ9rtZUeU5",
-	"VrVeyP4VpMG7ORskls5CBQRVdVCpPZQGxhfyQr7UWvmmNqFBJPO9KNvWo2bMXjo1OOOaEu8cbPMSKFlu",
-	"1nX/EpLNqPhqdiH7KQChlmXFDZv5rIVZiqUkl91HLO8JkzgGW0KV0swnojRlicUSF1ItfAabGJQezXoV",
-	"XjM8IZkv3WFYpionKjH2Eb69SKbs//7X/5WyC2da+E+3s6mPuaBLIpgBf3l/1jbDaxu+pRcSe7wdBHh6",
-	"fVtRU/Jee3auG2P7y6ZMwnXoGYG9eewK8y6SNClFBr73IpnDC+GkcnJa86yA0fF40nUu7X3Xr/xPzgsN",
-	"IbUVnSPYj2HEVoVia9U41KfuB005qf5nn/LUBtjat8DeUkvAF6RgGnb69hUxVfKiJUfjCYGgapC8Fsk0",
-	"eTg+Qkhrbgt82ofXR4c9l32tzI6GaW0aha9S8JeL2dhO8DEKuSG5FLzGIhR2viuDJDyiC9nPOqEE3zbP",
-	"I6Ql+SQQVKaMb/BrWjvQQYJ1MY74uc9YpKJWjc/uVZ5MsYHm81Ai3+9L+dOWg94zUXJto9KWQThueJA7",
-	"8yEPxuwdRmNTlhXKgKQmCjXoC+lP6eN1xD6m9+QeopfV8TvkHB2NbVzonU18P5BkAGOfq3x9R+vbj2t5",
-	"O2y2ejsUQFY3sNl793hy9Nk2HzREjTTdPR80D4xEikk8eP9ifK8W+F53304+IukMJONPH9xVd+/9zMm/",
-	"hylmDuL75Uvj1TaHmA9utUHphgNkCTse4EpooGohYRj1Xv3KMBLlbRPWB2+ff/enb44PffTmADV3R8fo",
-	"8dXYWulqvPU6/gy2a/S6hbXJ58Nau0kEZaedPzplS6WojGYhroPfhHruOfstpEV/OhJbJJ1Ssc1ILUZY",
-	"bNNVmzibAUtbvE3nmAxZle32u3HaNk7w+Bze92th7Fsc8QUvu+3qsON5YKnjsAM1tlcf9fqr39UKetCL",
-	"vdc5/a45OAbheTh5tE3n3yvLKpWjbs6McJzTvVc3q82Lf7UYfa8kjN5QIP+3U0AoCfGVqDnUpVpjlr9u",
-	"pHFKwcppTJjfsFXP6S7R+xA8JWjg+TYpHP7q/rvdSRF/BiSIL0kPG175CFVgzyufOhPUWyp6tgrTScNT",
-	"EJZKOMy/6Kejn6/aDr1tfVCULLb0j9im3RB8x8nthwg1Hc4bmZdwF1E9pxEfRVa/iHpIVX7cG8gFP/f+",
-	"1Y3x237bCH//26u3bCFKeIYiqeRr1ZB4xnFzyB1+cpUZf7BxlX82BJGuTOtSSUNXBuwuk/TLmTceqTJr",
-	"PfviGCzV8nDYq3gXJl90o+7FpoUbSy3dhojcA0e9xsj/etwDPTJ008b70UqFfjCx7tG/C93UoYn4J62a",
-	"7jD2Xt5Qcz13tGCBUV12W5UsZFY2VJcWEqlAhpr5Ui2HyX3cshKchXjy6EKuClHClu1GcQxelt6yr9pu",
-	"BtQMacxeY3twmZO7lWvodPl8nbI5ZLwxcCF5nmswxhclXkFtey2RMZSoFt6/E1o4ZwX5fbACieNiRuTY",
-	"45Gal5IdS1kNzmDFDNNeH5Cu1brnMlaUYFiuxoN6G7R5Mfrgj3AhI2U7U+o12TZ1odRAIPUEKsZrrm3M",
-	"wn2r1TW8piy+L2Hu9Xt272XsTT7r1tQxf4cqi5SZtg1NeL9xvk/xq8CEjgbP2tSVWBP6jcbzF5I6z9M6",
-	"pVq6u/9MMqnLb+aRUrSW66RsviaJ6Tue+4+Dsq19NVDkHI5AD391/95+Kv9It/9QhVvP36XpcUV6DSst",
-	"LHYLTcOfgCnhGvzfgDmkbxAd9M1P49p/uRK5LejLDzPSHEzJTUFPnNADJuM1FqR3Mf9kmkwObyaTo8PJ",
-	"yZPgRhn+iSErvGq0608M3ZMmE+XMviTnLlH+zg/54sp+SEqJvxrf6vZfUr7TEHtdYZ7t7C8TgswF//Jy",
-	"3rsazGcX86hO+vYzKAe73jNpcHX2epC0f/FDVMJi0wqloa206EtI5JnBh4uREFPwmlqFWOG+CqEF/xc8",
-	"bLzwNerF1cAthDzRLyPnNvIuf2e/ZjhbXDenX7bhJQw2PcPuEGmsKe4//2+L3f72t3nmGx2gOqaBrVVz",
-	"r+MtvB7bpWnt4sUhk+uL8+I26y7CjOlX/+LEVCKHheJYnY6MANUfn0VFDYTXrFCNHrPvMVxXqNWXYMOb",
-	"WeBRx/x7p1HOTrMMajvFVJNDuAZpR8Zq4NXMZ4hICRmWJ2IrvpK6WWFPB1RJZzhn2rbanl3IBzm3fMpm",
-	"IVNhduDYZRgYuqJgA3RVobNS+B4l1CDp6DEzY/aD47Mrge02MG6GdWSSjLJKGcuOHzOTes4t5JLNfHbG",
-	"DLdrAYox41M39MdhR+ov9oa2M1dufQrQ4MI/0t2B8UmM7vuI8qDlz+8VIjpOuz4AA/69i8f1oTwMFXpB",
-	"zG9ITCfWX1DG0ZeQlv2/qPc7W4W9xJ8oYtvWPdhw6ZlvpLQKTbX42gfmfkcst39cgfI4Q66WT1TcG+VU",
-	"rb4b6e/w9y3Wf4cnGcPBGUh/65itm6uVNKHzk4TV73LxoSSFXC7YRiN6ybgqOoUiGQHnXZdQNNZxpBn0",
-	"e6n5kjpbOdHVdRSlHoByIZaNhryNuFEK0yGllhMssT1tly8y7oxWD/S2AU7pICl5tPi8hNQ7K3uTg3C8",
-	"/XD7/wMAAP//",
+	"7H3dbhvH0uCrNGY/wNZ3hhQl20pMXSk+TuITJ/Gx9MXACb1ic6bJ6WjYPenuEcUYAhb49mrfYa8W2Kt9",
+	"hH2aBfY8x6KquueHbEqUY+cDFrmxNcP+qe6urv+q+ZBkellpJZSzyfhDUgieC4N/vuBZIV5o5Ywu4TkX",
+	"NjOyclKrZJx8q1es1GrBOMugIVvyNbsSomKuEIwruxJmmKSJzQqx5NDfrSuRjBPrjFSL5PY2TV5e8MX2",
+	"yBeFYLnO6qVQ7pFl18JYqdV9Y73lTryWS+m2B8wNn7uBFG4+KJyreCUHhjtRQuuBX/Dew7/RpczWn2kS",
+	"4cz6bO6E2R7/XGRa5ZY9fvv1C/b86Gh0EB1NKicWwiS3MF7FDV8K58/zjS7xHCUMV3FXJGmi+BJ6VfBT",
+	"mhjxay2NyJOxM7Xojv4vRsyTcfKfDltsOaRf7SGM+yqnGY2wlVZW0IRGz0qxhD8zrZxQeDa8qkqZcVjW",
+	"YUUt/vKLhTV+2HdCPy7O2N+ldwV3bCWUYysDyEm79fTZF7hbHeTuoUtsMt/2sG3YxYJBiwZ7dfbNwxkP",
+	"mkO+s3eLDre4Vr8B0O8sy4S1F/pKqG1c+bHiv9ZiyKaTejR6ksHp4l9iSC9+4nXpmDNcWelYJqtCGCdu",
+	"HDWawlYt+c1roRauSMbHo6dfppvYmiZf8bLU7q34tRaWDjbPJQDAyzdGV8I4CWgw56UVaVJ1Xn1IrOAl",
+	"oNkm4DNuxcnT2pQpU5pVMKJapEzPmVAZe3zyjM3WTtgDxlXegXsD4JPRaJRGrleL3j8HCN437fTsF5Hh",
+	"Ib/g1r31eAwg9kE3IhOycvfh6FvfbHPe0D06ccHLUqiF2N6Ys9cXL749C7SQHcOK+3D173r8LOhWb81r",
+	"5UJxVxsRp0pd8DuzdPtFV6Nz8XHYkekcQRE3fFmV8O7n5Oj4ydNnJzBR56CfHN93zDhUDLq/vfsussvs",
+	"zeD42Qmr6lkpM3Yl1kRAvnh29MXBKZteyXzKpGXSWYbvT558yVxRL2eVkcptH0pmrj31g01IcPQkcpeu",
+	"ZB7Z+zS5cutu/5cvYp1vol3X9x8mjJ4ijDAIdCFI4vt1vr1ffm+eMbgAPHPMCiN5KX9D6p6yl+fHz05w",
+	"V7hzwkCX//zzZLIavP/LZDLc+utfYqt7zRXKCELVSwD6t2LwLVdu8O13SeofABeF6oDd6S34/I3Rer4N",
+	"/ItCZFciZ1aPUWTJ4LnSUjk4YsBtkbPZGn9bciXnwoI4Mi314vJKrKcpEiHL1xablHrxCLr9BsJPPlFG",
+	"a3eKvwCrZaXguWVzo5fUWvA54w7/lioXN8xp5oB5QT/CupPnJ8cHpzhL00XSZFqJieIWwJ9rkzJt2Ews",
+	"pLJsJV1By9G5GLJ3hTB+hpQAgeFodiPYUlqLFBZ6zJCgwxQK/lMT5deF48O7tXDDidrG8mbn4sKc30ul",
+	"nWCPXxyfv2Gu1ItB2+2Alr6xWU4PYwiBi4lPBOt6ZFlV8gwWzRr4cd9HMNxcmyV3JCidPG3Hb+SmNIFR",
+	"drGmlD05Jh4UhQ2lqihovM6lw9WlLAyFx+A0HjkMJ51Y2uhl9i+4MXy9TePa7Y/dXLgC+9LhPtwvpSuE",
+	"aZFPmxaziON2hzhKk6VUG2/ihH2D6tpwVp45Dtl5xTNhU1asq0IoS+yeW9ALEBGXSE9S9iNgqxE8Z9yy",
+	"UcpeYcvX8HREmNrlIV/847un7Pnf371kR8ff/8De/P3t+QZDOXkaOdQ4PmxBPWYxFLl78NvIeX3vac22",
+	"6IE4dLmSKtery5yv7TZUX2vDCr0CgrVm0IRxkB/p3EptBXv8fJQyOWfSsVwLuuuWrw+wCXA8vIoyF8pJ",
+	"t2aqXs6EsUgtrNNG5KxWuTCw8VcCzuqiEApGA/1vJlgurDN6LfKUaBEP1z+DhcxB8g/YI5dA0p+cPBsh",
+	"6tDjUexKEmna3hEgt9ub8BVsPgiNRFDyXORAE6TyJI7IMkmAQEphLV8e0ZmhTkua6zYYtpZOdBnyX7/9",
+	"7uX3j5Gtp+zb7/769eD827PjZycHvaeUnb08Hxwdfzn45sX3MbLheFmugancJ1WC1LIlySJQKe1Fd6wY",
+	"MUAcsJcc97KhhTl3YuDkUkTpbb6vAghtCW22T4qGbdl40Rc0dkgo+GtsHVdS7QXWd9AO7jBXi5ovCJaG",
+	"zt7VG+WOW0TMV9T+aJMOp4mXBeIkv6XLZMWQcykMCZXIBOleDJAtXl+J9UGUpSjtZBZB8nfFmlXCWKDk",
+	"LOeOAxajSJAiBUDbjHThnpK0sgps1ggLKqC0bKWNK7YlVzGfw1bfs0kX4gaPo6pNpUlb2qe5EQ7whHT+",
+	"+zts6iB+su44aQA4hiy6EuphOK/NgitpSUXf5GHKcdqZ7bNCa8p+e1Cb8n4JHQeMLQnZudRqf3z+u+9x",
+	"L04bcS14edmjSbmY87p0O+SEd4VoBIXKyGvuBMPuiOwrWZbAGFCpsoXIWxmVsHDIXl4Ls57pfM0yjjxV",
+	"MSMq4XF1VegSpI5aeSwW0Jxda2Bs0KEy+lqAIKUBDIvo7wpBTfLOrZppXQqOWwDU/1KrSyvMdTC37bNG",
+	"nNUCTFawmdErC4+mVkxpRh0sskJoyFxhdL0oPCNaCAsy/yHyosOUrVA4h9/O3rxiBAmyJduVx1HL0MwK",
+	"AYonyPvEopd6KZQbsrOypIWzrJRw5DgEjCAN0yu1a/2/1kLFCMs3sCg6I9rorOBqIU4Z9xMwI+a1hbUw",
+	"u+RlKQww0T2FayB6Ui32ZnZpYh13Yh9af44NkU0vl9ys972JTrpy72tLdJzMl9vEgY7s0pKtNsIW5BIR",
+	"dQ53wouP/pi1ykTgEnlPQPrieNQVkE5GsX1detH6rjX81IH9e2iPeHAPqP5yAQIX/pg7olsPsicRyDYI",
+	"GoLZzppu7tg2rdsYQOZJB3kDdniBIJxll4A3HLQrBHR4Qlcm6ggwGyfdpbiNONrH5lYaiBHsH6s4xpB0",
+	"1bWP8MFvo8Hz9/7/wfsPo/TJ89t/iZuNVMSIymfWgbALhGNWcnXFxE1W1rnw95mIhcbmQUoOqxuiKYVE",
+	"tKzQtG9+QFg4DBc1tJR8Jsq9bxz8/zGsH0+fpvKrj+21l0c3LIjF1eB4dPR0MEIr4kfueCNTdkRZshai",
+	"OFIIbiwH4HKx1NGNghFey5h6V+my7PPzDcnj88ruDxWpHy5VPZySP4A0xzAlUIMNIhG9+zFEutPsQse1",
+	"C//Ow1oDlqB/0E+OFtHaijxAgH+AgIN/NZJSHIFar1rcurKH6+yFp/65cFyWUVm2VQDCCtBxhwAq7S7b",
+	"p1pdKb2K21/nUpR5XD1aiuUM6NDci4JIgkA+QjEsZRwEjL+d//gDQx2qp5O3ExjhzPqS3+kz3aHMO+5q",
+	"G3OddvBuhyWug/G1kQMj5sJ4hrTVY1Ni2JdDQ98Vlw74i9F6eV/fd9T2LTSN6tH9+1BbxDlkx3foTl2E",
+	"2drff2XTJS9hK0Q++MVqNWWPn45GKesgyMGY/aAdW4myHFBLPFS0GzGU+aVlYlm5dRpMz1oJOvhrXtYC",
+	"rc8Ft8zqpXCFVAtv05JuOFH/yqZ5TQ5lMUBsi8Nw1uBbltXGMreSmRiycwH6BM+KDjp6rKM9QLmM5vF4",
+	"vtcsfiXYwc+iVemdCYJMamiEwsNjpbTO0ixSXfNS5nvNAruCGhL6umF3YS7Bpr4z6AqrQmYFbGnaeBL8",
+	"pPCrdJb64dw4zsD76geACwDA0bNNALpHB8ukA8VVvvCdL9aVGLOurx/wg2BQumn2UmU6l2pB88OYA6f1",
+	"oORmQXM/uWtupzXDpkP2g25IiBIit2ypUbfiin3Jrr6i8Uu0xA7CzcAJjnZN8Mgyah9WabnMN1ZJpt1m",
+	"VReGKzsXZmNZSrvBXNeKjvNp5HogVkvLQCEcMvRMtd4QvuBSWdcoip07SOPDtdBoSBqAYLqilY2ix0Zt",
+	"W9PvXDrCGRwdejMKP/CKZugBiCYtAeT4lfDYqo1cSLU1deTUpGUrMWPUATVkmD7jZRkWNmRnlpYNXI07",
+	"mF+zqqaV+47ae3Wk9bcf2PDg3h1mts4KBm1726vL8pFlMj9lyJ7JzI1nXcDF7U8AnBvHfx7bWGjWELBK",
+	"KHSW0ZZ7gz75ClfeXI5CSGcGEgjuH5/aDRusWXHLjMi0yUV+2gZgdYwHzqwJh2hutwUSgNKBhCSS+yGh",
+	"dnj1Wtch4AaoHmu8gDQqmXksbmIj28RP6oL8lRbDPxqDkbdW4o4CjtBqWs9Ggy9AEJtunp56jW7gCSvM",
+	"e3wcY1GcYYNN38eQvfJEknmCiYZdlssFmVeRap4y7pGX7FJOs1JrD6rfXNCf9wcDmzcwwLLDjaR3NLT3",
+	"siBYIECaNfrnvIfH4yNnpc54iWaaDihwHks9k6W4CxpqsQUID2CgMSrjilmgjIBw6BC7Fuz8+/PudLUy",
+	"wGn5bPd80AXHmgkYzpFXHFaxObsiLZbejxFdjL6WQLhyUcprZLC+MzI/dGErEdxUcIkaDuh3joDNQhRO",
+	"96hGUT5UGa3nIDKstLlqUGHIvhYuKxhnzVDkgD68PjpsX5Fdr7wWjSDTzixuqsCg4jO3wwDK++btxHMj",
+	"bMH2m8tWQrl9ZgJKg9s2E3O42ztng20lU4MV1jZsyukroQY+5AAnPLrr+nOMcGPYy7Pds9oV2vjwkjH7",
+	"SnAD98CLNdgy6BPWiSoA2pm9e6RRzt+dtSHntbFDdu64cYGQwp3DKY5OGfetl7V1DeKKG565cg1ajHS4",
+	"dQt5LXo70T3k+2HpnfNOWFSEK3TnJAkPWu8+8c0t6N436DlkF/xKNLuMfnCYyJySJA0LBd1NiZU/vY5w",
+	"2dWGBkudi3v4jLeIWiKHPvoFQVnxNUku3SGHSyR+fS7nMV7ngtYfpz4XPrQhnLqRi8Jtz9BQYWcArFLM",
+	"XYOBStw45rzhtCUoMDFItVaThnT8fFuix5nh1GDYHMnuEvCIL/SQgWqH83aCRztji5uC19bt4tk/aA8r",
+	"CDcILy0BWDgGCW0SVXiLBNN20EzOe/QTkLwHQovLz++61bhOpylizAjE3jgEjewgVL7/9uHl23f3/OD3",
+	"7x8qEzCHbdxZOBEimrQNndt1MVNW8mZWu7SDWvFrLkvPC59tX8QIL/wF6IvSq7tWJHOxrLQTKlsPrsS6",
+	"R21Hd53Lq07H78QapGStrWCcGa5yvUSlvBKmK1iisCkd45nRFugNolkckC7hjQGyCUBUtz06AdQ5eQpE",
+	"/mzwD8YHv7HR4DkbsMv4rEYEoTp+3zcnbVgcha54bKQlkzA/lwaoPG2CdVzldsjOcO1rlIC8Xs+XQQZP",
+	"MbAEjwv+8Jou/rSPMOjDVAIMQVUjHT7EHNWmJMuFj1/FKMZAlTpx0t25PSuQv4nd+9ObfONIoOeQveE5",
+	"yVm9IEkPLUZDEhPGoVpFn0DIdCV3Ew1pN+aXTcjVTN8wXhrB8/WQnfljCg5h6xgpteQFbTFWrEJ/bPrI",
+	"Mr1S3qlJcPkxB+g4vgOuRkWALcHGLTi7sMRTHIwVG/DlTC5qXdsdk6yCTmVZwdH/hoFu2NlTbZSIQmxe",
+	"6u087RZZfi3yJqKOODBZCAdG62WckP4EQhvGjq04Sd/oxm4pD6Bf1yjZcMNezOWvtajFKSkEzW3oEEWQ",
+	"uZ3MroQL6rBlrjYk5GR6GWg/d2KACTT+Dm/vk9YErrf92DhtPGWbiRtM8aWXJnACb824FqbUPMfpIkQZ",
+	"ppvVdt3ZkLgavooA0eji/R0JtsV7+YFjTZNPP7+uHez7wNs4Awz+8WDMXrmeTRPOrYn58Hjekzlb9OyQ",
+	"wjbyA19uUt9aOVl20scwookud7CNOmEULxG8URe888Y23En+0QpEd2YlXJeLrZWnd4Pj40e986Nv507S",
+	"ZMPq3PpBmueeJTdJk23rapImfZNnkiYbNkrytpBxK0mTbVMfOrs3jXBJmvTtYt0XwQPVWp3CU+OLilps",
+	"Ou7xwLigY9eq0Ty3poXmVUf9T9JkS8vuvfPiZO8d6qlJmvTUyOa5HaWnXDXPreLTnMSWKuIdItQ2PATJ",
+	"Mzw3wmL7Isy0Iau2b7p9NqQ/2tSYzBb5pV1kXNBpQhM6Lbe4ffuO2G+SJj22h2BvcKmkcUUh84AmHdoM",
+	"KNhQTrwI3eVtkBa8GHSNox7DJk7t04ZKLDnmDNwdZryUkWS6ESuFs70oCbbQrFZEpHywThg3GpxDsRb7",
+	"x+r5YJFepN7xdqQeKt3xzNwQcEaKuVebCYrTINFLy3LDV4okIzTagPqOslE3DmQubwgrsFv00PYP6Phk",
+	"Pv0lBqTAsYaNaPc55sj8O8gkEac5kJcdHmoUSfTciyqWSWvrxvwFik8jrnRj3+4MgTA+KmDTT43qI0bU",
+	"ocvaB+E7Qj3ZjeEjiyeF0ql4YLA38vuAQhwq4CrpyKCkEt7uG7ghqgdFmtbiHCjt7TbOejISizejTabI",
+	"ykYaRCeRXoqUDHv4m98bICdR3/5mfgwdcdgwfwgtKGF9O7EG17Kde7Arcu7fGjEmIBA6uaJINEWZZ9pg",
+	"UsowstM6xi2bc4P2Q+v9yNEwBhxg3xicjZ2hvm04XmwH3rb5rv1lYlpdm7i1parlteGzct1R2YbsnK9t",
+	"Y6PkM+19exRpZr1rjnLyfPaZT3o7//YMNNvHoxuQ+8gDlaeMHntTH8ST7qQLaiom2JGVeKJm3GVFL91u",
+	"iq8wzZOzv707Z8Da2PTDBLZmkownSaUroJEDbDhJ0gkKT/gHjI1/AKOdJLfTidrOIPRBg+wqyJibMaQu",
+	"K+6PjT3HdI5oWAZq7oU2pClSdiNppF+O2AyULW8kp91V7IXR2dVcmxzNCU+OU3i5MLqusOlc18QQ7s+l",
+	"+j3ZegAYLv7/lzw9kqr3Lp+wHV7WRujgWsNupqF6A6FK/NZajGWPByjbGAvq3KGunWXPw/DRaw+LTvRC",
+	"6nYCl4eCXIu6LjF5lM3Q06tEzrTBrL99EUUvInn8Wrt4RjMQAuaMEBgJEdAgikch/+xeIDZztkgORxhi",
+	"xxeoxaUt+PGzk8hxET0MF7nx51N+Zq0cmTEfw50CIlbxNYjnBykrxE38SjwAVXfln8Tk9e3cmuojOwLR",
+	"tR+z2yg3Uu/7ozxRffHS0kdP1hnibql0c+4m6+Yyugm7aERz99LmhrfXqx+7DpdhY55tfIuB6oXUSFoq",
+	"+gsvXahFchcGdcuW3AJHAd35YVHEHx9PubF7Pbh7sGxMcsdufGSBi92FPpB36/Ja5K1DPVj54bbjhcag",
+	"WLrRp0wbYNfWIa1CqZMsq540eCkXmNeSjNOUiIT+iJC/tJKuAGEsJDA1lltviHMayzxVLis4Ban1U5uf",
+	"jp6fRI4qK7hSouxlVyUrMesol/TEqyouPXTySR+wv15H2kgAOKMaIo+fHOyT9f07ElbTAEAMcUpfz2Kf",
+	"3FM0nG0u4y9fPjt+Tkv54v6FbFGnJr+FBu9Y2OJ4jkmqu3PSQ6Gu+5bUjHCbJr+s7F7y7QbszVQ0wm5o",
+	"dwk/+8Lq+/8BkF7URun6d4AaBvissF546078BkY4dYSk8aVgK21yFC3RzhTy8ykGs8nNYo+/evGGPf2C",
+	"Ob5AlU3cuIMN7QNuZTJOzpq8pFAHZpz83//97//87//evMI6MePkn//jv/7zf/235Da6ul1nwO1lrG7M",
+	"hfd2SlW7B1h+ZuvLDjnctZV7SLObtQ6YH3bMVmKWMl5VKbOOh2yurfXO1peFrs1diUYgT+wJTRjqI6wP",
+	"2NVLL3sJRw8TUZ12vPwYCc5LVXT8YZzeAbabGAP7pw0BJVKhro0TRZ+6Zrn2qc0+bCxE6q7Zkq8jdaV0",
+	"Li5LT/U3Z8CBL30Q5o7kl1zwvJRK7C92fWyCqRI37hIjZnenxfYhHpP70lvInFlLqjKpc3HK+AxjYXB/",
+	"MB7JR8hg2FR8rQgBSDQfBwC3V5IiUIIzchMKCg/qBgbtAKQRS2KzY/DIuBvg66lfyl4Oj3YpoLtW9LXR",
+	"S6b0Kli9woGnzPpCU9x7SbNSZ1chIYAV3Cx35Est7WUp1dU98HPF7NKO2b+9fUV2tWdfHD89IFfrTFOp",
+	"iZ3+g3v2xWF8nUbxND6OkcJelmLu7j/jTvzevFPZiGKtSm7dHqZl7zVsbtPdptSt69ERLztr9cpqC2tU",
+	"NO4O1iQb7mmh9jrBmEyjESy5L2Oukd4bE3rIXI/C2vy4F/0Q28YwP/PuTaWx/0P10r2vIgL0yEfzrvfA",
+	"srsU1bvwrZsRGKl1uB2y08RqYdBipCjMR2wL+Tt8l23BEIEYe/M0eUDob/RePcRHdbc7JoQYPdzBQur0",
+	"gxBoUymkEbp7sfcp0spqI936HKbqovaO6q9bMdxN1cFuUHwoHox1QTCQvl194VxF1XWlmuuNqje+ZPAb",
+	"Xf2k0Y+GlWywjx0fHi6kK+rZMNPLQ+8oCf9vC69oyJAq9QmXtcNkIh9My0qMI9cKvaLmWphx8PRgPjdz",
+	"hl+LslvykMqTYOmDiepuQRrQfNpLIZiGXDfK36N6LKK0YjhRE/XSGO0rn4UqwswXLG7qU9shewnKTMYN",
+	"hVgDbLNSUFj0tC0RKRWbUprtdKK6wVMha3HFLZv6eK9pikmDl+0jJnKGThz9ayEfdepDDuuyxLS4idJz",
+	"H6sse0mm004u7xRXSEpouxi8gHAjph8mjWI4Scbs//yX/5myCSiI/ul2OvZuNrRCBWXub+/Om4qpTVXQ",
+	"dKKwEOhBgKdT3BvlXe+oYRemtq47bMqUuBZNgCGc4Qoj1pI0KWUmfIFeMmrMJchWyVnFs0IMjoejtrx1",
+	"5123PExyURgRkhjQxIXRjgO2KjRb6xqOPoU/DGUf+L99cGsTi9DcBfaG6sa+IDXBsrM3r4g1kuE0ORqO",
+	"CARdCcUrmYyTJ8MjhLTirsCrfXh9dNjx0lTa7qCcTQCaz0fzm4t5NyC+MPKyIroUvMJ0Q3axK/YuXKKJ",
+	"6sbrUSpHEyEXAlB9+ByKxNZXgbeNNg+QYAYkID/3selU+cDgtXuVJ2OssvxVqKPSLV7885ZPxpNS8mag",
+	"6J2JsNxwIXdGvh8M2VsMXElZVmgrFFXaqYSZKL9K76Il8jG+J8ocDetA75BytDi2saF3Vnp/T/xBWPeV",
+	"ztd31Ed/WF30fkXu2z4bcqYWmwXaj0dHn2zyXtXsSGX2i16F2UhwALEHbyWOz9UA3ykB3/JHRJ0eZ/z5",
+	"PWx1e9/Pgf89STFGHO8vX1gvfMPBvIfRekl6AMhC7LiAK2kE5YVKy6hA9yMbAnhCpe7Hb7767q9fHx96",
+	"h90B6l+Ax2jkN1h/72q4dTu+Ea6tBr51aqNPd2rNJJEjO2tdEClbaE0Jk3N5HaxfVJgVtPCQAPPxh9gc",
+	"0hmlVQ70fIBplW1eIWh+mMToxVQgMmQbaKbffaZNdR1/nv39fi2te4MtPuNmN6V/dlwPTGrvf6YAv8Ex",
+	"6HyE467vBfQ+2NH5vMZdfbANwvNk9HQbz3/QIC3nqGExjJ/C+wq9mgyoV/PBD1qJwfcUu/H7MSAk//ma",
+	"A7moSr3GfC5TKwtCwQokJtQTtjL3YRO9JchjghE830aFww/w3+1OjPhGIEJ8TnzY8K1EsAILI/poqSDe",
+	"UnkLp1Fn6QQjYlSf/RN/Wvx51JRxbzJBo2ixJX/EJm2b4D1Obt9HsOlwVqu8FHch1VfU4kFo9Zus+ljl",
+	"230vcskvvJV8o/229T1C3//x6g2by1KcIksq+VrXxJ6x3UzkcD65zqxf2HCZf7IDIlmZxqXktbbgA2wm",
+	"yZdTrzxSDu56+tlPsNSLw35B+10n+aJtde9pOnHjqO5n/yD3OKNO9fw/L3dPjgyfXMD9MVqHomGxTwz8",
+	"IXhThS9NfNSo6Q5l7+UNVWCFpQUNjCpwNPUnpMrKmjKQQ+ycUKE6SqkX/XhO7lgpQEM8eTpRq0KWYkt3",
+	"I28UL0uv2S+bujVUMW/IXuM3JFRORnNuRCvL5+uUzUTGaysmiue5Edb69PMrUblO3Xx0COu5t++EOv9Z",
+	"QXYfCl/BwazMsRAwVbgmPZZiU0BhxaDiTsWn9nscnso4WQrLcj3sZVaizos+JL+EiYokaI6pIHFTvoui",
+	"QQWJJ2LJeMWNi2m4b4y+Fq8pcPNzqHvdDzvspeyNPunU9FmVHaIsYmbalK7i3a+r+KjOpbAhG/S0CUCK",
+	"falk4+skE0WfJ6FxSr2Avf9EPKkNaeeRpOOG6qRstiaO6T+L4R97Cbr7SqBIOQBBDz/Av7cfSz/SbQs/",
+	"jOf30naoIt2GlZEOS0qn4TthpbgW/kNhh/QGj4Pe/Dys/MuVzF1BL99PSXKwJbcFXXE6HmEzXmHpkTZy",
+	"Ixkno8Ob0ejocHTyRTCj9L9D56QXjXZ9h+6eYKcoZf41ZP5ENfkzHy/3aCMFmcxEvnbLRtIGZZRMT4ky",
+	"kLcEPxpENSe6ZZmG7Fu9mii0kVGuBL8S9i4vBJZBtFw2Hx8if4iesylaKqc+RSakjkhLxSWQ9FHWBK1o",
+	"yH4EqcqHA24sAdn1NN2dKITZNSFXY0wRgX6lfmnpRMEV9R8S8bZFT8ht4fWxAj8vZHVbH8WHFPo6It6l",
+	"/ohofy7ncwGcrZTOlSJGVb8RjlK5PiN5owl2kDZEpz8lMW8D60SX9r2Hqa8+qfFG8U5Uqvz8wpjPX75L",
+	"en/rm3x2/T5EE8axyX8C4U90apXCTsm/053FA0N0UME/PzZ566L95JI9apC+tiCKvm1hwTR4NzoF5pov",
+	"wcmldFiRTBvR0OiuUIxiUnDboPPTFryiOnBOwqvgTfRfdnPxqiboJXyHGgJK15XQFX6LY+klbSop5dCJ",
+	"2y/c0K820nwMKrCmd4UW9LkLXzLHO546VUI6seycvrnYVq0jtocT7yghckdMwURdtENL25q2G0dX2InU",
+	"V2GEfSObBEgFvt4r2uGUDh/fCKBFnV1GcCdCBsXnUQc2MhL+YPdPWFvchEE/Nl549MmfojiQxj4w8R//",
+	"nd7b30/Pzj0bRK3VCLbW9b3+iUBxXBuTvIt/hbDlz86/mhDzCAOjn/7kXlR0ASsRYbkmJJ6oJfqQYfoY",
+	"x5oVujZD9gOSvkKvPgfr2syPimo974DATs+yTFRujHGVh+JaKDewzgi+nPpwSKVEhgUvsDZ1SeVdkWIj",
+	"hZ5in3Hz2ZrpRD3OueNjNg1hedMDYDGhYSgTiB8T0kv06QS9iSqGHj1jdsh+BJK6klh/DlUnzLBWZLtC",
+	"ven4GQMtCtkNCKCB3UxxugagGDE+g6Y/9b/u8tnu0HaY5q2Pd+1t+AOtwqhqYRCUD7zp1cD8ozzpx2lb",
+	"aKpHv3fRuC6UhyF3PYhGGxwTRKEXFF77Obhl9+vUf7DxrBPlGj3YppYlViA99ZrzKlSZ5Wsfv/AHnnLz",
+	"oTJKWgiByT4qf+8jp3JIuw/9Lf7enPofcCVjZ3AulN91TE3J9UrZUApVidUfsvEh/5Is01inLbrJOCqa",
+	"XCKBUxdt2Xy07WBL2yuAWPEFlXoF1tWW2Kei2GouF7UReROYQJGeh5RHRbBE6+a0YXXD1rbngd62U1LU",
+	"XEqGfz4rRep9Op3OgTnevr/9fwEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -21,6 +21,7 @@ import (
 
 	"github.com/popvote/popvote/apps/api-server/captcha"
 	"github.com/popvote/popvote/apps/api-server/plain"
+	"github.com/popvote/popvote/apps/api-server/room"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/challenge"
 	"github.com/popvote/popvote/libs/channelsapi"
@@ -39,6 +40,8 @@ const (
 	// MaxConnections is how many connections are held, unless an operator says otherwise: the default's
 	// MaxWaiters, and half as many at work or idle.
 	MaxConnections = 30_000
+	// DefaultAdmissionRate is in sessions a second.
+	DefaultAdmissionRate = 1000
 )
 
 // Config is what an operator decides. Its zero value does not start: TrustedProxies must be set.
@@ -77,6 +80,9 @@ type Config struct {
 	// CastTimeout is how long a cast waits for its outcome before it is called unknown. Default: 12s;
 	// keep it under the listener's write timeout.
 	CastTimeout time.Duration `koanf:"cast_timeout"`
+	// AdmissionRate is how many sessions a second this server begins; whoever is beyond it waits their turn
+	// (docs/waiting-room.md says how to choose it). Default: 1000. A burst of one second's worth goes through.
+	AdmissionRate float64 `koanf:"admission_rate"`
 	// Security is what /.well-known/security.txt says. Default: there is none.
 	Security Security `koanf:"security"`
 }
@@ -120,6 +126,8 @@ type Server struct {
 	headers        *headers
 	metrics        *metrics
 	guessing       *guessing
+	entries        *prometheus.CounterVec
+	room           *room.Room
 	handler        http.Handler
 	// smsHost is the host of the origin-bound line in SMS, or empty.
 	smsHost string
@@ -185,6 +193,10 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if s.metrics, err = newMetrics(deps.Metrics, func() float64 { return float64(s.waiters.Load()) }); err != nil {
 		return nil, err
 	}
+	s.room = room.New(config.AdmissionRate, deps.Clock)
+	if s.entries, err = newEntries(deps.Metrics, s.room); err != nil {
+		return nil, err
+	}
 	if s.guessing, err = newGuessing(deps.Metrics, deps.Clock, deps.Log); err != nil {
 		return nil, err
 	}
@@ -192,6 +204,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	s.closing, s.close = context.WithCancel(ctx)
 	s.polls.refresh(s.closing) //nolint:errcheck // logged there, and tried again within a second
 	s.done.Go(func() { s.polls.keepFresh(s.closing) })
+	s.done.Go(func() { s.keepRoom(s.closing) })
 	return s, nil
 }
 
@@ -201,6 +214,7 @@ func (c Config) withDefaults() Config {
 		c.ChallengeCost = 0
 	}
 	c.MaxWaiters = or(c.MaxWaiters, 20_000)
+	c.AdmissionRate = or(c.AdmissionRate, DefaultAdmissionRate)
 	c.CodeTries = or(c.CodeTries, 5)
 	c.CheckDelay = or(c.CheckDelay, time.Second)
 	c.CastTimeout = or(c.CastTimeout, 12*time.Second)

@@ -125,6 +125,9 @@ func invalids(w *world) []junk {
 		{"a forged challenge", problem.ChallengeInvalid, "POST", sessionsPath, session(func(o object) { o["challenge"] = w.forge(func(p *challenge.Parameters) { p.Cost = 1 }) }), nil},
 		{"a stale challenge", problem.ChallengeExpired, "POST", sessionsPath, stale, nil},
 		{"an unsolved challenge", problem.ChallengeInvalid, "POST", sessionsPath, session(func(o object) { o["challenge"] = w.forge(nil) }), nil},
+		{"a token for a ticket", problem.ChallengeInvalid, "POST", sessionsPath, session(func(o object) { o["challenge"] = texts }), nil},
+		{"a forged ticket", problem.ChallengeInvalid, "POST", sessionsPath, session(func(o object) { o["challenge"] = forged(texts) }), nil},
+		{"an expired ticket", problem.ChallengeExpired, "POST", sessionsPath, session(func(o object) { o["challenge"] = late }), nil},
 		{"a fixed line", problem.PhoneNotMobile, "POST", sessionsPath, session(func(o object) { o["phone"] = "+85225000000" }), nil},
 		{"not a phone", problem.PhoneInvalid, "POST", sessionsPath, session(func(o object) { o["phone"] = "12" }), nil},
 

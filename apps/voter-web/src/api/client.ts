@@ -1,7 +1,7 @@
 // The one way to the API. An answer is a value or a Trouble; nothing is thrown but an abort by the
 // caller.
 
-import type { Effect, Problem, ProblemCode, Verification } from './types.ts'
+import type { Effect, Problem, ProblemCode, Verification, WaitingRoom } from './types.ts'
 
 /** What can go wrong without the server having said so. */
 export type LocalCode =
@@ -21,6 +21,8 @@ export interface Trouble {
   /** Seconds. */
   retryAfter?: number | undefined
   verification?: Verification | undefined
+  /** A place in the queue before step 1. */
+  waiting?: WaitingRoom | undefined
 }
 
 export type Answer<T> = { value: T; trouble?: undefined } | { value?: undefined; trouble: Trouble }
@@ -89,6 +91,7 @@ export async function troubleOf(response: Response): Promise<Trouble> {
       field: p.field,
       retryAfter: p.retry_after ?? retryAfter,
       verification: p.verification,
+      waiting: p.waiting_room,
     }
   } catch {
     return { code: 'strange-answer', effect: 'unknown', retryAfter }
