@@ -17,6 +17,7 @@ variable "site" {
     mirrors        = list(string)
     inbound_number = string
     challenge_cost = number
+    admission_rate = number
     limits_scale   = number
     edges          = list(string)
   })
@@ -244,6 +245,7 @@ job "api-server" {
         API_SERVER_ALLOW_ORIGIN    = join(",", var.site.mirrors)
         API_SERVER_INBOUND_NUMBER  = var.site.inbound_number
         API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
+        API_SERVER_ADMISSION_RATE  = var.site.admission_rate
         API_SERVER_LIMITS_SCALE    = var.site.limits_scale
         API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)
 

@@ -42,6 +42,8 @@ site = {
   limits_scale = 1
   # PBKDF2 iterations of one try at the proof of work.
   challenge_cost = 2000
+  # Sessions that each API server begins in a second; who is beyond that waits their turn (docs/waiting-room.md).
+  admission_rate = 1000
   # What of secret/popvote/sms-providers in Vault is a file of the gateway's, by its name there: routes.yaml, the
   # table of docs/sms.md, and every file with a credential that it names. None where SMS are simulated.
   sms_files = ["routes.yaml"]
