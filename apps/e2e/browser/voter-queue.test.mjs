@@ -98,7 +98,7 @@ for (const lang of languages) {
             },
           }),
     )
-    const nudge = () => page.evaluate(() => dispatchEvent(new Event('online')))
+    const nudge = () => page.evaluate(() => window.dispatchEvent(new window.Event('online')))
     await ask(page, newVoter())
     await at(page, 'wait')
     assert.match(await body(page), /7/, 'seven minutes or less')

@@ -95,7 +95,7 @@ describe('waiting in the queue', () => {
     await pass(60)
     expect(said.at(-1)).toBe('opened test.one')
     expect(moves()).toEqual(['test.ticket in 30', 'test.ticket in 8', 'opened test.one'])
-    expect(asked.map((a) => a.path)).toEqual([...Array(3).fill('/v1/polls/test/queue'), '/v1/polls/test/sessions'])
+    expect(asked.map((a) => a.path)).toEqual(['queue', 'queue', 'queue', 'sessions'].map((what) => `/v1/polls/test/${what}`))
     expect(asked[3]!.body).toEqual({ identity: { type: 'hkid', number: of.number }, phone: of.phone, lang: 'en', challenge: 'test.ticket' })
   })
 
