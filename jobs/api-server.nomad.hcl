@@ -19,6 +19,7 @@ variable "site" {
     countries      = list(string)
     challenge_cost = number
     challenge_most = number
+    admission_rate = number
     limits_scale   = number
     limits = object({
       override = map(object({ count = number, window = string }))
@@ -260,6 +261,7 @@ job "api-server" {
         API_SERVER_PHONE_COUNTRIES = join(",", var.site.countries)
         API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
         API_SERVER_CHALLENGE_MOST  = var.site.challenge_most
+        API_SERVER_ADMISSION_RATE  = var.site.admission_rate
         API_SERVER_LIMITS_SCALE    = var.site.limits_scale
         API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)
 

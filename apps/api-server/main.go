@@ -72,7 +72,7 @@ type config struct {
 	Countries []string            `koanf:"phone-countries" doc:"What voters' phone numbers may begin with (+852,+853), separated by commas, or any. Numbers of other countries are refused before anything is counted or spent. Keep it no wider than the gateway's table."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Most      int                 `koanf:"challenge-most" doc:"The most that -challenge-cost is multiplied by, near this server's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs this machine no more."`
-	Capacity  float64             `koanf:"challenge-capacity" doc:"How many sessions a second this server is meant to begin; from half of it on everybody's proof of work gets dearer."`
+	Admission float64             `koanf:"admission-rate" doc:"How many sessions a second it begins. Who is beyond it waits, first come, first served; ballots that were begun are not held up. From half of it on everybody's proof of work gets dearer. Take what is slowest behind all servers, such as the SMS that can be sent a second, and divide it among them (docs/waiting-room.md)."`
 	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 30 KB."`
 	Waiters   int                 `koanf:"max-waiters" doc:"How many voters may wait for their phone at once, each on a connection; further ones are told to come back. Keep it below -max-connections, or they leave nobody else any."`
 	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
@@ -89,7 +89,7 @@ type limits struct {
 
 func defaults() config {
 	return config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Most: toll.Highest.Times(), Capacity: server.DefaultChallengeCapacity, Held: server.MaxConnections, Waiters: server.MaxWaiters, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:8090", Challenge: 2000, Most: toll.Highest.Times(), Admission: server.DefaultAdmissionRate, Held: server.MaxConnections, Waiters: server.MaxWaiters, Drain: 5 * time.Second, KeysAge: keyring.DefaultMaxAge,
 		Countries: []string{"+852"}, Limits: limits{Scale: 1}, Log: service.DefaultLog(),
 	}
 }
@@ -117,8 +117,8 @@ func (c *config) Validate() error {
 	if _, err := toll.StepOf(c.Most); err != nil {
 		return errors.New("-challenge-most must be 1, 2, 4 or 8")
 	}
-	if c.Capacity <= 0 {
-		return errors.New("-challenge-capacity must be more than 0")
+	if c.Admission <= 0 {
+		return errors.New("-admission-rate must be more than 0")
 	}
 	if c.Held < 1 {
 		return errors.New("-max-connections must be at least 1")
@@ -230,7 +230,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
 		InboundNumber: c.Inbound, PhoneCountries: c.Countries, MaxWaiters: c.Waiters,
-		ChallengeCost: c.Challenge, ChallengeMost: c.Most, ChallengeCapacity: c.Capacity, Security: c.Security,
+		ChallengeCost: c.Challenge, ChallengeMost: c.Most, AdmissionRate: c.Admission, Security: c.Security,
 	}, deps)
 	if err != nil {
 		return wrong(err)

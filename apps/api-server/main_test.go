@@ -229,7 +229,6 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		"a proxy that is none":    {good("-trusted-proxies", "nowhere"), "trusted_proxies"},
 		"no work":                 {good("-challenge-cost", "0"), "-challenge-cost"},
 		"work by three":           {good("-challenge-most", "3"), "-challenge-most"},
-		"no capacity":             {good("-challenge-capacity", "0"), "-challenge-capacity"},
 		"no connections":          {good("-max-connections", "0"), "-max-connections"},
 		"no waiters":              {good("-max-waiters", "0"), "-max-waiters"},
 		"a country that is none":  {good("-phone-countries", "HK"), "phone_countries"},

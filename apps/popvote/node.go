@@ -120,15 +120,15 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		return nil, exit.With(exit.Usage, err)
 	}
 	n.api, err = apiserver.New(ctx, apiserver.Config{
-		TrustedProxies:    c.Proxies,
-		PublicOrigin:      c.PublicOrigin,
-		AllowedOrigins:    c.AllowOrigin,
-		InboundNumber:     c.InboundSMS,
-		PhoneCountries:    c.Countries,
-		ChallengeCost:     c.Cost,
-		ChallengeMost:     c.Most,
-		ChallengeCapacity: c.Capacity,
-		Security:          c.Security,
+		TrustedProxies: c.Proxies,
+		PublicOrigin:   c.PublicOrigin,
+		AllowedOrigins: c.AllowOrigin,
+		InboundNumber:  c.InboundSMS,
+		PhoneCountries: c.Countries,
+		ChallengeCost:  c.Cost,
+		ChallengeMost:  c.Most,
+		AdmissionRate:  c.Admission,
+		Security:       c.Security,
 	}, apiserver.Deps{
 		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.sender, Confirmer: n.sender,
 		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics,

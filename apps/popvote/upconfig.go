@@ -26,7 +26,7 @@ type upConfig struct {
 	Proxies      []string          `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas; none where clients connect directly."`
 	Cost         int               `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Most         int               `koanf:"challenge-most" doc:"The most that the work is multiplied by, near this machine's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs no more."`
-	Capacity     float64           `koanf:"challenge-capacity" doc:"How many sessions a second this machine is meant to begin; from half of it on everybody's proof of work gets dearer."`
+	Admission    float64           `koanf:"admission-rate" doc:"How many sessions a second it begins. Who is beyond it waits, first come, first served; ballots that were begun are not held up. From half of it on everybody's proof of work gets dearer."`
 	InboundSMS   string            `koanf:"inbound-number" doc:"The number voters text, E.164; the simulated phone network knows any."`
 	Countries    []string          `koanf:"phone-countries" doc:"What voters' phone numbers may begin with (+852,+853), separated by commas, or any."`
 	Pprof        bool              `koanf:"pprof" doc:"Also serve Go's profiles on the admin listener. Whoever reaches it can slow the process down."`
@@ -53,7 +53,7 @@ func defaultUpConfig() *upConfig {
 		Proxies:     []string{"none"},
 		Cost:        2000,
 		Most:        toll.Highest.Times(),
-		Capacity:    apiserver.DefaultChallengeCapacity,
+		Admission:   apiserver.DefaultAdmissionRate,
 		InboundSMS:  "+85264500000",
 		Countries:   []string{"+852"},
 		Log:         service.LogConfig{Level: "info", Format: "text"},
@@ -72,8 +72,8 @@ func (c *upConfig) Validate() error {
 	if _, err := toll.StepOf(c.Most); err != nil {
 		return errors.New("challenge-most must be 1, 2, 4 or 8")
 	}
-	if c.Capacity <= 0 {
-		return errors.New("challenge-capacity must be more than 0")
+	if c.Admission <= 0 {
+		return errors.New("admission-rate must be more than 0")
 	}
 	return nil
 }

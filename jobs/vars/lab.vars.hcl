@@ -51,6 +51,8 @@ site = {
   challenge_cost = 100
   # The most that it is multiplied by: never, because the voters of drills are fast and from one address.
   challenge_most = 1
+  # Sessions that each API server begins in a second; who is beyond that waits their turn (docs/waiting-room.md).
+  admission_rate = 100000
   # What of secret/popvote/sms-providers in Vault is a file of the gateway's, by its name there: routes.yaml, the
   # table of docs/sms.md, and every file with a credential that it names. None where SMS are simulated.
   sms_files = []

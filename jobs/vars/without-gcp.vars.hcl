@@ -49,6 +49,8 @@ site = {
   challenge_cost = 2000
   # The most that it is multiplied by, near the limits and for networks of bots: 1, 2, 4 or 8.
   challenge_most = 8
+  # Sessions that each API server begins in a second; who is beyond that waits their turn (docs/waiting-room.md).
+  admission_rate = 1000
   # What of secret/popvote/sms-providers in Vault is a file of the gateway's, by its name there: routes.yaml, the
   # table of docs/sms.md, and every file with a credential that it names. None where SMS are simulated.
   sms_files = ["routes.yaml"]

@@ -199,160 +199,163 @@ func (e ProblemEffect) Valid() bool {
 
 // Defines values for ProblemCode.
 const (
-	AlreadyVoted          ProblemCode = "already-voted"
-	BallotCopied          ProblemCode = "ballot-copied"
-	BallotInvalid         ProblemCode = "ballot-invalid"
-	BallotWrongSize       ProblemCode = "ballot-wrong-size"
-	BodyTooLarge          ProblemCode = "body-too-large"
-	ChallengeExpired      ProblemCode = "challenge-expired"
-	ChallengeInvalid      ProblemCode = "challenge-invalid"
-	ChallengeSpent        ProblemCode = "challenge-spent"
-	CodeExhausted         ProblemCode = "code-exhausted"
-	CodeExpired           ProblemCode = "code-expired"
-	CodeTooSoon           ProblemCode = "code-too-soon"
-	CodeWrong             ProblemCode = "code-wrong"
-	DuplicateField        ProblemCode = "duplicate-field"
-	IdempotencyKeyInvalid ProblemCode = "idempotency-key-invalid"
-	IdempotencyKeyMissing ProblemCode = "idempotency-key-missing"
-	IdempotencyKeyReused  ProblemCode = "idempotency-key-reused"
-	IdentityInvalid       ProblemCode = "identity-invalid"
-	Internal              ProblemCode = "internal"
-	InvalidField          ProblemCode = "invalid-field"
-	LengthRequired        ProblemCode = "length-required"
-	MalformedJson         ProblemCode = "malformed-json"
-	MethodNotAllowed      ProblemCode = "method-not-allowed"
-	NotFound              ProblemCode = "not-found"
-	OriginNotAllowed      ProblemCode = "origin-not-allowed"
-	OutcomeUnknown        ProblemCode = "outcome-unknown"
-	Overloaded            ProblemCode = "overloaded"
-	PhoneCountry          ProblemCode = "phone-country"
-	PhoneInvalid          ProblemCode = "phone-invalid"
-	PhoneNotMobile        ProblemCode = "phone-not-mobile"
-	PhoneUnreachable      ProblemCode = "phone-unreachable"
-	PhoneUsedUp           ProblemCode = "phone-used-up"
-	PollClosed            ProblemCode = "poll-closed"
-	PollNotFound          ProblemCode = "poll-not-found"
-	PollNotOpen           ProblemCode = "poll-not-open"
-	PollPaused            ProblemCode = "poll-paused"
-	RateLimited           ProblemCode = "rate-limited"
-	ReceiptAmbiguous      ProblemCode = "receipt-ambiguous"
-	ResendExhausted       ProblemCode = "resend-exhausted"
-	ResendTooSoon         ProblemCode = "resend-too-soon"
-	ResultsNotPublished   ProblemCode = "results-not-published"
-	SmsUnavailable        ProblemCode = "sms-unavailable"
-	TlsRequired           ProblemCode = "tls-required"
-	TokenExpired          ProblemCode = "token-expired"
-	TokenInvalid          ProblemCode = "token-invalid"
-	TokenMissing          ProblemCode = "token-missing"
-	TokenWrongStep        ProblemCode = "token-wrong-step"
-	Unavailable           ProblemCode = "unavailable"
-	UnknownField          ProblemCode = "unknown-field"
-	WrongContentType      ProblemCode = "wrong-content-type"
-	WrongVerificationMode ProblemCode = "wrong-verification-mode"
+	ProblemCodeAlreadyVoted          ProblemCode = "already-voted"
+	ProblemCodeBallotCopied          ProblemCode = "ballot-copied"
+	ProblemCodeBallotInvalid         ProblemCode = "ballot-invalid"
+	ProblemCodeBallotWrongSize       ProblemCode = "ballot-wrong-size"
+	ProblemCodeBodyTooLarge          ProblemCode = "body-too-large"
+	ProblemCodeChallengeExpired      ProblemCode = "challenge-expired"
+	ProblemCodeChallengeInvalid      ProblemCode = "challenge-invalid"
+	ProblemCodeChallengeSpent        ProblemCode = "challenge-spent"
+	ProblemCodeCodeExhausted         ProblemCode = "code-exhausted"
+	ProblemCodeCodeExpired           ProblemCode = "code-expired"
+	ProblemCodeCodeTooSoon           ProblemCode = "code-too-soon"
+	ProblemCodeCodeWrong             ProblemCode = "code-wrong"
+	ProblemCodeDuplicateField        ProblemCode = "duplicate-field"
+	ProblemCodeIdempotencyKeyInvalid ProblemCode = "idempotency-key-invalid"
+	ProblemCodeIdempotencyKeyMissing ProblemCode = "idempotency-key-missing"
+	ProblemCodeIdempotencyKeyReused  ProblemCode = "idempotency-key-reused"
+	ProblemCodeIdentityInvalid       ProblemCode = "identity-invalid"
+	ProblemCodeInternal              ProblemCode = "internal"
+	ProblemCodeInvalidField          ProblemCode = "invalid-field"
+	ProblemCodeLengthRequired        ProblemCode = "length-required"
+	ProblemCodeMalformedJson         ProblemCode = "malformed-json"
+	ProblemCodeMethodNotAllowed      ProblemCode = "method-not-allowed"
+	ProblemCodeNotFound              ProblemCode = "not-found"
+	ProblemCodeOriginNotAllowed      ProblemCode = "origin-not-allowed"
+	ProblemCodeOutcomeUnknown        ProblemCode = "outcome-unknown"
+	ProblemCodeOverloaded            ProblemCode = "overloaded"
+	ProblemCodePhoneCountry          ProblemCode = "phone-country"
+	ProblemCodePhoneInvalid          ProblemCode = "phone-invalid"
+	ProblemCodePhoneNotMobile        ProblemCode = "phone-not-mobile"
+	ProblemCodePhoneUnreachable      ProblemCode = "phone-unreachable"
+	ProblemCodePhoneUsedUp           ProblemCode = "phone-used-up"
+	ProblemCodePollClosed            ProblemCode = "poll-closed"
+	ProblemCodePollNotFound          ProblemCode = "poll-not-found"
+	ProblemCodePollNotOpen           ProblemCode = "poll-not-open"
+	ProblemCodePollPaused            ProblemCode = "poll-paused"
+	ProblemCodeRateLimited           ProblemCode = "rate-limited"
+	ProblemCodeReceiptAmbiguous      ProblemCode = "receipt-ambiguous"
+	ProblemCodeResendExhausted       ProblemCode = "resend-exhausted"
+	ProblemCodeResendTooSoon         ProblemCode = "resend-too-soon"
+	ProblemCodeResultsNotPublished   ProblemCode = "results-not-published"
+	ProblemCodeSmsUnavailable        ProblemCode = "sms-unavailable"
+	ProblemCodeTlsRequired           ProblemCode = "tls-required"
+	ProblemCodeTokenExpired          ProblemCode = "token-expired"
+	ProblemCodeTokenInvalid          ProblemCode = "token-invalid"
+	ProblemCodeTokenMissing          ProblemCode = "token-missing"
+	ProblemCodeTokenWrongStep        ProblemCode = "token-wrong-step"
+	ProblemCodeUnavailable           ProblemCode = "unavailable"
+	ProblemCodeUnknownField          ProblemCode = "unknown-field"
+	ProblemCodeWaitingRoom           ProblemCode = "waiting-room"
+	ProblemCodeWrongContentType      ProblemCode = "wrong-content-type"
+	ProblemCodeWrongVerificationMode ProblemCode = "wrong-verification-mode"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
 func (e ProblemCode) Valid() bool {
 	switch e {
-	case AlreadyVoted:
+	case ProblemCodeAlreadyVoted:
 		return true
-	case BallotCopied:
+	case ProblemCodeBallotCopied:
 		return true
-	case BallotInvalid:
+	case ProblemCodeBallotInvalid:
 		return true
-	case BallotWrongSize:
+	case ProblemCodeBallotWrongSize:
 		return true
-	case BodyTooLarge:
+	case ProblemCodeBodyTooLarge:
 		return true
-	case ChallengeExpired:
+	case ProblemCodeChallengeExpired:
 		return true
-	case ChallengeInvalid:
+	case ProblemCodeChallengeInvalid:
 		return true
-	case ChallengeSpent:
+	case ProblemCodeChallengeSpent:
 		return true
-	case CodeExhausted:
+	case ProblemCodeCodeExhausted:
 		return true
-	case CodeExpired:
+	case ProblemCodeCodeExpired:
 		return true
-	case CodeTooSoon:
+	case ProblemCodeCodeTooSoon:
 		return true
-	case CodeWrong:
+	case ProblemCodeCodeWrong:
 		return true
-	case DuplicateField:
+	case ProblemCodeDuplicateField:
 		return true
-	case IdempotencyKeyInvalid:
+	case ProblemCodeIdempotencyKeyInvalid:
 		return true
-	case IdempotencyKeyMissing:
+	case ProblemCodeIdempotencyKeyMissing:
 		return true
-	case IdempotencyKeyReused:
+	case ProblemCodeIdempotencyKeyReused:
 		return true
-	case IdentityInvalid:
+	case ProblemCodeIdentityInvalid:
 		return true
-	case Internal:
+	case ProblemCodeInternal:
 		return true
-	case InvalidField:
+	case ProblemCodeInvalidField:
 		return true
-	case LengthRequired:
+	case ProblemCodeLengthRequired:
 		return true
-	case MalformedJson:
+	case ProblemCodeMalformedJson:
 		return true
-	case MethodNotAllowed:
+	case ProblemCodeMethodNotAllowed:
 		return true
-	case NotFound:
+	case ProblemCodeNotFound:
 		return true
-	case OriginNotAllowed:
+	case ProblemCodeOriginNotAllowed:
 		return true
-	case OutcomeUnknown:
+	case ProblemCodeOutcomeUnknown:
 		return true
-	case Overloaded:
+	case ProblemCodeOverloaded:
 		return true
-	case PhoneCountry:
+	case ProblemCodePhoneCountry:
 		return true
-	case PhoneInvalid:
+	case ProblemCodePhoneInvalid:
 		return true
-	case PhoneNotMobile:
+	case ProblemCodePhoneNotMobile:
 		return true
-	case PhoneUnreachable:
+	case ProblemCodePhoneUnreachable:
 		return true
-	case PhoneUsedUp:
+	case ProblemCodePhoneUsedUp:
 		return true
-	case PollClosed:
+	case ProblemCodePollClosed:
 		return true
-	case PollNotFound:
+	case ProblemCodePollNotFound:
 		return true
-	case PollNotOpen:
+	case ProblemCodePollNotOpen:
 		return true
-	case PollPaused:
+	case ProblemCodePollPaused:
 		return true
-	case RateLimited:
+	case ProblemCodeRateLimited:
 		return true
-	case ReceiptAmbiguous:
+	case ProblemCodeReceiptAmbiguous:
 		return true
-	case ResendExhausted:
+	case ProblemCodeResendExhausted:
 		return true
-	case ResendTooSoon:
+	case ProblemCodeResendTooSoon:
 		return true
-	case ResultsNotPublished:
+	case ProblemCodeResultsNotPublished:
 		return true
-	case SmsUnavailable:
+	case ProblemCodeSmsUnavailable:
 		return true
-	case TlsRequired:
+	case ProblemCodeTlsRequired:
 		return true
-	case TokenExpired:
+	case ProblemCodeTokenExpired:
 		return true
-	case TokenInvalid:
+	case ProblemCodeTokenInvalid:
 		return true
-	case TokenMissing:
+	case ProblemCodeTokenMissing:
 		return true
-	case TokenWrongStep:
+	case ProblemCodeTokenWrongStep:
 		return true
-	case Unavailable:
+	case ProblemCodeUnavailable:
 		return true
-	case UnknownField:
+	case ProblemCodeUnknownField:
 		return true
-	case WrongContentType:
+	case ProblemCodeWaitingRoom:
 		return true
-	case WrongVerificationMode:
+	case ProblemCodeWrongContentType:
+		return true
+	case ProblemCodeWrongVerificationMode:
 		return true
 	default:
 		return false
@@ -714,6 +717,7 @@ type Problem struct {
 	// * `ballot-copied` (409, not_applied): This sealed ballot is in the box already. Another voter cast it. Seal the ballot anew in the voter's own client.
 	// * `already-voted` (409, not_applied): This identity has voted already. The first ballot stands.
 	// * `receipt-ambiguous` (409, not_applied): Two ballots have this receipt code. Send the leaf, which is in the saved receipt.
+	// * `waiting-room` (429, not_applied): Very many want to vote just now. See waiting_room for the place in the queue; send the same again with its ticket when its turn has come.
 	// * `rate-limited` (429, not_applied): Too many requests. Wait for Retry-After; RateLimit-Policy names the limit.
 	// * `overloaded` (503, not_applied): Too busy just now. Nothing was recorded; wait for Retry-After and try the same again.
 	// * `unavailable` (503, not_applied): Not available just now. Nothing was recorded; wait for Retry-After and try the same again.
@@ -734,6 +738,9 @@ type Problem struct {
 
 	// Verification What the voter has to do, and exactly when they may.
 	Verification *Verification `json:"verification,omitempty"`
+
+	// WaitingRoom A place in the queue before step 1.
+	WaitingRoom *WaitingRoom `json:"waiting_room,omitempty"`
 }
 
 // ProblemEffect defines model for Problem.Effect.
@@ -784,6 +791,7 @@ type ProblemEffect string
 // * `ballot-copied` (409, not_applied): This sealed ballot is in the box already. Another voter cast it. Seal the ballot anew in the voter's own client.
 // * `already-voted` (409, not_applied): This identity has voted already. The first ballot stands.
 // * `receipt-ambiguous` (409, not_applied): Two ballots have this receipt code. Send the leaf, which is in the saved receipt.
+// * `waiting-room` (429, not_applied): Very many want to vote just now. See waiting_room for the place in the queue; send the same again with its ticket when its turn has come.
 // * `rate-limited` (429, not_applied): Too many requests. Wait for Retry-After; RateLimit-Policy names the limit.
 // * `overloaded` (503, not_applied): Too busy just now. Nothing was recorded; wait for Retry-After and try the same again.
 // * `unavailable` (503, not_applied): Not available just now. Nothing was recorded; wait for Retry-After and try the same again.
@@ -816,6 +824,29 @@ type Question struct {
 
 // QuestionOrder How the page orders the options; random is drawn anew for each voter.
 type QuestionOrder string
+
+// Queue defines model for Queue.
+type Queue struct {
+	// Called The turn of tickets issued before it has come.
+	Called time.Time `json:"called"`
+
+	// Rate Sessions a second that it lets in.
+	Rate float32 `json:"rate"`
+
+	// Since When the server that answered was started.
+	Since time.Time   `json:"since"`
+	Steps []QueueStep `json:"steps"`
+
+	// Waiting Tickets whose turn has not come, of those that it knows.
+	Waiting int `json:"waiting"`
+}
+
+// QueueStep defines model for QueueStep.
+type QueueStep struct {
+	// Seconds Until the turn of all tickets issued before `until` has come, at most as far as is known.
+	Seconds int       `json:"seconds"`
+	Until   time.Time `json:"until"`
+}
 
 // Receipt Proof that the sealed ballot is durably in the box. Says nothing about the choices. Checked so:
 // the leaf is SHA-256(0x00, poll id, 0x00, sealed ballot); the path leads from it to the root of the
@@ -885,7 +916,7 @@ type Session struct {
 
 // SessionRequest defines model for SessionRequest.
 type SessionRequest struct {
-	// Challenge The solved challenge: base64 of its JSON payload. The pages for browsers without scripts send the answer to a captcha here.
+	// Challenge The solved challenge: base64 of its JSON payload; or, instead, the ticket of the waiting room. The pages for browsers without scripts send the answer to a captcha here.
 	Challenge string                 `json:"challenge"`
 	Channel   *SessionRequestChannel `json:"channel,omitempty"`
 	Identity  struct {
@@ -1002,6 +1033,20 @@ type Verified struct {
 
 	// Seconds From now to the token's expiry.
 	Seconds int `json:"seconds"`
+}
+
+// WaitingRoom A place in the queue before step 1.
+type WaitingRoom struct {
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// IssuedAt The place: first come, first served.
+	IssuedAt time.Time `json:"issued_at"`
+
+	// Seconds Until its turn, at most as far as is known.
+	Seconds int `json:"seconds"`
+
+	// Ticket Opaque. `<poll>.<Vault transit ciphertext>`.
+	Ticket AccessToken `json:"ticket"`
 }
 
 // Poll Examples: hk-2014-06
@@ -1173,6 +1218,16 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
 	ProveLeaf(ctx context.Context, poll Poll, body ProveLeafJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetQueue The waiting room before step 1, for who has a ticket of it.
+	//
+	// A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+	// long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+	// the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+	// and it does. The servers share nothing, so the next answer may be another's and differ a little.
+	//
+	// Corresponds with GET /v1/polls/{poll}/queue (the `GetQueue` operationId).
+	GetQueue(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetResults The published result; `results-not-published` before that.
 	//
 	// Corresponds with GET /v1/polls/{poll}/results (the `GetResults` operationId).
@@ -1183,6 +1238,10 @@ type ClientInterface interface {
 	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
+	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/polls/{poll}/sessions (the `CreateSession` operationId).
@@ -1192,6 +1251,10 @@ type ClientInterface interface {
 	//
 	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
+	//
+	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1396,6 +1459,26 @@ func (c *Client) ProveLeaf(ctx context.Context, poll Poll, body ProveLeafJSONReq
 	return c.Client.Do(req)
 }
 
+// GetQueue The waiting room before step 1, for who has a ticket of it.
+//
+// A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+// long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+// the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+// and it does. The servers share nothing, so the next answer may be another's and differ a little.
+//
+// Corresponds with GET /v1/polls/{poll}/queue (the `GetQueue` operationId).
+func (c *Client) GetQueue(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetQueueRequest(c.Server, poll)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetResults The published result; `results-not-published` before that.
 //
 // Corresponds with GET /v1/polls/{poll}/results (the `GetResults` operationId).
@@ -1416,6 +1499,10 @@ func (c *Client) GetResults(ctx context.Context, poll Poll, reqEditors ...Reques
 // Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
+// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/polls/{poll}/sessions (the `CreateSession` operationId).
@@ -1435,6 +1522,10 @@ func (c *Client) CreateSessionWithBody(ctx context.Context, poll Poll, contentTy
 //
 // Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
+//
+// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1793,6 +1884,40 @@ func NewProveLeafRequestWithBody(server string, poll Poll, contentType string, b
 	return req, nil
 }
 
+// NewGetQueueRequest constructs an http.Request for the GetQueue method
+func NewGetQueueRequest(server string, poll Poll) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "poll", poll, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/polls/%s/queue", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetResultsRequest constructs an http.Request for the GetResults method
 func NewGetResultsRequest(server string, poll Poll) (*http.Request, error) {
 	var err error
@@ -2129,6 +2254,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/polls/{poll}/log/proof (the `ProveLeaf` operationId).
 	ProveLeafWithResponse(ctx context.Context, poll Poll, body ProveLeafJSONRequestBody, reqEditors ...RequestEditorFn) (*ProveLeafResponse, error)
 
+	// GetQueueWithResponse The waiting room before step 1, for who has a ticket of it.
+	//
+	// A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+	// long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+	// the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+	// and it does. The servers share nothing, so the next answer may be another's and differ a little.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/polls/{poll}/queue (the `GetQueue` operationId).
+	GetQueueWithResponse(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*GetQueueResponse, error)
+
 	// GetResultsWithResponse The published result; `results-not-published` before that.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2141,6 +2278,10 @@ type ClientWithResponsesInterface interface {
 	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
+	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/polls/{poll}/sessions (the `CreateSession` operationId).
@@ -2150,6 +2291,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
+	//
+	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2600,6 +2745,71 @@ func (r ProveLeafResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ProveLeafResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetQueueResponse200Headers the declared response headers of an HTTP 200 response for GetQueue
+type GetQueueResponse200Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
+// GetQueueResponseDefaultHeaders the declared response headers of an HTTP default response for GetQueue
+type GetQueueResponseDefaultHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type GetQueueResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Queue
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetQueueResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetQueueResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetQueueResponse) GetJSON200() *Queue {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetQueueResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetQueueResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetQueueResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetQueueResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetQueueResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3109,6 +3319,24 @@ func (c *ClientWithResponses) ProveLeafWithResponse(ctx context.Context, poll Po
 	return ParseProveLeafResponse(rsp)
 }
 
+// GetQueueWithResponse The waiting room before step 1, for who has a ticket of it.
+//
+// A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+// long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+// the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+// and it does. The servers share nothing, so the next answer may be another's and differ a little.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/polls/{poll}/queue (the `GetQueue` operationId).
+func (c *ClientWithResponses) GetQueueWithResponse(ctx context.Context, poll Poll, reqEditors ...RequestEditorFn) (*GetQueueResponse, error) {
+	rsp, err := c.GetQueue(ctx, poll, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetQueueResponse(rsp)
+}
+
 // GetResultsWithResponse The published result; `results-not-published` before that.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3127,6 +3355,10 @@ func (c *ClientWithResponses) GetResultsWithResponse(ctx context.Context, poll P
 // Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
+// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/polls/{poll}/sessions (the `CreateSession` operationId).
@@ -3142,6 +3374,10 @@ func (c *ClientWithResponses) CreateSessionWithBodyWithResponse(ctx context.Cont
 //
 // Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
+//
+// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3690,6 +3926,86 @@ func ParseProveLeafResponse(rsp *http.Response) (*ProveLeafResponse, error) {
 	return response, nil
 }
 
+// ParseGetQueueResponse parses an HTTP response from a GetQueueWithResponse call
+func ParseGetQueueResponse(rsp *http.Response) (*GetQueueResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetQueueResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Queue
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetQueueResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers GetQueueResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetResultsResponse parses an HTTP response from a GetResultsWithResponse call
 func ParseGetResultsResponse(rsp *http.Response) (*GetResultsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4133,6 +4449,9 @@ type ServerInterface interface {
 	// ProveLeaf The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	// (POST /v1/polls/{poll}/log/proof)
 	ProveLeaf(c *gin.Context, poll Poll)
+	// GetQueue The waiting room before step 1, for who has a ticket of it.
+	// (GET /v1/polls/{poll}/queue)
+	GetQueue(c *gin.Context, poll Poll)
 	// GetResults The published result; `results-not-published` before that.
 	// (GET /v1/polls/{poll}/results)
 	GetResults(c *gin.Context, poll Poll)
@@ -4328,6 +4647,31 @@ func (siw *ServerInterfaceWrapper) ProveLeaf(c *gin.Context) {
 	siw.Handler.ProveLeaf(c, poll)
 }
 
+// GetQueue operation middleware
+func (siw *ServerInterfaceWrapper) GetQueue(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "poll" -------------
+	var poll Poll
+
+	err = runtime.BindStyledParameterWithOptions("simple", "poll", c.Param("poll"), &poll, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter poll: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetQueue(c, poll)
+}
+
 // GetResults operation middleware
 func (siw *ServerInterfaceWrapper) GetResults(c *gin.Context) {
 
@@ -4471,6 +4815,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/v1/polls", wrapper.ListPolls)
 	router.GET(options.BaseURL+"/v1/polls/:poll", wrapper.GetPoll)
+	router.GET(options.BaseURL+"/v1/polls/:poll/queue", wrapper.GetQueue)
 	router.GET(options.BaseURL+"/v1/polls/:poll/turnout", wrapper.GetTurnout)
 	router.GET(options.BaseURL+"/v1/polls/:poll/results", wrapper.GetResults)
 	router.GET(options.BaseURL+"/v1/polls/:poll/bundle", wrapper.GetBundle)
@@ -4887,6 +5232,77 @@ type ProveLeafdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ProveLeafdefaultApplicationProblemPlusJSONResponse) VisitProveLeafResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetQueueRequestObject struct {
+	Poll Poll `json:"poll"`
+}
+
+type GetQueueResponseObject interface {
+	VisitGetQueueResponse(w http.ResponseWriter) error
+}
+
+type GetQueue200ResponseHeaders struct {
+	CacheControl *string
+	ETag         *string
+}
+
+type GetQueue200JSONResponse struct {
+	Body    Queue
+	Headers GetQueue200ResponseHeaders
+}
+
+func (response GetQueue200JSONResponse) VisitGetQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.CacheControl != nil {
+		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
+	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetQueue304Response struct {
+}
+
+func (response GetQueue304Response) VisitGetQueueResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response GetQueuedefaultApplicationProblemPlusJSONResponse) VisitGetQueueResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5324,6 +5740,9 @@ type StrictServerInterface interface {
 	// ProveLeaf The proof that a ballot is in the ballot log, by its leaf or by its receipt code.
 	// (POST /v1/polls/{poll}/log/proof)
 	ProveLeaf(ctx context.Context, request ProveLeafRequestObject) (ProveLeafResponseObject, error)
+	// GetQueue The waiting room before step 1, for who has a ticket of it.
+	// (GET /v1/polls/{poll}/queue)
+	GetQueue(ctx context.Context, request GetQueueRequestObject) (GetQueueResponseObject, error)
 	// GetResults The published result; `results-not-published` before that.
 	// (GET /v1/polls/{poll}/results)
 	GetResults(ctx context.Context, request GetResultsRequestObject) (GetResultsResponseObject, error)
@@ -5615,6 +6034,32 @@ func (sh *strictHandler) ProveLeaf(ctx *gin.Context, poll Poll) {
 	}
 }
 
+// GetQueue operation middleware
+func (sh *strictHandler) GetQueue(ctx *gin.Context, poll Poll) {
+	var request GetQueueRequestObject
+
+	request.Poll = poll
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetQueue(ctx, request.(GetQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetQueue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetQueueResponseObject); ok {
+		if err := validResponse.VisitGetQueueResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetResults operation middleware
 func (sh *strictHandler) GetResults(ctx *gin.Context, poll Poll) {
 	var request GetResultsRequestObject
@@ -5806,144 +6251,155 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dbhs51uCrELUDJP6mJMtO4u4oV+5MepLppDsTezvAtLMWVXWkYruKrCFZltUNAwt8e7XvsFcL7NU+",
-	"wj7NAjvPseA5ZP1IlK2kkx7gw9wkVolFHh4env9z9GuSqapWEqQ1yfTXpACeg8Y/n/OsgOdKWq1K9zkH",
-	"k2lRW6FkMk1eqhUrlVwyzjI3kFV8za4AamYLYFyaFehxkiYmK6Di7n27riGZJsZqIZfJ7W2avDjny+2Z",
-	"zwtgucqaCqR9YNg1aCOUvG+ud9zCa1EJuz1hrvnCjgTYxaiwtua1GGluoXSjR37De0//VpUiW3+hRcDq",
-	"9enCgt6e/wwyJXPDHr779jl7enQ0OYjOJqSFJejk1s1Xc80rsP4836oSz1G46WpuiyRNJK/cW7X7Kk00",
-	"/L0RGvJkanUD/dn/oGGRTJP/dNhRyyF9aw7dvK9yWlGDqZU0QAtqNS+hcn9mSlqQeDa8rkuRcbetw5pG",
-	"/PFn4/b4674L+nlxxSGW3hfcshVIy1baESdh6/GTrxBbPeIekEtsMT/2sBvYp4JRRwZ7veyHhzMetYd8",
-	"59sdOdziXj0C3HunWQbGnKsrkNu08kPN/97AmM0umsnkUeZOF/+CMT34kTelZVZzaYRlmagL0BZuLA2a",
-	"OVRV/OY1yKUtkunx5PHX6Sa1psk3vCyVfQd/b8DQwea5cADw8q1WNWgrHBkseGkgTereo18TA7x0ZLYJ",
-	"+JwbOHnc6DJlUrHazSiXKVMLBjJjD0+esPnagjlgXOY9uDcAPplMJmnkenXk/VOA4EM7Ts1/hgwP+Tk3",
-	"9p2nYwfiEHQNGYja3kej7/ywzXXD69GFC16WIJewjZjT1+fPX54GXsiO3Y6HcA3vevws6FZvrWvEUnLb",
-	"aIhzpT74vVX670V3o3L4NOrIVI6gwA2v6tI9+yk5On70+MmJW6h30I+O7ztmnCoG3V/efxfBMns7On5y",
-	"wupmXoqMXcGaGMhXT46+OnjGZlcinzFhmLCG4fOTR18zWzTVvNZC2u1DyfS1534OCQnOnkTu0pXII7hP",
-	"kyu77r//4nns5Zvoq+v7D9PNniKMbhL3CkESx9fZNr48bp4wdwF4ZpkBLXgpfkHunrIXZ8dPThAr3FrQ",
-	"7pX/8tPFxWr04Y8XF+Otv/4Q291rLlFHANlUDuhfitFLLu3o5XdJ6j84WgTZA7v3NvDFW63UYhv45wVk",
-	"V5Azo6aosmTuc62EtO6IHW1DzuZr/K7iUizAOHVkVqrl5RWsZykyIcPXBoeUavnAvfaLU37yC6mVss/w",
-	"GydqWQk8N2yhVUWjgS8Yt/i3kDncMKuYdcLLvUdUd/L05PjgGa7SviJoMSXhQnLjwF8onTKl2RyWQhq2",
-	"Erag7agcxux9AdqvkBIgbjpaXQOrhDHIYd0bc2Tobgnp/pMX0u8L53fP1mDHF3KbylvMxZU5j0upLLCH",
-	"z4/P3jJbquWoe+2Atr6BLKvGMYLAzcQXcvt6YFhd8sxtmrXwI94nbrqF0hW3pCidPO7mb/WmNHGz7BJN",
-	"KXt0TDIoChtqVVHQeJMLi7tLWZgKj8EqPHI3nbBQmehl9g+41ny9zeM69MdurrsC+/LhIdwvhC1Ad8Sn",
-	"dEdZJHH7UxylSSXkxpM4Y9/guiaclReOY3ZW8wxMyop1XYA0JO65cXYBEmKF/CRlPzhq1cBzxg2bpOwV",
-	"jnztPh0RpfZlyFd/++4xe/rX9y/Y0fGb79nbv7472xAoJ48jhxqnhy2opyxGIndPfhs5rzee12yrHkhD",
-	"lyshc7W6zPnabEP1rdKsUCvHsNbMDWHc6Y90bqUywB4+naRMLJiwLFdAd93w9QEOcRIPr6LIQVph10w2",
-	"1Ry0QW5hrNKQs0bmoB3ir8Cd1XkB0s3m7L85sByM1WoNeUq8iIfrn7mNLJzmH6hHVI6lPzp5MkHSoY9H",
-	"sStJrGkbI47dbiPhG4d8pzQSQ8lzyB1PENKzOGLLpAE6Vur28vURnRnatGS5boNhGmGhL5D/9PK7F28e",
-	"olhP2cvv/vTt6Ozl6fGTk4PBp5SdvjgbHR1/Pfrz8zcxtmF5Wa6dULlPq3Ray5Ymi0ClhIv+XDFmgDRg",
-	"LjnisuWFObcwsqKCKL/N9zUA3Vgim+2Tomk7MV4MFY0dGgp+G9vHlZB7gfWdG+fuMJfLhi8JlpbP3vU2",
-	"6h23SJivaPzRJh9OE68LxFl+x5fJiyEWAjQplSgE6V6MUCxeX8H6ICpSpLIiixD5+2LNatDGcXKWc8sd",
-	"FaNKkCIHQN+MsOGekrayCmJWg3EmoDBspbQttjVXWCwcqu9B0jnc4HHUja4VWUv7DNdgHZ2QzX//C5s2",
-	"iF+sP08aAI4Ri6pBfhzNK73kUhgy0TdlmLScMLN9VuhN2Q8HjS7v19BxwtiWUJwLJfen57/6N+6laQ3X",
-	"wMvLAU/KYcGb0u7QE94X0CoKtRbX3ALD15HYV6IsnWBAo8oUkHc6KlHhmL24Br2eq3zNMo4yVTINNXha",
-	"XRWqdFpHIz0VgxvOrpUTbO6FWqtrcIqUcmAYJH9bAA3Je7dqrlQJHFHguP+lkpcG9HVwt+2zR1zVOJgM",
-	"sLlWK+M+6kYyqRi9YFAUuoHMFlo1y8ILoiUYp/Mfoiw6TNkKlXP33enbV4wgQbFk+vo4WhmKGQBneDp9",
-	"n0R0pSqQdsxOy5I2zrJSuCPHKdwMQjO1krv2//cGZIyx/Nltis6IEJ0VXC7hGeN+AaZh0Ri3F2YqXpag",
-	"nRDdU7l2TE/I5d7CLk2M5Rb24fVnOBDFdFVxvd73Jlphy72vLfFxcl9uMwc6sktDvtqIWBAVEurC3Qmv",
-	"PvpjVjKDICXygYL01fGkryCdTGJ4rbxqfdcefuzB/saNRzq4B1R/uRwBF/6Ye6rbALJHEcg2GBqC2a2a",
-	"bmJsm9dtTCDypEe8gTq8QhDOss/AWwnaVwJ6MqGvE/UUmI2T7nPcVh0dUnOnDcQY9g91nGJIu+r7R/jo",
-	"l8no6Qf//+jDr5P00dPbP8TdRjLiROVzY52y6xjHvOTyisFNVjY5+PtMzELh8KAlh92N0ZVCKlpWKMKb",
-	"n9Bt3E0XdbSUfA7l3jfO/f8poh9Pn5byu4/h2uujGx7E4mp0PDl6PJqgF/ETMd7qlD1VlryFqI4UwLXh",
-	"DrgcKhVFlJvhtYiZd7Uqy6E839A8vqzu/rEq9cdrVR/PyT+CNccoJXCDDSYRvfsxQrrT7ULHtYv+zsJe",
-	"A5VgfNAvjh7RxkAeIMA/nIKDf7WaUpyAuqha3LuyR+jsuef+OVguyqgu2xkAYQcYuEMApbKX3adGXkm1",
-	"ivtfFwLKPG4eVVDNHR9aeFUQWZDTj1ANSxl3CsZfzn74nqENNbDJuwU0WL2+5HfGTHcY85bbxsRCpz26",
-	"2+GJ61F8o8VIwwK0F0hbb2xqDPtK6LgxPCTqxiDhoEy9wwDqn/oWkv6NzSpeuv1APvrZKDljDx9PJinr",
-	"nfLBlH2vLFtBWY5oJJ4MOn8YKu7CMKhqu06D/1hJoNO75mUD6EIuuGFGVWALIZfeMSXs+EL+G5vlDUWF",
-	"YYQkE4fhtCWaLGu0YXYlMhizM3BGAc+KHk150iEcoHJF63hi3WsVvxN8wa+iZOkjAkB+MfQk4emxUhhr",
-	"aBUhr3kp8r1WcVhBMwcD1g67bi1gM/+yU/hXhcgKh9K0DQf4Rd23whp6D9fGeUY+4D5ytOAAOHqyCUD/",
-	"6Nw26UBxl8/9y+frGqasH7B39EEwSNUOeyEzlQu5pPXdnCOr1KjkeklrP7prbasUw6Fj9r1q+YAEyA2r",
-	"FBpIXLKv2dU3NH+J7tRRuBm4wNGuBR4YRuPDLg0X+cYuyT/b7upcc2kWoDe2ZUszWHOytakfHG0oZ8Od",
-	"vz4bs1NzFSI8hbW1YTzPNRgzZu/JC4Oua9qtgwqtxoJfA5sDGsDckRse7oqvp2hLrhhf8TXjzKorkGQH",
-	"rjh6ooU3jo3l2jK+5EIS4FLZ0UI1kqB+HLnXeB2FYc4cHTOMi3WxGJzJ2NZM7TEPmt/dZ4VurJFTi1ce",
-	"PVF6o7Gd43khLBE7zu7eZpT84M3c8IYhdCFAll+Bv2ZKi6WQW0tHyE0YtoI5oxcQ0275jJdl2BgdGAbX",
-	"atDcuvUVqxvauX9R+ZiSMJ5tOSVgdC+GmWmygrmxA/SqsnxgmMifMVQOyMmORFo4jjNcwOkNOP/TGGLd",
-	"sJbz1iAxVEco9+EEilSuvLMeVaDeCqSO3D8/jRu3VOOIT0OmdA75sy79q+e6sHpNNERr2y2QHCg9SEgf",
-	"uh8SGoc8owtcOtpwhs8aOQfNSk4mg0hsNav4SZ1TtNRg8knrrvK+UsQoXmrcTRdXaenFcfL2NS8IvD05",
-	"8hLBrXt8HJOtnOGAzcjLmL3y3J15To9uZZaLJTl3kd0/Y9wTL3nFrGKlUld9NoDW+/5g4PAWBrftcCPp",
-	"GU3tYzwIllNf9Rqjgz6+5OmRs1JlvEQnUQ8Udx6VmosS7oKGRmwBwgMYyAIzLplxLN0RHIbjroGdvTnr",
-	"L9dI7VQEPt+9nnsF55qDm85STN7tYnN1STY0PZ8iuWh1LRzjyqEU16gZ+JdRamMAXUIIkrlL1Ipuj7k+",
-	"sP7RDkB9SA41Z9FhPnAPvAS7gR2QLOosPqrrZhEQfJsICLky3YSs5toO8GkgHzU1gvg0ynCJhPBSaHUN",
-	"GKPFuKT3oXLEjR9W8fWYnXWyywcPPew4BrHofceEV38Jeyl1Y5LCq0K1ehXNj4pG6W9lFhKt+vdhEtVS",
-	"aq3UwqF6pfRVe9/G7FuwWcE4a6eiHIPD66PD7hG5bstraNXcbmW4qXerEhQ+CtO4nfjh3cILDaZg+61l",
-	"apB2n5UcO0fanMPCMdCdqznCIm+SAWNaXQDVkpHPKsEFj+7isRyTGEmZ8UrZaWMLpX0G0ZR9A1w7ZuOV",
-	"XlJ7vMloLNQB0N7q/SON6oX9VVuZ2WgToT9c4uhZq3BVjbEtd4Abntly7ehYkBq2FNcwwET/kO+HZXDO",
-	"O2GREdHbX5P0fzd694lvoqDPJ9ybY3bu7nzAMiqYbiH9jOwst1FnnktY+dPrmR59g3dUqRzuEebe6W0C",
-	"y0EGhaCskClA8IvTlOMKJcxQlfAUr3Kg/cc557nPXgmnrsWysNsrtKKO+GEJC9tSoIQby6z3jbdcGxd2",
-	"No9RZD9vs8RTWtmdmps2R9lWOTriSzVm77mP7fSZWTc33BS8MXaXYvS98rA6GYDw0hZQOuSwLQzcU+Sn",
-	"PXPBSe2+kHJEPgCho+Wnd91q3KdVlBSoAak3DkGroIHM90cfXr59secnvx9/aGq6NUwbscSFkNCEafnc",
-	"rouZspK3q5rKjBrJr7kovcLxZPsiRhSOnx1/kWp1145EDlWtLMhsPbqC9YDbTu46l1e9F7+DtTNFlJP0",
-	"nGkuc1WRNAbd195RoxeW8Uwr4/gNklkckD7jjQGyCUDU83F04kjn5LFj8qejvzE++oVNRk/ZiF3GV9UQ",
-	"LJf4fd9ctBVxAwWDtkwW00Jox+UJCcZymZsxO8W9r1HN9F4fXgVDJ8XcITwu94f3g+BX+2jcPhMpwBDs",
-	"YfLwhLSyRpfk1/IpypioGrhSLxW+v7YXBeIX2I2fweIbR+LeHLO3PCdldpAH66HFhFcSwjhV5wYiEDJV",
-	"i91MQ5iN9UWbVTdXN4yXGni+HrNTf0wh5m8sI88BBbo7ioVVeB+HPjBMraSPWxNcfs4R5gbcAVdrhzmU",
-	"4OAOnF1U4jkOpgOOeDUXy0Y1Zsciq2C4GvL6eIcQvuy5NmpEIf0y9V7ADkWGX0PeJk3S4tzCCGuO/J3Y",
-	"Xlcp0sK978nEec0ztlnrwiSvvHTGBbwL5hp0qXiOy0WYnFtu3ph1j7XFfQerCBCtA6G9bz2Ddg/+alk7",
-	"5POvrxqbqcoZluggDjD4jwdT9soOPMhs1UuT8XQz0OG64+6xli5ZBh9ucrNGWlH2Ku4wCYwuS/BEW9CS",
-	"lwjepA/eWeuJ79VLKelUYWaEI7/zrZ2nd4PjU259vGgYVUjSZMPH34WO2s8Dv3mSJtu+7CRNhg7mJE02",
-	"PMJJmvSdtRSvIgddkibb7kpMF9h0JCZpMvTt9R+EGF7nOQuf2mhe1OvUSzAIcsG92PfMtJ8790j7qOfC",
-	"aJ95478bQ2Z5kiZbRu7gmdfmBs/QTHTY61tx7eduloFt037u7I724LYsAR+torHhQ1D8wudWV+sehJU2",
-	"VMXuSf+dDeWLkB5TmSLfdJuM6xlt8kdv5Jaw7Z6R9EvSZCB1EOwNIeGe9Xi3o8mWs+JF6e9ng/XgxaFr",
-	"Hg3Ctql/nzf7pOJYhnF35nYlIvWJE1aCdzuFxBO2VKyRxMR8/lOYN5rvROkr+6c/+vybQfLj8XbyIxq5",
-	"8WLnkMNHhrA3UwmKZ0GDFoblmq8kaSLoJHHmMuoi/dSahbghMsDXooe2f47MZ0uTqDDHxx1rQESH51hY",
-	"+V1XCjlEF1ZcdTU9Wype3mg+L9c9VW/MzvjatL4NPlc+8EJJSMbHTahcyxcm+Xqos5enTiN+OLlx8o3C",
-	"A3nK6ONg6YN4PZawQb3F2ivyLl3IObdZMajEmuEjrADk7C/vzyjYN/v1wqHmIpleJLWq3VmPcOBFkl6g",
-	"VMA/3Nz4h+MQF8nt7EJuF5f5fDJ2FWTpZnqhzYr70ybPMNM/GuxHjb9QmjRMcgaTJvv1hM2FbcsmCLuS",
-	"Pdcqu1oonaMZ8ug4dQ+XWjU1Dl2ohgj7/jKb31LI5QDDzf9HKeEidWHvyvrtzKMu7wP3GrCZhsJ+IpX4",
-	"rTWY5hzPXTWxLJreHerbZ3sehk9s+rjENS9dt2t7PBQU91FNiXWFbI4xDQk5UxpD5/sSilpGSryVsvFi",
-	"V8cImNUAGKYOZBClo1CadC8Qm+U8pEAgDLHjC9zi0hT8+MlJ5LiIH4aL3AZb2yAPuT8eujvlmFjN107N",
-	"OEhZATfxK/ERpLqrNCGmd2yXXdSf+KJjuuZTsI3yj96+PwEQ1TCvoXzyYr0p7paum2u3BRmXUSTs4hHt",
-	"3UvbG95dr2Fas7sMG+ts01sM1DPyjUYqFjHOcGlDm4q7KKjf0eLWSRSn9H9cgulnS7UbwD2AZWORO7Dx",
-	"ib0PdveAQNmtymvIu0Bc8A66244XGvMl6UaTn4rKTtA1GapVnA3v9KtQrmKC38H7EKzCpj61zQpOSUHD",
-	"QtbHk6cnEexnBZcSykEtTbKCeU/vpU+8ruMKQa968CNQRoHtzXTvU+oY8fDRwT41vr+hPDENAMRoofTd",
-	"C/apNEQDfnMbf/z6yfFT2spX929ki+G01Qw0ec/aj5MuliTurkAObZnu21I7w22a/Lwye6msG7C3S9EM",
-	"u6Hdpc/sC6t//3eA9LzRUjW/AdQwwReF9dwbnvEbGBG+ES7FK2ArpXPUFtEEDtXYlPPWVuKwh988f8se",
-	"f8UsX6IVBjf2YMOgcLcymSanbRVK6PoxTf7f//n3f/yPf28fYVeQafKP//nf/vG//3tyG93drjPg5jLW",
-	"JeTcBz6EbOywxu1OSTRfX/bY4S5U7qGgbla2Mz/tlK1gnjJe1ykzlofana39zteXhWr0XWUlTkXYE5ow",
-	"1T5I2KA8fNUrJHvpOx+ndVplefkpSplXlOj4wzyDA+yQGAP7xw2dI9KPrMvLw/CaYrnyhaw+gyRkRq4x",
-	"DSqJtc24LD3X31wBJ770SW87Sh1y4HkpJOyvSX1qOaGEG3uJGYq7iyCHEE8p8uJDiFavBfUUVDk8Y3yO",
-	"YXHED6Ym+GA5ZlDE94oQOI3m0wDg5kpQMDrEUTahoEyBfo7ADkBatSS2OsaRp/2ESs/9UvZifLTLpty1",
-	"o2+1qphUq+DICgeeMuPbCnEf4MlKlV2FBGxWcF3tqI6pzGUp5NU98HPJTGWm7D+/e0WusidfHT8+oCjR",
-	"XFFjgZ2uzXvwYjHVRqF6Gp9HCzCXJSzs/WfcS+VZ9PrYUNpFyU30EOPFq+1t6g7kPsbwJnQ08+plb6/e",
-	"/uxgjarG/cna0rLNnno7iMORt5DLKXk7I1RyX31Uq73TRK0NtKNArf1yL/4B2/4tv/JupNLc/1RTc++r",
-	"iAA98Il96z2o7C7b884yaQNZo4Vdn7ld9pGyo0vkViJg252sn1kZmoxi/wDMxuy2UFhbUxdOIRdqozuG",
-	"by36VtU/Kqy+xI4X+I6ZHh4uhS2a+ThT1aH3mof/t9UetGqFTH1NV2Mx7d9nZLESkxGVxEwafQ16Gtz+",
-	"WPfJrObXUPZbo1EbAyyRvpB9FKTBuzkb5KHOQlUKlQhR3wYoDYwv5IV8obXyHZJCt1HmG5u2fWzNmL1w",
-	"anDGNeXpOdjmJVBu3axrJSckm1El3+xC9jMGQqnQihs280kOsxTLey67j1grFl7iGGwJJW8zn7fSlCWm",
-	"fV9ItfAJb2JQxzbrlQvOcIdkvnSbYZmqnKjE2Ed4epFM2f/9r/8rZRfOtPCfbmdTH3NBl0QwA/7y/qzt",
-	"rNh2D0wvJDYMPAjw9JoAo6bkvfbsXDfG9qdNmYTr0IAEGz3ZFaZpJGlSigx8I08yhxfCSeXktOZZAaPj",
-	"8aRrg9t71m8jkZwXGkImLDpHsLnHCNPM16pxR5+6P9pEdfzbZ0i1Abb2LrC31F/yOSmYhp2+fUVMlbxo",
-	"ydF4QiCoGiSvRTJNHo2PENKa2wKv9uH10WHPZV8rs6P7Xpt14StHPHIxedsJPkYhNySXgtdYGMTOdyWc",
-	"hEt0IftJKpQP3KaFhCwmnzOCypTx3aJNawc6SLBWyRE/9wmOVCGt8dq9ypMpdmP9JvRb6Dc5/WnLQe+Z",
-	"KLm2UWnLIGw3XMid6ZMHY/YOo7EpywplQFJHjhr0hfS79PE6Yh/Te1IV0cvq+B1yjo7GNhB6Z0foDyQZ",
-	"wNhvVL6+o4/yx/VPHnbuvR0KIKsb2GzkfDw5+myLD7rrRjo4nw86UUYixSQevH8xvlYLfK9VdCcfkXQG",
-	"kvGnDw7V3X0/c/LvUYqJhnh/+dJ4tc0dzAc326DSwwGyhB0XcCU0UAWXMIwa+T4wjER529H34dtvvvvT",
-	"t8eHPnpzgJq7o2P0+Grs03U1Zi/VilVNVvhyFIej1GcEusHd/ZgyCVy3IvGBoaQ9Q4anu5ESrJsk1Pt4",
-	"aep5u1UhFp+ypnYfQSwLynynC9WYhpdjn+RWAZedYu1n9hKIRNYCbFZAjjrGeOuS/xls1/x4i/gmn4/4",
-	"2kUilHfaudVTtlSK0LQQ18H9Q30onRkaksE/nRZbWjulEqORWowQaV2NjTN9sKDHm6aOV5Jx3C6/mzTb",
-	"ZiKeLIf4fi2MfYsjviCy204nO245VtEOu7LjTw6Mer85cFd79MHvE/R+TeCud3AMwvNo8nj7un6vLKtU",
-	"jiYGM8IJAEfQ7q22GuDVYvS9kjB6Q/kIv50CQiGML3LOoS7VGmsbdCON021WTvHDNI2tUmGHRO8K8ZSg",
-	"gefbpHD4q/vvdidF/BmQIL4kPWwEFyJUgX3gfAZQ0NKpEYBVmEQbroKwVLhi/kU/Hf08aLtWt1VRUbLY",
-	"UqNii3ZD8B4ntx8i1HQ4b2Rewl1E9Q2N+Ciy+kXUQ6ry495ALvi5dxNvjN92P0f4+99evWULUcIzFJYl",
-	"X6uGtAwcN4fcnU+uMuM3Nq7yz3ZApPLTvFTI0VWYO2SSmjzzNjDVo61nX/wES7U8HPbv3nWSz7tR956m",
-	"hRtLbQ6HB7nHGfWahf/rcg/U4dBhHvGjlQo9kmId1X8XuqlDY/1PmjXdYbO+uKGGk25rwZCkkv+2FlvI",
-	"rGyoGi/kg4EM7RhKtRzmKHLLSnCG7snjC7kqRAlbJihpxbwsvYOiahtlUIOwMXuNLfNlTl5jrqEzSfJ1",
-	"yuaQ8cbAhfRNXnwp5hXUttcmHCOiauF18tDWPCvIfYV1VxwnMyLHvqfU0JfMcUrOcHY3Jsr2euN0Pz/g",
-	"uYwVJRiWq/GgyghNdwyi+C1cyEix0pT6r7aNjijDEUg9gYpx3whgS4d/q9U1vKZkxC9htfb72O9ls04+",
-	"69L0KxI7VFmkzLTtlcP7PybhMxUrMKFZxrM2Ayf2wwwbP8ZwIenXGGieUi0d7j+TTOrStHmkAK/lOimb",
-	"r0li+l8B8B8HxWr7aqDIORyBHv7q/r39VP6Rbv94i5vP49L0uCLdhpUWFjvopuFnkUq4Bv+7SIf0BI+D",
-	"nvw0rv3DlchtQQ8/zEhzMCU3BV1xOh4wGa+xDL9LXUimyeTwZjI5OpycfBW8QcOf3bLCq0a7fnbrnmyf",
-	"KGf2lUd3ifJ3fsgXV/ZDbk381vj2z/+S8p2G2Gs49Gxn66IQKy/4l5fzwS302cU8qpO+sxHKwa6tURo8",
-	"tr3OK+2v4KAXa8zOrNLQFoz0JSTyzOCKxoCOKXhNDVKscI9ChMT/qo2Nl/tGndEauIWQ7vpl5NxG+ujv",
-	"7J4Ne4vr5vRlGyXDmNkz7ImRxhpF//N/b+/2t9/NM9/eAdUxDWytmnsdb+H22C7bbBcvDglpX5wXt8mD",
-	"EWZMX/2LE1OlH5bHY00+MgJUf3wyGDXVXrNCNXrMvseoY6FWX4INbyazR+ML751GOTvNMqjtFDNmDuEa",
-	"pB0Zq4FXM5/oIiVkWGWJXR5LapSGnSxQJZ3hO9O2/fzsQj7MueVTNgsJF7ODtB0WOsFguDk8pB8FyGcs",
-	"vOnx6wPA1Omkogamnj/7+P3SJyMtGu3Y8gH+0oCq0AMqfLsX6jV19ISZMfvBjVoJ7FyCMUW05MjQq5Sx",
-	"F/L4CcNAhxMHQi7ZzGeuzBDgdpcxDn/qhv44bP3+xS7mdlbPrU+PGpziR/pQMHaLmQ8+2j7onvR7hc+O",
-	"066lwkAo7GKcfSgPQ/Vi0B02xLDTFZ5TNtaXEMH9n678nU3NXlJU9GDbLkjYu+qZj7etQn8yvvZBy9/x",
-	"lNtfMaEc15DH5pM49z5yquTffejv8Pv21H+HKxk7gzOQHuuYyZyrlTShiZaE1e+C+FCuQ34c7EgSRTLO",
-	"ip6mSLbEedfVFj0AONIMWufUfElNwpw87DrgUs9KuRDLRkPehvEoveuQ0u4JltiatsulGXeWsAd626qn",
-	"VJmU3GR8XkLqPaC9l4PEvf1w+/8DAAD//w==",
+	"7H3dbhvH0uCrNLgfYOs7Q+rHthJLV4qPk/jESXwsfTFwIq/Y5BQ5HQ27J909ophAwALfXu077NUCe7WP",
+	"sE+zwJ7nWFRV9/yQTYl24nzAIje2Ztg/1dXV1fU/vw6mZlEZDdq7wcmvgwJkDpb+fCGnBbww2ltT4nMO",
+	"bmpV5ZXRg5PB12YpSqPnQoopNhQLuRLXAJXwBQip3RLsaJAN3LSAhcT+flXB4GTgvFV6Pri7ywYvL+R8",
+	"c+SLAkRupvUCtH/kxA1Yp4x+aKy30sNrtVB+c8DcypkfKvCzYeF9JSs1tNJDia2HYcE7D//GlGq6+kST",
+	"gLers5kHuzn+OUyNzp14/PbLF+L54eHBXnI0pT3MwQ7ucLxKWrkAH/bzjSlpHxUOV0lfDLKBlgvsVeFP",
+	"2cDCz7WykA9OvK2hO/q/WJgNTgb/ab+lln3+1e3juK9yntGCq4x2wBNaMylhgX9OjfagaW9kVZVqKnFZ",
+	"+xW3+MtPDtf4664ThnFpxj6W3hXSiyVoL5YWiZOx9fTZZ4StDnH3yCU1WWi73zbsUsGwJYOdOofmcY+H",
+	"zSbf27slhztaa0AA9jubTsG5C3MNepNWvq/kzzWMxPiyPjh4MsXdpb9gxC9+kHXphbdSO+XFVFUFWA+3",
+	"nhuNEVULefsa9NwXg5Ojg6efZ+vUmg2+kGVp/Fv4uQbHG5vnCgGQ5RtrKrBeIRnMZOkgG1SdV78OHMgS",
+	"yWwd8Il0cPy0tmUmtBEVjqjnmTAzAXoqHh8/E5OVB7cnpM47cK8BfHxwcJAljldL3j9GCN437czkJ5jS",
+	"Jr+Qzr8NdIwg9kG3MAVV+Ydo9G1otj5v7J6cuJBlCXoOm4g5e33x4uuzyAvFEa64D1f/rKf3gk/1xrxO",
+	"zbX0tYU0V+qC35ml2y+5GpPDx1HH1OQECtzKRVXiux8Hh0dPnj47xok6G/3k6KFtpqFS0P3t3TcJLIs3",
+	"w6Nnx6KqJ6WaimtYMQP57NnhZ3unYnyt8rFQTijvBL0/fvK58EW9mFRWab+5KVN7E7gfImFAow8SZ+la",
+	"5QncZ4Nrv+r2f/ki1fk22XX18Gbi6BnBiINgF4Ykja/zTXwF3DwTeADk1AsHVslS/ULcPRMvz4+eHRNW",
+	"pPdgsct//vHycjl8/5fLy9HGX/+SWt1rqUlGAF0vEOhfiuHXUvvh198MsvCAtAi6A3anN8jZG2vMbBP4",
+	"FwVMryEXzpyQyDLF58oo7XGLkbYhF5MV/baQWs3AoTgyLs386hpW44yYkJMrR01KM3+E3X5B4Se/1NYY",
+	"f0q/4FUrSpC5EzNrFtwa5ExIT38rncOt8EZ4vLywH1Pd8fPjo71TmqXpongyo+FSS4fgz4zNhLFiAnOl",
+	"nVgqX/ByTA4j8a4AG2bIGBAcjme3IBbKOeKw2GNCDB2n0PifvtRhXTQ+vluBH13qTSpvMJcW5gIutfEg",
+	"Hr84On8jfGnmw7bbHi99DVnejFIEQYtJT4TreuREVcopLlo08BPeD3C4mbEL6VlQOn7ajt/ITdkAR9l2",
+	"NWXiyRHfQUnYSKpKgibrXHlaXSbiULQN3tCW43DKw8IlD3N4Ia2Vq00e16I/dXLxCOzKh/twv1S+ANsS",
+	"n7EtZfGN2x3iMBsslF57k2bsa1zXxb0Kl+NInFdyCi4TxaoqQDu+7qVDvYAIcUH8JBPfI7VakLmQThxk",
+	"4hW1fI1Ph0yp3Tvks39881Q8//u7l+Lw6NvvxJu/vz1fu1COnyY2NU0PG1CfiBSJ3D/4XWK/vg28ZlP0",
+	"IBq6Wiqdm+VVLlduE6ovjRWFWSLDWglsIiTKj7xvpXEgHj8/yISaCeVFboDPupOrPWqCNx4dRZWD9sqv",
+	"hK4XE7COuIXzxkIuap2DRcRfA+7VRQEaR0P9bwIiB+etWUGeMS+S8fhPcSEzlPwj9agFsvQnx88OiHT4",
+	"8TB1JJk1bWIE2e0mEr5A5KPQyAwlzyFHnqB0YHHMllkCRFaKa/n8kPeMdFrWXDfBcLXy0L2Q//r1Ny+/",
+	"fUzXeia+/uavXw7Pvz47ena813vKxNnL8+Hh0efDr158m2IbXpblCi+Vh6RKlFo2JFkCKmNcdMdKMQOi",
+	"AXclCZcNL8ylh6FXC0jy23xXBRDbMtls7hQP217jRV/Q2CKh0K+pdVwrvRNY32A7PMNSz2s5Z1gaPntf",
+	"b5I77ogwX3H7w3U+nA2CLJBm+S1fZiuGmimwLFTSJcjnYkjX4s01rPaSV4o2Xk0TRP6uWIkKrENOLnLp",
+	"JVIxiQQZcQCyzSgfzylLK8t4zVpwqAIqJ5bG+mJTcoXZDFH9AJIu4Ja2o6ptZVhb2qW5BY90wjr/wx3W",
+	"dZAwWXecLAKcIhZTgf4wmjd2LrVyrKKv32HaS8bM5l6RNWU3HNS2fFhCpwFTS6LrXBm9Oz3/PfR4kKYt",
+	"3IAsr3o8KYeZrEu/RU54V0AjKFRW3UgPgroTsS9VWeLFQEqVKyBvZVSmwpF4eQN2NTH5Skwl3alaWKgg",
+	"0OqyMCVKHbUOVAzYXNwYvNiwQ2XNDaAgZRAMR+TvC+AmeedUTYwpQRIKkPtfGX3lwN5Ec9sua6RZHcLk",
+	"QEysWTp8tLUW2gju4OgqxIbCF9bU8yJcRHNwKPPv0120n4klCef429mbV4IhoWvJdeVx0jKMcACoeKK8",
+	"z1f0wixA+5E4K0teuJiWCrechsARlBVmqbet/+cadIqxfIWL4j1iRE8LqedwKmSYQFiY1Q7XItxCliVY",
+	"vER3FK6R6Sk93/myywbOSw+78PpzakjX9GIh7WrXk+iVL3c+tszH2Xy5yRx4y64c22oT14JaEKHO8EwE",
+	"8TFss9FTiLdE3hOQPjs66ApIxwcpvC6CaH3fGn7owP4ttic6eADUcLiQgIuwzR3RrQfZkwRkawyNwGxn",
+	"zdYxtsnr1gZQ+aBDvJE6gkAQ97LLwJsbtCsEdO6ErkzUEWDWdrrLcRtxtE/NrTSQYtjfV2mKYemqax+R",
+	"w18Ohs/fh/+H7389yJ48v/uXtNlIJ4yocuI8CrvIOCal1NcCbqdlnUM4z8wsDDWPUnJc3YhMKSyiTQvD",
+	"eAsD4sJxuKShpZQTKHc+cfj/x1z9tPs8VVh9CtdBHl2zIBbXw6ODw6fDA7IifiTGG5myI8qytZDEkQKk",
+	"dRKBy2FhkojCEV6rlHpXmbLs3+drksenld0/VKT+cKnqwzn5B7DmFKVEbrDGJJJnP0VI95pdeLu20d95",
+	"XGukEvIPhsnJIlo7yCME9AcKOPRXIymlCaj1qqWtKzu4zl4E7p+Dl6pMyrKtAhBXQI47AlAbf9U+1fpa",
+	"m2Xa/jpTUOZp9WgBiwnyoVkQBYkFoXxEYlgmJAoYfzv//jtBOlRPJ28nsODt6kre6zPdosx76WuXcp12",
+	"6G6LJa5D8bVVQwszsOFC2uixLjHsekNj36VUHu8Xa8ziob7vuO1bbJrUo/vnoXZEc3Qd36M7dQlmA7//",
+	"KsYLWSIqIB/+5Iwei8dPDw4y0SGQvRPxnfFiCWU55Ja0qWQ3EiTzKydgUflVFk3PRgNv/I0sayDrcyGd",
+	"cGYBvlB6Hmxayo8u9b+KcV6zQxmGRG1pGM4aeptOa+uEX6opjMQ5oD4hp0WHHAPVMQ5ILuN5Ap3vNEtY",
+	"CXUIsxhdBmcCsEmNjFC0eaJUzjueRekbWap8p1kQK6Qhka8bsYtzgRiHzqgrLAs1LRClWeNJCJPir8o7",
+	"7kdz0zjD4KsfIi0gAIfP1gHobh0ukzeUVvkidL5YVXAiur5+pA+GQZum2Us9NbnSc54fxxx6Y4altHOe",
+	"+8l9c3tjBDUdie9Mw0I0QO7EwpBuJbX4XFx/weOXZIkdxpNBExxum+CRE9w+rtJJla+tkk27zaourNRu",
+	"BnZtWb50vTkPNhb1PdKGQfXv4vX5SJy56+gcKryvnJB5bsG5kXjHBhyyevNqESpSOAt5A2ICpDtLJDfa",
+	"3KVcnZAauhRyKVdCCm+uQbMKuZRkxFZBr3ZeWi/kXCrNgGvjhzNTa4b6aeJc03FUTqAmOxLkUmvdODSS",
+	"842G22EePD6eZ0MWsCFK1MuAniS9cdvWZj1TnomdRsfeguMmgoYcezhGFwHk5TWEY2asmiu9MXWC3JQT",
+	"S5gI7kCYxumnsizjwnjDyC9XgZUe5zeiqnnloaMJ7ijlAttC+WH4IIaFq6eFwLY99JqyfOSEyk8FyRVs",
+	"nyciLZDj9CdAkYPGf55CLDZrOG8Fmrx8jPLgiWAn5zLY+Ul66szAkszD43O7UUM1SHwWpsbmkJ+2kWMd",
+	"q4e3K6YhnttvgISgdCBhUephSLgd8YzW54m0gTrTijgHj8r2KUdIbISy9E5dsKPVUdxKY+kKZlbCKB1q",
+	"Wk3rkmnoBTl50y1cBEEVHYYbAec9OkrdrVJQg3WnzUi8CtxdBE5PFmmRqznbhYndnwoZiJcNat6I0pjr",
+	"LhsgxX93MKh5AwMuO55IfsdDB/cQgYWSr12RYzG4pgI9SlGaqSzJvtQBBfdjYSaqhPug4RYbgMgIBrHA",
+	"qdTCIUtHgiNP3g2I82/Pu9PV2qKIICfb58MuNNYEcDjP7nxcxfrsmtVvfn9C5GLNjULGlUOpbkgyCJ3p",
+	"1ibfu4boX8ND1FzdAXNdYMOrLYAGbx4J3arFfOQedAi2A9sjWZJZgkMYR1EQzaIECFtBcUBRSet7+HSQ",
+	"D+uKQHyeZLhMQnQorLkBcu+SSzOYXyXhJjRbyNVInLd3V/A7BtipDWExmJ0Zr+EQdqLxRnwLLwvTyFU8",
+	"PgkaZTiV0xij1T0PB0kppbLGzBDVS2Ovm/M2El+CnxZCimYoDk/Yvzncb1+x1be8gUbMbWeG22q7KMGe",
+	"pzgMriQ0byeeWXCF2G0uV4H2u8yE7JxocwIzZKBbZ0PCYkOUA+caWYDEkmEISKEJD+/jsZLiH1mYCULZ",
+	"We0LY0Pw0Yn4AqRFZhOEXhZ7grbpPFQR0M7s3S1NyoXdWZs7s7YuQX80xeFpI3Ataucb7gC3curLFdKx",
+	"YjFsrm6gh4nuJj8MS2+ft8KiE1dvd06W/7H19h1fR0GXT2DPkbjAMx+xTAImTmRPWc/ChaJmr2EZdq+j",
+	"enR15eHC5PDAZR7s5S6yHGJQBMqSmAJEkzoPOVrQDdMXJQLFmxx4/WnOeRECX+KuWzUv/OYMzVXH/LCE",
+	"mW8oUMOtFz6Y1RuuTROjzuMM68+bLPGMZ8Zdw2FzutsWSEdybkYCFX+at8vM2rHhtpC189sEo+9MgBXv",
+	"AIKXl0C3Qw6blwG+JX7aURfw1u5eUkjkPRBaWn5+36mmdXrD8YQWiHrTEDQCGuh8d/TR4dsVe2Hwh/FH",
+	"qibO4RpnJ01EhKZcw+e2HcxMlLKZ1S3csNbyRqoyCBzPNg9iQuD4CfmLNsv7VqRyWFTGg56uhtew6nHb",
+	"g/v25VWn4zewQlXE4E0vhZU6Nwu+jcF2pXeS6JUXcmqNQ35DZJYGpMt4U4CsA5C0fBweI+kcP0Umfzb8",
+	"h5DDX8TB8LkYiqv0rBai5pI+7+uTNldcT8DgJbPGNFMWuTwjwXmpczcSZ7T2FYmZweojF1HRySjsiLYL",
+	"/wh2EPppF4k7BDFFGKI+zBaeGJFW25LtWiG6mWJcI1fqRNF35w5XgfoFtuOnN/nalmDPkXgjcxZmeyG0",
+	"AVqKleVLmIZqzUAMwtRUajvTUG5tftUE5E3MrZClBZmvRuIsbFMMF3BesOWAfeQtxcIy9qemj5wwSx1c",
+	"3gxXGHNIYQX3wNXoYYgSatyCs41KAsehSMKhXEzUvDa12zLJMiqujq0+wSBEnQPXJokoRm5mwQrYosjJ",
+	"G8ibeEu+gdl+PLTGLNKM9AcU2kgMX0pWcSjIoeU8SH5dk3VzG/Yicn+uoYZT1rqa09BhiqjYeDW9Bh9t",
+	"Dk742rKQMzWLyPulhyGlV4UzvIknYxjcYCtzad54KtbTeoSWiyBN0ATBZHQDtjQyp+kSTBmnm9Ru1UFI",
+	"2taxTADRGDz6GImW5wfvAy+aJr///Kb2iPdhsIBHGMLj3ol45XsWb9y3JiIo0HlP5mzJs8MK27ggernO",
+	"fWvtVdlJLqR4Nz7c0XLuwWpZEngHXfDOG89BJzXMaBTdhVN4XC42Vp7dD06ILg6usb4XZJAN1nwSrZes",
+	"ee7Z+QfZYNP2PsgGfYP4IBusWbAH2aBrXGbXHBsUB9lg07xKkRHrhs9BNujbIrsvoruytfTFp8ZxmbSS",
+	"dWIp4j2GHbuWpOa5Nec0rzoml+ZdMFa0bdiMMMgGG0p5712QPnvvSK1F7HW1zua5HaWnizXPrZ7UbNyG",
+	"5hK8a9w2PkRBNT43smX7Is60Jtq2b7p91oRFRnpKxEv80i4yLRc1cS6dlhvCQfuOb+tBNujdkgT22qU2",
+	"aPyadNdgkw4rRxJtGC2dm+7y1jgRnSM+9Un3cxP0+PvG3SwkJaDcH7O+UInMzANRQrCaxZAbMTei1szT",
+	"QuRXHDcZ6cWBO7sHfobIo17Y59Fm2Cfp6Ok07xi9yHp80LIZitOoACgnciuXmgUpsvGgtk+iVDeoaKZu",
+	"mSqoW3LTdo8O+t0CRBYU3YTbGhHR4jnlFf87ijCJCAxkL1vCHUiCMbMg2TihnKsbaxnqSY100w2kvDee",
+	"xoYQk/WgB9I2KTyT4h9CRodn0lPdgFA27HJcpk5HmQfHS4hOpaEirbJKjTot0+2uUUBQfVDYcg3nyGnv",
+	"Nmk2sJFU8CIjme3RjfBIjjuzgIztgPRbwA2yk2SgyHqyFW9xRFjYhBaUuL6tVENr2Uxk2RaG+W+N1BMJ",
+	"iByPSSIak4g0bigpExQm7LyQTsykJXOjC0EJyZgYGmDXgK41zHDfNrYzhYG3bfJ0f5mUo9lmAW5odnlt",
+	"5aRcdTS8kTiXK9eYNOXEBH8rhy264C7lBM+QyhgyKM+/PkNF+PHBLYqJ7BXMM8GPvan30hmcyketlrI1",
+	"2ah8qSfST4te7uaYXlHOsBR/e3fOPv7xr5eImsvByeWgMhXyyCE1vBxklyRc0R84Nv2BF+3l4G58qTfT",
+	"UUMEqriOIul6QLKfFg8HWp9TblAyxocU/cJYVizZB8QK7OcHYoK6WbCpM3a1eGHN9HpmbE7WhydHGb6c",
+	"W1NX1HRmar4QHk7M+y2pnwgYLf7/l6RPlrp3rsWxGavYhnvRWiM2s1gKhEklfWodJUako91d6grqnKGu",
+	"WWbHzQihkB8W6hqE1M1swAAFu3tNXVImspiQK1NDLoyliJldCcXME0UhjPHp9HhkBMJbAIpOiWSQpKOY",
+	"zPggEOsJgCyHEwyp7Yvc4soV8ujZcWK7mB/Gg9zEWDS+XbZ6PsYzhUyskisUz/cyUcBt+kh8AKluS2ZK",
+	"yeubiVrVR3ZEpus+BtskN3Lvh0OGSX0J0tJHT9YZ4n6pdH3uJoXrKomEbTyiOXtZc8Lb49VPhMDDsDbP",
+	"Jr2lQA1CaiLHmdyLVz4WtrmPgro1cO7wRkHd+cNC0j8+OHcNez24e7CsTXIPNj6yWsr2qjF0d5vyBvLW",
+	"/x6dAnja6UBThDWf6FNhLF7XzhOvIqmTDbGBNQQpFy+vBduyOauN3BcxGW6pfIHCWMyGawy9wW7nDdUM",
+	"q/y0kBw42M+Tf3rw/DixVdNCag1lL1VvsIRJR7nkJ1lVaemhk5z8AfgNOtJaNskZF6R5/GRvlxICvyH7",
+	"OYsApAinDMVRdklkJqPZ+jL+8vmzo+e8lM8eXsgGd2qSpXjwjoUtTeeU8by9wEGs+vbQkpoR7rLBT0u3",
+	"k3y7BnszFY+wHdptws+usIb+fwCkF7XVpv4NoMYBPimsF8G6kz6BiZs6wdLkAsTS2JxES7IzxWIPHBfb",
+	"JPqJx1+8eCOefia8nJPKBrd+b037wFM5OBmcNUlusajQyeD//u9//+d///fmFRUdOhn883/813/+r/82",
+	"uEuubtseSHeVKkJ0EZyjStf+Ayw/k9VVhx1uQ+UO0ux64QwRhj0RS5hkQlZVJpyXMTVwY72T1VVhantf",
+	"1hrKEztCE4f6COsDdQ3Sy07C0YeJqN54WX6MBBekKt7+OE5vA1skpsD+YU1ASZQ7bGN3yQVvRG5CnnyI",
+	"MovR0ysKlRykqvJclYHrr89AA1+FwNgtmVQ5yLxUGnYXuz42W1nDrb+iKObtOdZ9iE/Y2xksZN6uFJcs",
+	"NTmcCjmh0BnCD4UvhYAairJKr5UgQInm4wCQ7lpxwEr0Xa5DwdFE3TiiLYA0Yklqdoo1OekGXQful4mX",
+	"o8NtCui2FX1pzUJos4xWr7jhmXChapkMTtVpaabXMUlDFNIutiTfLdxVqfT1A/BLLdzCnYh/e/uK7WrP",
+	"Pjt6usee2YnhuiVb/QcP4MVTOJ4h8TQ9jlXgrkqY+Yf3uBPuN+uUyeLQrFI6v4NpOXgNm9N0vyl143h0",
+	"xMvOWoOy2sKaFI27gzWZqztaqINOcMKm0QSVPJR+2UjvjQk9lkFIwtr8uBP/gE1jWJh5O1J57P9QvXTn",
+	"o0gAPQrBv6sdqOw+RfU+euumlyYKZ25G+DShXRTjmKgw9BFoYX9H6LIpGBIQJ8E8zR4Q/pu8Vx/io7rf",
+	"HRMjkj7cwcLq9AcR0LpSyCN0cbHzLvLKaqv86hyn6pL2llLCGyHfTQnLbgx9rERNRWYo7r5dfeF9xaWa",
+	"lZ6ZtRJKof70G1P9YMiPRmWRqI872d+fK1/Uk9HULPaDoyT+vym8kiFD6Sxk79aeErxC7K0oKezcaPKK",
+	"2huwJ9HTQ8UBhLfyBspu/UyudUN1NC51FwVZJPNxL+NgHPMPORmUi/tA6WB0qS/1S2tNKKMXS1KLUP26",
+	"KXbuRuIlKjNTaTkiG2GblMBR1OO23qjSYsw52+NL3Y21ikmhS+nEOISHjTNK5LxqHykrOHaS5F+Lyc3j",
+	"EKFYlyUl+FxqMwuhzaqXsTzuJIaPaYWshLaLoQOIJ2L862WjGF4OTsT/+S//MxOXqCCGp7vxSXCzkRUq",
+	"KnN/e3felN9tSsxml5qqyu5FeDqV4kneDY4acWFr57vDZkLDDTTxiLiHSwpwG2SDUk0hVHtmo8ZMoWw1",
+	"OKvktIDh0eigrZXeedetNTS4KCzEnAcycVFw5JASilamxq3P8I8mJYn+DrGwTSxCcxbEGy5C/ILVBCfO",
+	"3rziq5ENp4PD0QGDYCrQslKDk8GT0SFBWklf0NHevznc73hpKuO2cM4mXi3kCAbkUpoOii+CvaxELoWs",
+	"KAVUXGwL1YuH6FJ3w/s486MJqIvxqiHajkRiFz4p4BptHiGhrFQkfhlC2bmMhqVj9yofnFDJ7i9iUZ5u",
+	"JewfN3wygZWyN4NE7ynE5cYDuTVQfm8k3lLgSiamhXGguWxTBfZSh1UGFy2zj5MHgtLJsI78jjhHS2Nr",
+	"CL33swHv+X4A578w+eqeYvsfVmS/X979rn8NeVvDerX/o4PD323yXgn2RJn/i1654kRwAF8PwUqcnqsB",
+	"vvM9gfZ+JNLp3Yw/vkdUt+f9HO+/JxmFlNP5lXMXhG/cmPc4Wi+nDwGZw5YDuFQWOFdXOcHV3h+5GMAT",
+	"y74/fvPFN3/98mg/OOz2SP9COiYjv6Vijtcj8bVZikU9LULiIeIoC7Hf2Lg9HydCA0ot4Up85Djc2bH5",
+	"AE+kBo+DxEgaF2OLiLd7E8MvMlFX+AhqXnCOEx+o2tWyHIXw4AVI3apHYeQmAAevrBn4aQE5yRijjUP+",
+	"Ffi2Qv4G8R38fsTXTJKgvLPWk5KJuTGMppm6iUY8LlZsdIOs30CLDa2dcTLp0MyGhLQ2mxIVWErdDNI2",
+	"8ko2cTTTbyfNpuJUIMs+vl8r599Qi0+I7KYc1pZTTvUS+p/uoO/SDDsfprnvGxq9j9h0PjlzXx9qQ/A8",
+	"OXi6eVy/Myj056QoCgoDI4LGXk3e16vZ8DujYfgth6D8dgqIKY+hnEUOVWlWlMVma+1Qtlmi4EfqzkZR",
+	"CERiMGgFSrAg801S2P8V/7vbShFfARHEp6SHNRdRgiqoWGgI+opSOpd88YZUr05MJQUnuj/pp6WfR82n",
+	"DZr81yRZbIhRqUnbJnSOB3fvE9S0P6l1XsJ9RPUFt/ggsvpFVX2qCu2+hVzJi2DsX2u/6URI8Pd/vHoj",
+	"ZqqEU7osS7kyNUsZ1G4COe5PbqYuLGy0yH+3DWKRn8fllL22lggik8XkcdCBOfN4Nf7kO1ia+X7/Iw/b",
+	"dvJF2+rB3fRw67kWbn8jd9ijzhcl/jzcPXE4foaE8GONiYX0Up/d+EPopopfX/moUbMtOuvLW65KjEuL",
+	"iiQXd2mqbig9LWvOu44hgKBj4Z3SzPthqdKLElDRPX56qZeFKmFDBWWpWJZlMFAsmpJIXEVyJF7Td1V0",
+	"zrZ/aaFVSfJVJiYwlbWDSx3KeYWk+2uofOdbEuTXNrMgk8dvX0wLNl9xFA4N5lROxbG56jur4xxig3o3",
+	"xUZ3qqC136gJXMarEpzIzaiXT0qqO7nCwhIudSIt9YSLdDcl7TioFVg8gYWQoeTLhgz/xpobeM3xp59C",
+	"a+1+7GQnnfXgd52aPzW0RZQlysyaqmiy+8WhEJy6ABdzYE+bOKrU13vWvthzqfmTPTxOaeaI+9/pTmoj",
+	"82Ui1brhOpmYrPjGDJ+KCY+9tORdJVDiHEig+7/iv3cfyz+yTUcFjhdw6TpckU/D0ipPZdaz+O28Em4g",
+	"fDxvn9/QdvCbH0dVeLlUuS/45fsxSw6ulK7gI87bA24qKyq40gagDE4GB/u3BweH+wfHn0VrUP/bjF4F",
+	"0WjbtxkfiNlKcuafYwJT0iBxFsL+Hq0lXrO1Kyjra7knnBgzPmXOwE4f+pAWV9roVvwiC8WlJlMfp3zI",
+	"a3D3OVPIfEGVDoN5jd06ZibGZHAdB/tEzIBRjktqEOvj5A9e0Uh8j1JViGpcWwJd1+Nse74TJQlFm8cJ",
+	"BzaGlYalZZcaj2j4uE4wkQZG7oqgj7HFxJm2KkyIjAzVU0JkwCPm/bmazQBvtlJ5X0KKq34FnjPSPiF7",
+	"4wm2sDYipz8lsWDK6wTJ9p2gWajIyhXGZCe4Vn16YSykad8nvb8NTT65fh+DItPUFD4L8ic5tUphp5rk",
+	"6da6lDHIqZCfnpqiJfh3l+xJgwxlK0n0bWtWZtFJ0ymr13wdkQzXI3HujYWGR3eFYhKToveJfLiukBVX",
+	"v/MKX0WnaPjaoU/XciFn5zvSEEi6rsBU9H2aRZC0uZCWJ190v1xFv8ZK84G0eDW9KwzwJ2BCoaDgP+vU",
+	"RumE5Ev+Dmlbq4+vPZp4S+GUe0IjLvVFO7RyrWm78ddFTGShLCLijW0SKBWEGshkh9MmfpAmgpb02VmQ",
+	"HmIiyKdRB9YSK/5gL1ZcW9qEwT82wQQUWnBK4kCW+ujKf/y3q+9+Oz87D9cgaa0WxMrUD/onIsfxbWj1",
+	"tvsrRl9/8vuriZRPXGD805+3F9eOoPpLVKSKmCdpiSHymT9QsxKFqe1IfEesrzDLT3F1rad5JbWed8hg",
+	"x2fTKVT+hMJD9+EGtB86b0EuxiGqU2uYUt0OKntecuVg4tjEocfU56T5lNP4Uj/OpZcnYhyjC8d7WdMs",
+	"lkakqJz4kj+wlY9F7BnwG+JkuPTfgnluuNNCmNM8RN7OaosceI++2mUW5CiKyhgXXz18JtxIfI+tlopK",
+	"+ZE+RgYvtoehLnapj54J8gfjHYZSbbzDxgRws8oUhz/Dpj/0P6P0yQ7mZgjrXYgF7u3iB5qaSX+jALEQ",
+	"lNQrJ/pHRRkcZW3Nrt6lsI1xdqHcj3n9Ud5au4ZRvnrBocef4grufgb+D7bIdSKAkxvblAWlYq6nQR1f",
+	"xoK9chViO/7AXW6+CMgJHTFoO2Qs7LzlXCpq+6a/pd+bXf8DjmRqD85BB6xT2k5ultrFqrIaln8I4mNu",
+	"Kpu7qeRdEsk0KtlxEkFlF+1nHshgRC1dr5ZkJedcNRfvw/aTEFzEXc/UvLaQN9EOHAW7zzlmDEuyplAb",
+	"cjhqDYYB6E3jJ0cUZuxNkJMSsuAo6nSON+7d+7v/FwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

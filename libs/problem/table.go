@@ -58,6 +58,7 @@ const (
 	BallotCopied          Code = "ballot-copied"
 	AlreadyVoted          Code = "already-voted"
 	ReceiptAmbiguous      Code = "receipt-ambiguous"
+	WaitingRoom           Code = "waiting-room"
 	RateLimited           Code = "rate-limited"
 	Overloaded            Code = "overloaded"
 	Unavailable           Code = "unavailable"
@@ -112,6 +113,7 @@ var Table = []Row{
 	{BallotCopied, http.StatusConflict, NotApplied, "This sealed ballot is in the box already", "Another voter cast it. Seal the ballot anew in the voter's own client."},
 	{AlreadyVoted, http.StatusConflict, NotApplied, "This identity has voted already", "The first ballot stands."},
 	{ReceiptAmbiguous, http.StatusConflict, NotApplied, "Two ballots have this receipt code", "Send the leaf, which is in the saved receipt."},
+	{WaitingRoom, http.StatusTooManyRequests, NotApplied, "Very many want to vote just now", "See waiting_room for the place in the queue; send the same again with its ticket when its turn has come."},
 	{RateLimited, http.StatusTooManyRequests, NotApplied, "Too many requests", "Wait for Retry-After; RateLimit-Policy names the limit."},
 	{Overloaded, http.StatusServiceUnavailable, NotApplied, "Too busy just now", "Nothing was recorded; wait for Retry-After and try the same again."},
 	{Unavailable, http.StatusServiceUnavailable, NotApplied, "Not available just now", "Nothing was recorded; wait for Retry-After and try the same again."},

@@ -15,6 +15,8 @@ type Step string
 
 // The steps.
 const (
+	// Waiting is no session yet but a place in the waiting room: it begins one, and takes no step.
+	Waiting    Step = "waiting"
 	Identified Step = "identified"
 	Verified   Step = "verified"
 )

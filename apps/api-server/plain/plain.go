@@ -219,7 +219,11 @@ func (p *Pages) who(c *gin.Context, v *view) error {
 	if sent.Has("another") {
 		return p.drawWho(c, v, http.StatusOK, form)
 	}
-	digits := sent.Get("digits")
+	digits, place := sent.Get("digits"), sent.Get("place")
+	proof := captcha.Answer(sent.Get("ticket"), digits)
+	if place != "" {
+		proof, digits = place, "none" // they were asked for before
+	}
 	for _, field := range []struct{ id, typed, says string }{
 		{"number", form.Number, "identity.faults.empty"},
 		{"phone", form.Phone, "phone.empty"},
@@ -235,11 +239,17 @@ func (p *Pages) who(c *gin.Context, v *view) error {
 	var session channelsapi.Session
 	err := p.ask(c.Request, question{method: http.MethodPost, path: "/v1/polls/" + v.Poll.ID + "/sessions", body: map[string]any{
 		"identity": map[string]string{"type": v.Poll.Identity.Type, "number": form.Number},
-		"phone":    form.Phone, "lang": v.Lang, "challenge": captcha.Answer(sent.Get("ticket"), digits),
+		"phone":    form.Phone, "lang": v.Lang, "challenge": proof,
 	}}, &session)
 	if err != nil {
 		r := refusalOf(err)
-		if !v.faultOf(r) {
+		if r.problem.WaitingRoom != nil {
+			return p.drawQueue(c, v, r, form)
+		}
+		switch {
+		case place != "" && r.problem.Field != nil && *r.problem.Field == "/challenge":
+			v.fault("digits", v.Say("plain.placeLost"))
+		case !v.faultOf(r):
 			v.refuse(r, v.Say("counted.notCast"))
 		}
 		return p.drawWho(c, v, r.problem.Status, form)
@@ -250,6 +260,45 @@ func (p *Pages) who(c *gin.Context, v *view) error {
 		return err
 	}
 	return to(c, v, "phone")
+}
+
+type queuePage struct {
+	whoForm
+	Place, Left string
+}
+
+// drawQueue shows who has a place in the waiting room how long it takes. The place is in the form, with what was typed:
+// no server keeps it, and nothing is sent by itself that would lose it.
+func (p *Pages) drawQueue(c *gin.Context, v *view, r *refused, form whoForm) error {
+	place := r.problem.WaitingRoom
+	data := queuePage{whoForm: form, Place: place.Ticket, Left: v.Say("queue.soon")}
+	if place.Seconds >= soonSeconds {
+		v.Time = v.words.span(promised(place.Seconds))
+		data.Left = v.Say("queue.left", v.Time)
+	}
+	v.Heading, v.Step, v.Form, v.Data = v.Say("queue.title"), 1, "queue", data
+	if problem.Code(r.problem.Code) != problem.WaitingRoom {
+		// It was let in, and then something went wrong: the place is as good as before.
+		v.refuse(r, v.Say("counted.notCast"))
+	}
+	c.Header("Retry-After", retryAfter(r))
+	v.draw(c, r.problem.Status, "queue")
+	return nil
+}
+
+// soonSeconds are not counted down any more.
+const soonSeconds = 10
+
+// promised rounds a wait up to what can be promised: ten seconds, then minutes, then five of them.
+func promised(seconds int) int {
+	unit := 300
+	switch {
+	case seconds <= 60:
+		unit = 10
+	case seconds <= 600:
+		unit = 60
+	}
+	return (seconds + unit - 1) / unit * unit
 }
 
 // renew takes over what may be done next.

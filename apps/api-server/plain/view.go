@@ -51,6 +51,8 @@ type view struct {
 	Faults []fault
 	Wrong  *wrong
 	Data   any
+	// Form is the form that another language is asked for with, where leaving the page would lose what is in it.
+	Form string
 
 	words words
 	clock func() time.Time

@@ -23,6 +23,7 @@ import (
 // How long caches on the way may keep an answer. Short: what is here changes while people watch.
 const (
 	cacheBriefly = "public, max-age=1, stale-while-revalidate=5, stale-if-error=300"
+	cacheSecond  = "public, max-age=1"
 	cacheMinute  = "public, max-age=10, stale-while-revalidate=60, stale-if-error=300"
 	cacheForever = "public, max-age=31536000, immutable"
 )

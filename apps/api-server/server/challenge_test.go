@@ -30,8 +30,8 @@ func work(c challenge.Challenge) int {
 	return challenge.Puzzle{Iterations: c.Parameters.Cost, Zeros: len(c.Parameters.KeyPrefix)}.Work()
 }
 
-// begin asks for a session with a challenge as it is given.
-func (w *world) begin(address string, c challenge.Challenge) reply {
+// beginFrom asks for a session with a challenge as it is given.
+func (w *world) beginFrom(address string, c challenge.Challenge) reply {
 	w.t.Helper()
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -58,7 +58,7 @@ func little(t *testing.T) *world {
 func (w *world) bots() *world {
 	w.t.Helper()
 	for range 150 {
-		if got := w.begin(farm, w.challenge(farm)); got.status != http.StatusCreated {
+		if got := w.beginFrom(farm, w.challenge(farm)); got.status != http.StatusCreated {
 			w.t.Fatalf("%d %s", got.status, got.body)
 		}
 	}
@@ -76,7 +76,7 @@ func TestABotNetworksChallengesGetDearer(t *testing.T) {
 	if got := work(w.challenge(house)); got != usual {
 		t.Errorf("everybody's work is %d, want %d", got, usual)
 	}
-	if got := w.begin(farm, w.challenge(farm)); got.status != http.StatusCreated {
+	if got := w.beginFrom(farm, w.challenge(farm)); got.status != http.StatusCreated {
 		t.Errorf("who does the work: %d %s", got.status, got.body)
 	}
 	for metric, want := range map[string]float64{
@@ -129,11 +129,11 @@ func TestASolutionOfLessWorkIsRefused(t *testing.T) {
 	}
 	cheaper := w.challenge(farm)
 	cheaper.Parameters.Cost = littleWork
-	refused("a lower cost", w.begin(farm, cheaper))
+	refused("a lower cost", w.beginFrom(farm, cheaper))
 	shorter := w.challenge(farm)
 	shorter.Parameters.KeyPrefix = ""
-	refused("fewer tries", w.begin(farm, shorter))
-	refused("a neighbour's", w.begin(farm, w.challenge(house)))
+	refused("fewer tries", w.beginFrom(farm, shorter))
+	refused("a neighbour's", w.beginFrom(farm, w.challenge(house)))
 
 	taken := func(what string, got reply) {
 		t.Helper()
@@ -141,10 +141,10 @@ func TestASolutionOfLessWorkIsRefused(t *testing.T) {
 			t.Errorf("%s: %d %s", what, got.status, got.body)
 		}
 	}
-	taken("its own, set before it was raised", w.begin(farm, early))
-	taken("its own", w.begin(farm, w.challenge(farm)))
-	taken("a dear one, by who moved elsewhere", w.begin(house, w.challenge(farm)))
-	taken("a cheap one, by who moved where nothing is dearer", w.begin("192.0.2.7:1", w.challenge(house)))
+	taken("its own, set before it was raised", w.beginFrom(farm, early))
+	taken("its own", w.beginFrom(farm, w.challenge(farm)))
+	taken("a dear one, by who moved elsewhere", w.beginFrom(house, w.challenge(farm)))
+	taken("a cheap one, by who moved where nothing is dearer", w.beginFrom("192.0.2.7:1", w.challenge(house)))
 }
 
 // TestTheMostIsSet: where it is 1 all pay the same, whatever they do.
@@ -165,9 +165,10 @@ func TestTheMostIsSet(t *testing.T) {
 
 // TestABusyServersChallengesGetDearer for everybody.
 func TestABusyServersChallengesGetDearer(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.config.ChallengeCost, w.config.ChallengeCapacity = littleWork, 1 })
-	for range 20 {
-		w.begin(farm, w.challenge(farm))
+	w := newWorld(t, func(w *world) { w.config.ChallengeCost, w.config.AdmissionRate = littleWork, 2 })
+	for range 60 {
+		w.clock.advance(time.Second / 2)
+		w.beginFrom(farm, w.challenge(farm))
 	}
 	if got, want := work(w.challenge(house)), 4*challenge.Usual(littleWork).Work(); got != want {
 		t.Errorf("the work is %d, want %d", got, want)

@@ -32,6 +32,15 @@ type withVerification struct {
 func (e *withVerification) Error() string { return e.problem.Error() }
 func (e *withVerification) Unwrap() error { return e.problem }
 
+// withPlace is a problem that leaves a place in the waiting room.
+type withPlace struct {
+	problem error
+	place   channelsapi.WaitingRoom
+}
+
+func (e *withPlace) Error() string { return e.problem.Error() }
+func (e *withPlace) Unwrap() error { return e.problem }
+
 // soon is a delay with jitter, so that those who were turned away together do not come back together.
 func soon(d time.Duration) time.Duration { return d + rand.N(d) }
 
@@ -78,6 +87,9 @@ func documentOf(err error) channelsapi.Problem {
 	}
 	if v, ok := errors.AsType[*withVerification](err); ok {
 		body.Verification = &v.verification
+	}
+	if v, ok := errors.AsType[*withPlace](err); ok {
+		body.WaitingRoom = &v.place
 	}
 	if p.RetryAfter > 0 {
 		seconds := waitSeconds(p.RetryAfter)

@@ -282,6 +282,9 @@ var mishaps = []mishap{
 		w.limits.Override = map[string]ratelimit.Rate{"challenge-network": {Count: 1, Window: time.Hour}}
 		w.limits.Scale = 1
 	}, do: func(w *world) reply { return repeat(2, func() reply { return w.call("GET", "/v1/challenge", nil) }) }},
+	{name: "more voters than are let in", code: problem.WaitingRoom, setup: slow(60), do: func(w *world) reply {
+		return repeat(2, func() reply { return w.begin(sends, w.sessionBody(w.someone())) })
+	}},
 	{name: "too many waiters", code: problem.Overloaded, setup: func(w *world) { w.config.MaxWaiters = 1 }, do: func(w *world) reply {
 		w.server.waiters.Add(1)
 		return w.await(w.open(sends, w.someone()).AccessToken)

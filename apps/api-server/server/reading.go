@@ -28,6 +28,8 @@ func (r reading) VisitListPollsResponse(w http.ResponseWriter) error { return r.
 
 func (r reading) VisitGetPollResponse(w http.ResponseWriter) error { return r.write(w, r.request) }
 
+func (r reading) VisitGetQueueResponse(w http.ResponseWriter) error { return r.write(w, r.request) }
+
 func (r reading) VisitGetTurnoutResponse(w http.ResponseWriter) error { return r.write(w, r.request) }
 
 func (r reading) VisitGetResultsResponse(w http.ResponseWriter) error { return r.write(w, r.request) }

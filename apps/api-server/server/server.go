@@ -22,6 +22,7 @@ import (
 	"github.com/popvote/popvote/apps/api-server/captcha"
 	"github.com/popvote/popvote/apps/api-server/csp"
 	"github.com/popvote/popvote/apps/api-server/plain"
+	"github.com/popvote/popvote/apps/api-server/room"
 	"github.com/popvote/popvote/apps/api-server/toll"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/challenge"
@@ -44,10 +45,9 @@ const (
 	MaxConnections = 30_000
 	// MaxWaiters is how many of them may be held for voters who wait, unless an operator says otherwise.
 	MaxWaiters = 20_000
+	// DefaultAdmissionRate is what two cores carry with as much left for everything else, in sessions a second.
+	DefaultAdmissionRate = 1000
 )
-
-// DefaultChallengeCapacity is what two cores carry, with as much left for everything else, sessions a second.
-const DefaultChallengeCapacity = 1000
 
 // Config is what an operator decides. Its zero value does not start: TrustedProxies must be set.
 type Config struct {
@@ -78,9 +78,6 @@ type Config struct {
 	// ChallengeMost is the most that ChallengeCost is multiplied by, near the server's limits and for networks
 	// whose sessions come to nothing: 1 (never), 2, 4 or 8. Default: 8. A check costs the server no more.
 	ChallengeMost int `koanf:"challenge_most"`
-	// ChallengeCapacity is how many sessions a second this server is meant to begin; from half of it on
-	// everybody's challenges get dearer. Default: 1000.
-	ChallengeCapacity float64 `koanf:"challenge_capacity"`
 	// MaxWaiters is how many connections are held at once, streams and long polls. Default: 20000,
 	// about 600 MB. Beyond it a client is told to come back.
 	MaxWaiters int `koanf:"max_waiters"`
@@ -95,6 +92,10 @@ type Config struct {
 	// CastTimeout is how long a cast waits for its outcome before it is called unknown. Default: 12s;
 	// keep it under the listener's write timeout.
 	CastTimeout time.Duration `koanf:"cast_timeout"`
+	// AdmissionRate is how many sessions a second this server begins; whoever is beyond it waits their turn
+	// (docs/waiting-room.md says how to choose it). Default: 1000. A burst of one second's worth goes through.
+	// From half of it on everybody's proof of work gets dearer (docs/human-check.md).
+	AdmissionRate float64 `koanf:"admission_rate"`
 	// Security is what /.well-known/security.txt says. Default: there is none.
 	Security Security `koanf:"security"`
 }
@@ -141,6 +142,8 @@ type Server struct {
 	metrics        *metrics
 	guessing       *guessing
 	reports        reports
+	entries        *prometheus.CounterVec
+	room           *room.Room
 	handler        http.Handler
 	// countries are those whose phones are taken.
 	countries identity.Countries
@@ -192,7 +195,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read challenge_most: %w", err)
 	}
-	s.toll = toll.New(toll.Config{Capacity: config.ChallengeCapacity, Most: most}, toll.Deps{
+	s.toll = toll.New(toll.Config{Capacity: config.AdmissionRate, Most: most}, toll.Deps{
 		Clock: deps.Clock, Held: func() float64 { return float64(s.waiters.Load()) / float64(config.MaxWaiters) },
 	})
 
@@ -228,6 +231,10 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if err := deps.Metrics.Register(&tollMetrics{s.toll, challenge.Usual(config.ChallengeCost)}); err != nil {
 		return nil, fmt.Errorf("couldn't register the metrics: %w", err)
 	}
+	s.room = room.New(config.AdmissionRate, deps.Clock)
+	if s.entries, err = newEntries(deps.Metrics, s.room); err != nil {
+		return nil, err
+	}
 	if s.guessing, err = newGuessing(deps.Metrics, deps.Clock, deps.Log); err != nil {
 		return nil, err
 	}
@@ -235,6 +242,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	s.closing, s.close = context.WithCancel(ctx)
 	s.polls.refresh(s.closing) //nolint:errcheck // logged there, and tried again within a second
 	s.done.Go(func() { s.polls.keepFresh(s.closing) })
+	s.done.Go(func() { s.keepRoom(s.closing) })
 	return s, nil
 }
 
@@ -244,8 +252,8 @@ func (c Config) withDefaults() Config {
 		c.ChallengeCost = 0
 	}
 	c.ChallengeMost = or(c.ChallengeMost, toll.Highest.Times())
-	c.ChallengeCapacity = or(c.ChallengeCapacity, DefaultChallengeCapacity)
 	c.MaxWaiters = or(c.MaxWaiters, MaxWaiters)
+	c.AdmissionRate = or(c.AdmissionRate, DefaultAdmissionRate)
 	c.CodeTries = or(c.CodeTries, 5)
 	c.CheckDelay = or(c.CheckDelay, time.Second)
 	c.CastTimeout = or(c.CastTimeout, 12*time.Second)

@@ -50,8 +50,8 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err := a.limit(c, ratelimit.Attempt, ratelimit.Subject{Client: client(c), Poll: r.Poll}); err != nil {
 		return nil, err
 	}
-	if err := a.spend(ctx, done, network); err != nil {
-		return nil, err
+	if err := done.work(); err != nil {
+		return nil, a.challengeProblem(err, network)
 	}
 	voterKey, phoneKey, err := a.polls.tagKeys(ctx, p)
 	if err != nil {
@@ -64,7 +64,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 		Block:  identity.TagBlock(phoneKey, number),
 		Poll:   r.Poll,
 	}
-	if err := a.limit(c, ratelimit.Session, who); err != nil {
+	if err := a.enter(ctx, c, p, &done, who); err != nil {
 		return nil, err
 	}
 
@@ -99,8 +99,10 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 		err = fmt.Errorf("poll %s verifies phones in an unknown way", r.Poll)
 	}
 	if err != nil {
-		a.giveBack(ctx, ratelimit.Session, who) // there is no session
-		return nil, err
+		if done.ticket == nil {
+			a.giveBack(ctx, ratelimit.Session, who) // there is no session
+		}
+		return nil, a.keepPlace(err, p, done, who)
 	}
 	sealed, err := a.seal(session)
 	if err != nil {
@@ -143,49 +145,55 @@ func (s *Server) phoneOf(body *channelsapi.SessionRequest) (sms.Number, error) {
 	return number, nil
 }
 
-// proof is what a client did for a session, work or a captcha, of which only the dear part is not yet checked.
+// proof is what a client did for a session, work or a captcha, of which only the dear part is not yet checked; or the
+// ticket it was given for that.
 type proof struct {
 	id      string
 	expires time.Time
-	// work is checked before the id is spent, and what was read in a picture after it: six digits could
-	// otherwise be guessed at leisure.
-	work, read func() error
+	// work is checked before the id is spent.
+	work func() error
+	// read is what was read in a picture, checked after the id is spent: six digits could otherwise be guessed at
+	// leisure. Nil for all but a captcha.
+	read   func() error
+	ticket *token.Session
 }
 
 // readProof reads what a client did, and checks what costs little.
 func (s *Server) readProof(payload, pollID string, from netip.Addr) (proof, error) {
 	right := func() error { return nil }
-	ticket, typed, asked := captcha.CutAnswer(payload)
-	if !asked {
-		solved, err := s.challenges.Read(payload)
-		if err == nil {
-			err = s.worked(solved, ratelimit.NetworkOf(from))
+	if answered, typed, asked := captcha.CutAnswer(payload); asked {
+		question, err := s.captchas.Open(answered, pollID, from)
+		if err != nil {
+			return proof{}, err
 		}
-		return proof{solved.ID, solved.Expires, solved.Check, right}, err
+		return proof{id: question.ID, expires: question.Expires, work: right, read: func() error {
+			if !question.Answered(typed) {
+				return captcha.ErrInvalid
+			}
+			return nil
+		}}, nil
 	}
-	question, err := s.captchas.Open(ticket, pollID, from)
-	if err != nil {
-		return proof{}, err
+	if ticket, is, err := s.readTicket(payload, pollID); is {
+		return proof{id: ticket.ID, expires: ticket.Expires, work: right, ticket: &ticket}, err
 	}
-	return proof{question.ID, question.Expires, right, func() error {
-		if !question.Answered(typed) {
-			return captcha.ErrInvalid
-		}
-		return nil
-	}}, nil
+	solved, err := s.challenges.Read(payload)
+	if err == nil {
+		err = s.worked(solved, ratelimit.NetworkOf(from))
+	}
+	return proof{id: solved.ID, expires: solved.Expires, work: solved.Check}, err
 }
 
-// spend checks the rest of a proof and uses it up: it is good once.
+// spend uses a proof up: it is good once.
 func (s *Server) spend(ctx context.Context, done proof, network netip.Prefix) error {
-	if err := done.work(); err != nil {
-		return s.challengeProblem(err, network)
-	}
 	fresh, err := s.deps.Board.Spend(ctx, done.id, done.expires.Sub(s.clock())+time.Second)
 	if err != nil {
 		return boardDown(err)
 	}
 	if !fresh {
 		return problem.New(problem.ChallengeSpent).At("/challenge")
+	}
+	if done.read == nil {
+		return nil
 	}
 	if err := done.read(); err != nil {
 		return s.challengeProblem(err, network)

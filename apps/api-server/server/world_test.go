@@ -102,6 +102,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		AllowedOrigins: []string{mirror},
 		InboundNumber:  inbound,
 		ChallengeCost:  -1,
+		AdmissionRate:  1_000_000,
 	}
 	for _, c := range change {
 		c(w)

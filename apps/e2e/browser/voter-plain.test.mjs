@@ -1,13 +1,11 @@
 // The whole vote in a browser that runs no scripts: three languages, both ways of proving a phone, on a phone.
 
 import assert from 'node:assert/strict'
-import { createHmac } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
-import { launch, look, open, sizes } from './browser.mjs'
+import { launch, open, sizes } from './browser.mjs'
 import { newVoter, startInstance } from './instance.mjs'
+import { digits, looker } from './plain.mjs'
 
 let instance, browser
 before(async () => {
@@ -19,43 +17,6 @@ after(async () => {
   await instance?.stop()
 })
 
-const mac = (key, ...parts) => {
-  const h = createHmac('sha256', key)
-  for (const part of parts) {
-    const length = Buffer.alloc(4)
-    length.writeUInt32BE(part.length)
-    h.update(length).update(part)
-  }
-  return h.digest()
-}
-
-/** The digits of the picture shown, by the instance's own key. */
-async function digits(page) {
-  const { secrets } = JSON.parse(await readFile(join(instance.data, 'keys.json'), 'utf8'))
-  const key = mac(Buffer.from(secrets.challenges, 'base64'), 'popvote captcha v1')
-  const ticket = Buffer.from(await page.inputValue('[name=ticket]'), 'base64url')
-  let number = mac(key, 'digits', ticket.subarray(0, 24)).readBigUInt64BE()
-  let text = ''
-  for (let i = 0; i < 6; i++, number /= 10n) text += number % 10n
-  return text
-}
-
-/**
- * Looks at pages without scripts, in a twin that runs them: what looks, such as axe, is a script itself.
- */
-async function looker(options) {
-  const twin = await open(browser, instance.vote, options)
-  twin.expectRefusals()
-  const see = async (page, name) => {
-    const [url, body] = [page.url(), await page.content()]
-    await twin.unrouteAll()
-    await twin.route(url, (route) => route.fulfill({ body, contentType: 'text/html; charset=utf-8' }))
-    await twin.goto(url)
-    await look(twin, name)
-  }
-  return { see, done: () => twin.done() }
-}
-
 const scriptless = { ...sizes.phone, javaScriptEnabled: false }
 const press = (page) => Promise.all([page.waitForNavigation(), page.locator('main .main').last().click()])
 const at = (page, step) => assert.match(page.url(), new RegExp(`/${step}$`))
@@ -66,7 +27,7 @@ for (const lang of ['zh-Hant-HK', 'zh-Hans', 'en']) {
       const page = await open(browser, instance.vote, { ...scriptless, locale: lang })
       page.expectRefusals()
       const voter = newVoter()
-      const twin = await looker({ ...sizes.phone, locale: lang })
+      const twin = await looker(browser, instance, { ...sizes.phone, locale: lang })
       const see = (name) => twin.see(page, `plain-${poll}-${lang}-${name}`)
 
       await page.goto(`${instance.vote}/${lang}/?poll=${poll}`)
@@ -89,7 +50,7 @@ for (const lang of ['zh-Hant-HK', 'zh-Hans', 'en']) {
       assert.equal(await page.inputValue('#digits'), '')
       assert.ok(await page.locator('.captcha img').evaluate((img) => img.complete && img.naturalWidth === 240))
       await see('2-who-wrong')
-      await page.fill('#digits', await digits(page))
+      await page.fill('#digits', await digits(instance, page))
       await press(page)
 
       at(page, 'phone')
@@ -154,12 +115,12 @@ describe('without scripts', () => {
       assert.equal(response.headers()['content-type'], 'audio/wav')
       assert.equal((await response.body()).subarray(0, 4).toString(), 'RIFF')
     }
-    const twin = await looker(sizes.desktop)
+    const twin = await looker(browser, instance, sizes.desktop)
     await twin.see(page, 'plain-desktop-who')
     await twin.done()
     await page.fill('#number', voter.hkid)
     await page.fill('#phone', voter.phone)
-    await page.fill('#digits', await digits(page))
+    await page.fill('#digits', await digits(instance, page))
     await press(page)
     at(page, 'phone')
     const [cookie, ...others] = await page.context().cookies()
@@ -177,7 +138,7 @@ describe('without scripts', () => {
 
   it('everything can be read at 320 px', async () => {
     const page = await open(browser, instance.vote, { ...scriptless, viewport: { width: 320, height: 568 } })
-    const twin = await looker({ viewport: { width: 320, height: 568 } })
+    const twin = await looker(browser, instance, { viewport: { width: 320, height: 568 } })
     for (const path of ['', 'lunch', 'lunch/who']) {
       await page.goto(`${instance.vote}/plain/en/${path}`)
       await twin.see(page, `plain-narrow-${path.replace('/', '-') || 'list'}`)

@@ -2,6 +2,8 @@ package voter
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/popvote/popvote/libs/channelsapi"
 )
@@ -30,8 +32,29 @@ func (w *World) Challenge(ctx context.Context) ([]byte, error) {
 	return c.Body, nil
 }
 
-// Begin starts a session with a proof of work that is done.
+// Begin starts a session with a proof of work that is done. It waits its turn in the waiting room, if that comes
+// before ctx ends.
 func (w *World) Begin(ctx context.Context, p Person, solved string) (*channelsapi.Session, error) {
+	for {
+		session, err := w.Ask(ctx, p, solved)
+		told, ok := errors.AsType[*Problem](err)
+		if !ok || told.Code != "waiting-room" {
+			return session, err
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < told.After {
+			return nil, err
+		}
+		solved = told.Ticket
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(told.After):
+		}
+	}
+}
+
+// Ask asks for a session once, with a proof of work that is done or a ticket of the waiting room.
+func (w *World) Ask(ctx context.Context, p Person, solved string) (*channelsapi.Session, error) {
 	req := channelsapi.SessionRequest{Challenge: solved, Phone: p.Phone}
 	req.Identity.Type, req.Identity.Number = "hkid", p.HKID
 	res, err := w.API.CreateSessionWithResponse(ctx, w.Manifest.ID, req)

@@ -65,6 +65,8 @@ type Problem struct {
 	Effect string
 	// After is the wait that the answer asks for; 0: none.
 	After time.Duration
+	// Ticket is a place in the waiting room, to begin with instead of a challenge; empty: none.
+	Ticket string
 }
 
 func (p *Problem) Error() string { return fmt.Sprintf("%d %s (%s)", p.Status, p.Code, p.Effect) }
@@ -99,7 +101,11 @@ func problemOf(res *http.Response, p *channelsapi.Problem) error {
 		return fmt.Errorf("an answer that is no problem document: %s", res.Status)
 	}
 	after, _ := strconv.Atoi(res.Header.Get("Retry-After")) // none: 0
-	return &Problem{Status: p.Status, Code: string(p.Code), Effect: string(p.Effect), After: time.Duration(after) * time.Second}
+	out := &Problem{Status: p.Status, Code: string(p.Code), Effect: string(p.Effect), After: time.Duration(after) * time.Second}
+	if p.WaitingRoom != nil {
+		out.Ticket = p.WaitingRoom.Ticket
+	}
+	return out
 }
 
 func bearer(token string) channelsapi.RequestEditorFn {

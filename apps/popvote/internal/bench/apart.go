@@ -114,7 +114,7 @@ func (i *instance) start(ctx context.Context, s *site, program string, args ...s
 
 func (i *instance) startAPI(ctx context.Context, s *site, ballots string, more ...string) (pid int, api face, err error) {
 	pid, at, err := i.start(ctx, s, apiServer, append(more, "-tls", s.certificates(apiServer), "-listen", "127.0.0.1:0", "-keys", s.keys(), "-redis-address", s.redis,
-		"-ballot-servers", ballots, "-trusted-proxies", "none", "-inbound-number", inboundNumber, "-challenge-cost", "1", "-challenge-most", "1",
+		"-ballot-servers", ballots, "-trusted-proxies", "none", "-inbound-number", inboundNumber, "-challenge-cost", "1", "-challenge-most", "1", "-admission-rate", noWaiting,
 		"-limits-scale", limitScale, "-drain", "0s")...)
 	return pid, face{address: at["voters"]}, err
 }

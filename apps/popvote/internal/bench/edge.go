@@ -277,7 +277,7 @@ func (c *cluster) startAPI(ctx context.Context, i *instance, origin string) (pid
 	}
 	pid, at, err := i.start(ctx, &c.site, apiServer, "-listen", "127.0.0.1:0", "-consul-address", c.agent, "-cloud", cloud,
 		"-vault-address", c.vault.Address(), "-vault-token-file", c.token(apiServer), "-public-origin", origin,
-		"-trusted-proxies", "127.0.0.1", "-inbound-number", "+85264500000", "-challenge-cost", "1", "-challenge-most", "1", "-limits-scale", limitScale, "-drain", "0s")
+		"-trusted-proxies", "127.0.0.1", "-inbound-number", "+85264500000", "-challenge-cost", "1", "-challenge-most", "1", "-admission-rate", noWaiting, "-limits-scale", limitScale, "-drain", "0s")
 	if err != nil {
 		return 0, err
 	}

@@ -65,6 +65,9 @@ func (i *instance) close() error {
 // limitScale takes the limits out of the way: one address plays a city.
 const limitScale = "10000"
 
+// noWaiting takes the waiting room out of it: what is measured is how fast the programs are.
+const noWaiting = "1000000"
+
 // startEmbedded starts everything in one process on a fresh data directory, with one open poll.
 func startEmbedded(ctx context.Context, o Options) (*instance, error) {
 	i := &instance{}
@@ -76,7 +79,7 @@ func startEmbedded(ctx context.Context, o Options) (*instance, error) {
 	args := []string{
 		"up", "-o", "json", "--data", dir, "--listen", "127.0.0.1:0", "--panel-listen", "127.0.0.1:0",
 		"--phone-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--limits-scale", limitScale, "--challenge-cost", "1", "--challenge-most", "1", "--log-level", "error",
+		"--limits-scale", limitScale, "--challenge-cost", "1", "--challenge-most", "1", "--admission-rate", noWaiting, "--log-level", "error",
 	}
 	if o.Profile != "" {
 		args = append(args, "--pprof")

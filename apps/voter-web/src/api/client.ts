@@ -1,7 +1,7 @@
 // The one way to the API. An answer is a value or a Trouble; nothing is thrown but an abort by the
 // caller.
 
-import type { Effect, Problem, ProblemCode, Verification } from './types.ts'
+import type { Effect, Problem, ProblemCode, Verification, WaitingRoom } from './types.ts'
 
 /** What can go wrong without the server having said so. */
 export type LocalCode =
@@ -21,6 +21,8 @@ export interface Trouble {
   /** Seconds. */
   retryAfter?: number | undefined
   verification?: Verification | undefined
+  /** A place in the queue before step 1. */
+  waiting?: WaitingRoom | undefined
 }
 
 export type Answer<T> = { value: T; trouble?: undefined } | { value?: undefined; trouble: Trouble }
@@ -83,6 +85,7 @@ export const troubleIn = (p: Problem): Trouble => ({
   field: p.field,
   retryAfter: p.retry_after,
   verification: p.verification,
+  waiting: p.waiting_room,
 })
 
 /** Reads the problem document of a refused request. */

@@ -40,6 +40,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/polls/{poll}/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                poll: components["parameters"]["Poll"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The waiting room before step 1, for who has a ticket of it.
+         * @description A ticket's turn has come once it was issued before `called`; then step 1 is sent again, with it. How
+         *     long that takes, at most as far as is known, is said by the first of `steps` whose `until` is later than
+         *     the ticket. Of a ticket issued before `since`, the server that answered knows nothing: send step 1 with it,
+         *     and it does. The servers share nothing, so the next answer may be another's and differ a little.
+         */
+        get: operations["getQueue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/polls/{poll}/turnout": {
         parameters: {
             query?: never;
@@ -202,6 +227,10 @@ export interface paths {
          * Step 1, who are you.
          * @description Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
          *     the same, in shape and time, whether or not this identity has voted.
+         *
+         *     While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
+         *     same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
+         *     The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
          */
         post: operations["createSession"];
         delete?: never;
@@ -511,7 +540,7 @@ export interface components {
              * @enum {string}
              */
             channel: "web" | "app";
-            /** @description The solved challenge: base64 of its JSON payload. The pages for browsers without scripts send the answer to a captcha here. */
+            /** @description The solved challenge: base64 of its JSON payload; or, instead, the ticket of the waiting room. The pages for browsers without scripts send the answer to a captcha here. */
             challenge: string;
         };
         Session: {
@@ -556,6 +585,42 @@ export interface components {
             /** Format: date-time */
             expires_at: string;
             /** @description From now to the token's expiry. */
+            seconds: number;
+        };
+        /** @description A place in the queue before step 1. */
+        WaitingRoom: {
+            ticket: components["schemas"]["AccessToken"];
+            /**
+             * Format: date-time
+             * @description The place: first come, first served.
+             */
+            issued_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** @description Until its turn, at most as far as is known. */
+            seconds: number;
+        };
+        Queue: {
+            /**
+             * Format: date-time
+             * @description The turn of tickets issued before it has come.
+             */
+            called: string;
+            /**
+             * Format: date-time
+             * @description When the server that answered was started.
+             */
+            since: string;
+            /** @description Sessions a second that it lets in. */
+            rate: number;
+            /** @description Tickets whose turn has not come, of those that it knows. */
+            waiting: number;
+            steps: components["schemas"]["QueueStep"][];
+        };
+        QueueStep: {
+            /** Format: date-time */
+            until: string;
+            /** @description Until the turn of all tickets issued before `until` has come, at most as far as is known. */
             seconds: number;
         };
         CodeRequest: {
@@ -635,6 +700,7 @@ export interface components {
             field?: string;
             /** @description Seconds. */
             retry_after?: number;
+            waiting_room?: components["schemas"]["WaitingRoom"];
             verification?: components["schemas"]["Verification"];
         };
         /**
@@ -683,6 +749,7 @@ export interface components {
          *     * `ballot-copied` (409, not_applied): This sealed ballot is in the box already. Another voter cast it. Seal the ballot anew in the voter's own client.
          *     * `already-voted` (409, not_applied): This identity has voted already. The first ballot stands.
          *     * `receipt-ambiguous` (409, not_applied): Two ballots have this receipt code. Send the leaf, which is in the saved receipt.
+         *     * `waiting-room` (429, not_applied): Very many want to vote just now. See waiting_room for the place in the queue; send the same again with its ticket when its turn has come.
          *     * `rate-limited` (429, not_applied): Too many requests. Wait for Retry-After; RateLimit-Policy names the limit.
          *     * `overloaded` (503, not_applied): Too busy just now. Nothing was recorded; wait for Retry-After and try the same again.
          *     * `unavailable` (503, not_applied): Not available just now. Nothing was recorded; wait for Retry-After and try the same again.
@@ -690,7 +757,7 @@ export interface components {
          *     * `internal` (500, unknown): Something went wrong on our side. Try the same again, with the same Idempotency-Key.
          * @enum {string}
          */
-        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "tls-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "phone-country" | "phone-used-up" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
+        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "tls-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "phone-country" | "phone-used-up" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "waiting-room" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
     };
     responses: {
         /** @description What went wrong (RFC 9457). */
@@ -776,6 +843,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SignedManifest"];
+                };
+            };
+            /** @description Not modified since the ETag sent in If-None-Match. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                poll: components["parameters"]["Poll"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The queue. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
                 };
             };
             /** @description Not modified since the ETag sent in If-None-Match. */

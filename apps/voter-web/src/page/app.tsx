@@ -25,6 +25,7 @@ import { Receives } from './screens/receives.tsx'
 import { Result } from './screens/result.tsx'
 import { Review } from './screens/review.tsx'
 import { Sends } from './screens/sends.tsx'
+import { Waiting } from './screens/waiting.tsx'
 
 /** `plain` is where the pages without scripts are: the API server serves those, wherever this page lies. */
 export function App({ w, plain = `/plain/${w.lang}/` }: { w: Words; plain?: string }) {
@@ -105,7 +106,7 @@ export function App({ w, plain = `/plain/${w.lang}/` }: { w: Words; plain?: stri
   }
 
   // Only a way back that stays within the page: a step that cannot be gone back to offers none.
-  const back = ['identity', 'phone', 'verify', 'ballot', 'review', 'result', 'check'].includes(step.name) && journey
+  const back = ['identity', 'phone', 'wait', 'verify', 'ballot', 'review', 'result', 'check'].includes(step.name) && journey
     ? () => (deep() > 0 ? history.back() : go({ name: 'about' }, true))
     : undefined
 
@@ -170,6 +171,8 @@ function Shown({ step, refused, refuse, clear, get, ...screen }: Shown) {
       return <Identity {...screen} refused={refused} />
     case 'phone':
       return <Phone {...screen} refuse={refuse} />
+    case 'wait':
+      return j.waiting ? <Waiting {...screen} get={get} /> : <Heading w={w} poll={j.manifest.title}>{w.loading}</Heading>
     case 'verify':
       if (!j.session) return <Heading w={w} poll={j.manifest.title}>{w.loading}</Heading>
       return j.session.verification.mode === 'voter_sends' ? <Sends {...screen} /> : <Receives {...screen} />

@@ -4,10 +4,24 @@
 
 import type { Manifest, Receipt, Session, Verification, Verified } from '../api/types.ts'
 
+/** A place in the queue before step 1. */
+export interface Waiting {
+  ticket: string
+  /** When it was given out, by the service's clock, milliseconds: the place itself. */
+  issued: number
+  /** When its turn comes at the latest, by this device's clock; as known now, and as was said first. */
+  turn: number
+  first: number
+  /** Whom it is for. */
+  of: { number: string; phone: string }
+}
+
 export interface Journey {
   manifest: Manifest
   /** What was typed, until the session is open. */
   draft?: { number?: string; phone?: string }
+  /** More people come than are let in: the place in the queue, until the session is open. */
+  waiting?: Waiting
   /** Step 1 is done: the session's token, and what the voter has to do now. */
   session?: {
     token: string
@@ -94,7 +108,7 @@ export function renew(journey: Journey, manifest: Manifest): Journey {
 
 /** Step 1 succeeded: what was typed is forgotten. */
 export function opened(journey: Journey, session: Session, phone: string, now: number): Journey {
-  const { draft: _typed, verified: _old, ...rest } = journey
+  const { draft: _typed, waiting: _place, verified: _old, ...rest } = journey
   const { verification } = session
   return {
     ...rest,

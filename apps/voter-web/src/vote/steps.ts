@@ -9,6 +9,7 @@ export type Name =
   | 'about'
   | 'identity'
   | 'phone'
+  | 'wait'
   | 'verify'
   | 'ballot'
   | 'review'
@@ -25,7 +26,7 @@ export interface Step {
 }
 
 const names: readonly string[] = [
-  'polls', 'about', 'identity', 'phone', 'verify', 'ballot', 'review', 'cast', 'receipt', 'result', 'check', 'cleared',
+  'polls', 'about', 'identity', 'phone', 'wait', 'verify', 'ballot', 'review', 'cast', 'receipt', 'result', 'check', 'cleared',
 ] satisfies Name[]
 
 export const hashOf = (step: Step): string => '#' + step.name + (step.n ? `-${step.n}` : '')
@@ -55,6 +56,7 @@ export function furthest(j: Journey): Step {
     return n < 0 ? { name: 'review' } : { name: 'ballot', n: n + 1 }
   }
   if (j.session) return { name: 'verify' }
+  if (j.waiting) return { name: 'wait' }
   return { name: j.draft?.number ? 'phone' : 'identity' }
 }
 
@@ -75,6 +77,8 @@ export function allowed(want: Step, j: Journey): Step {
     case 'phone':
       if (j.verified) return { name: 'about' }
       return j.draft?.number ? want : { name: 'identity' }
+    case 'wait':
+      return j.verified ? { name: 'about' } : j.waiting ? want : furthest(j)
     case 'verify':
       return j.verified ? { name: 'about' } : j.session ? want : furthest(j)
     case 'ballot':

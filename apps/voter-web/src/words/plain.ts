@@ -32,6 +32,9 @@ export interface PlainWords {
     ballot: string
     cookie: string
     over: string
+    queue: string
+    queueGo: string
+    placeLost: string
     clearText: string
     unknown: string
     again: string
@@ -74,6 +77,9 @@ const en: PlainWords = {
     ballot: 'Your ballot',
     cookie: 'This page has lost track of you: too much time went by, or your browser refuses cookies. Nothing is kept on your device but one cookie, until you close the browser.',
     over: 'The time for your ballot is over. Nothing has been recorded, and you have not voted. You can start again at once.',
+    queue: 'Please keep this page open: closing it costs you your place. When the time is over, press the button. Pressing it earlier does no harm.',
+    queueGo: 'See whether it is my turn',
+    placeLost: 'Your place in the queue has run out. Enter these new digits, and you get a new one',
     clearText: 'On a phone or computer that others use, clear it before you go. Write the code down or print this page first.',
     unknown: 'Press the button. The same sealed ballot is sent again; it can be counted only once.',
     again: 'Send the same ballot again',
@@ -119,6 +125,9 @@ const zhHantHK: PlainWords = {
     ballot: '你的選票',
     cookie: '本頁已無法辨認你：可能相隔太久，或瀏覽器不接受 Cookie。在你關閉瀏覽器之前，你的裝置上只會存放一個 Cookie。',
     over: '填寫選票的時限已過。系統沒有記錄任何資料，你仍未投票，可以立即重新開始。',
+    queue: '請不要關閉本頁，否則會失去位置。時間到了，請按按鈕；提早按亦無妨。',
+    queueGo: '看看是否輪到我',
+    placeLost: '你在隊中的位置已經失效。請輸入這組新的數字，以取得新的位置',
     clearText: '如與他人共用電話或電腦，請在離開前清除資料。請先抄下編號或列印本頁。',
     unknown: '請按按鈕。系統會再次送出同一張密封選票，這張選票只會計算一次。',
     again: '再次送出同一張選票',
@@ -164,6 +173,9 @@ const zhHans: PlainWords = {
     ballot: '您的选票',
     cookie: '本页已无法识别您：可能相隔太久，或浏览器不接受 Cookie。在您关闭浏览器之前，您的设备上只会存放一个 Cookie。',
     over: '填写选票的时间已过。系统没有记录任何内容，您还没有投票，可以立即重新开始。',
+    queue: '请不要关闭本页面，否则会失去位置。时间到了，请按按钮；提前按也没关系。',
+    queueGo: '看看是否轮到我',
+    placeLost: '您在队中的位置已经失效。请输入这组新的数字，以取得新的位置',
     clearText: '如果与他人共用手机或电脑，请在离开前清除数据。请先抄下编号或打印本页。',
     unknown: '请按按钮。系统会再次发送同一张密封选票，这张选票只会计算一次。',
     again: '再次发送同一张选票',

@@ -84,6 +84,21 @@ export interface Words {
     workingLong: string
     resume: string
   }
+  queue: {
+    title: string
+    text: string
+    /** At most, as far as is known. */
+    left: (span: string) => string
+    soon: string
+    turn: string
+    longer: string
+    keep: string
+    away: string
+    fresh: string
+    offline: string
+    change: string
+    leave: string
+  }
   sends: {
     title: string
     open: string

@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { ask, type Trouble } from '../../api/client.ts'
 import type { Session, SessionRequest } from '../../api/types.ts'
 import { opened } from '../../vote/journey.ts'
+import { placed } from '../../vote/queue.ts'
 import { prepare, spend } from '../../work/challenge.ts'
 import { ErrorSummary, Field, Form, Heading, Live, type Screen, TroubleBox } from '../parts.tsx'
 
@@ -35,10 +36,13 @@ export function Phone({ w, j, set, go, refuse }: Screen & { refuse: (message: st
     const empty = phone.replace(/\D/g, '').length < 4
     setWrong(empty ? w.phone.empty : undefined)
     if (empty || working) return
+    const of = { number: j.draft!.number!, phone: phone.trim() }
+    // Who has a place, and changed nothing, keeps it.
+    if (j.waiting?.of.number === of.number && j.waiting.of.phone === of.phone) return go({ name: 'wait' })
     setWorking(true)
     const answer = await open({
-      identity: { type: j.manifest.identity.type, number: j.draft!.number! },
-      phone: phone.trim(),
+      identity: { type: j.manifest.identity.type, number: of.number },
+      phone: of.phone,
       lang: w.lang,
     })
     setWorking(false)
@@ -46,7 +50,11 @@ export function Phone({ w, j, set, go, refuse }: Screen & { refuse: (message: st
       set(opened(j, answer.value, phone, Date.now()))
       return go({ name: 'verify' })
     }
-    const { code } = answer.trouble
+    const { code, waiting } = answer.trouble
+    if (waiting) {
+      set({ ...j, draft: of, waiting: placed(waiting, of, Date.now()) })
+      return go({ name: 'wait' })
+    }
     if (code === 'identity-invalid') {
       refuse(w.trouble[code].join(w.gap))
       return go({ name: 'identity' })
