@@ -16,6 +16,7 @@ variable "site" {
     security       = object({ contact = list(string), policy = string, languages = list(string) })
     mirrors        = list(string)
     inbound_number = string
+    calls          = bool
     challenge_cost = number
     limits_scale   = number
     edges          = list(string)
@@ -243,6 +244,7 @@ job "api-server" {
         API_SERVER_PUBLIC_ORIGIN   = var.site.public_origin
         API_SERVER_ALLOW_ORIGIN    = join(",", var.site.mirrors)
         API_SERVER_INBOUND_NUMBER  = var.site.inbound_number
+        API_SERVER_CALLS           = var.site.calls
         API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
         API_SERVER_LIMITS_SCALE    = var.site.limits_scale
         API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)

@@ -68,6 +68,7 @@ type config struct {
 	Origins   []string            `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
 	Security  server.Security     `koanf:"security"`
 	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
+	Calls     bool                `koanf:"calls" doc:"Offer voters to whom no SMS comes to have their code spoken in a call. Some route of the SMS gateways has to have a call-price."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 30 KB."`
 	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
@@ -211,7 +212,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
-		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, Security: c.Security,
+		InboundNumber: c.Inbound, ChallengeCost: c.Challenge, Security: c.Security, Calls: c.Calls,
 	}, deps)
 	if err != nil {
 		return wrong(err)

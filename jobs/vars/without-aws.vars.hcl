@@ -38,6 +38,8 @@ site = {
   security = { contact = [], policy = "", languages = [] }
   # The number that voters text.
   inbound_number = "+85264500000"
+  # Whether voters to whom no SMS comes may have the code spoken in a call: some route needs a call-price.
+  calls = false
   # Multiplies every limit of docs/limits.md: 1, except where one address plays a city.
   limits_scale = 1
   # PBKDF2 iterations of one try at the proof of work.

@@ -943,6 +943,9 @@ type Verification struct {
 	Deadline   time.Time        `json:"deadline"`
 	Mode       VerificationMode `json:"mode"`
 
+	// NextCallSeconds voter_receives: wait before having the code spoken in a call; absent where that is not offered.
+	NextCallSeconds *int `json:"next_call_seconds,omitempty"`
+
 	// NextCheckSeconds voter_receives: wait before trying a code; absent when none can be tried.
 	NextCheckSeconds *int `json:"next_check_seconds,omitempty"`
 
@@ -1196,6 +1199,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 	AwaitVerification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallCode Have the code spoken in a call.
+	//
+	// The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+	// servers make calls, and the code was sent again. A call counts as a sending.
+	//
+	// Corresponds with POST /v1/verification/call (the `CallCode` operationId).
+	CallCode(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CheckCodeWithBody Step 2, where the voter receives a code.
 	//
@@ -1459,6 +1470,24 @@ func (c *Client) GetTurnout(ctx context.Context, poll Poll, reqEditors ...Reques
 // Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 func (c *Client) AwaitVerification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAwaitVerificationRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallCode Have the code spoken in a call.
+//
+// The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+// servers make calls, and the code was sent again. A call counts as a sending.
+//
+// Corresponds with POST /v1/verification/call (the `CallCode` operationId).
+func (c *Client) CallCode(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallCodeRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1918,6 +1947,33 @@ func NewAwaitVerificationRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewCallCodeRequest constructs an http.Request for the CallCode method
+func NewCallCodeRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/verification/call")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewCheckCodeRequest calls the generic CheckCode builder with application/json body
 func NewCheckCodeRequest(server string, body CheckCodeJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2156,6 +2212,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 	AwaitVerificationWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*AwaitVerificationResponse, error)
+
+	// CallCodeWithResponse Have the code spoken in a call.
+	//
+	// The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+	// servers make calls, and the code was sent again. A call counts as a sending.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/verification/call (the `CallCode` operationId).
+	CallCodeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CallCodeResponse, error)
 
 	// CheckCodeWithBodyWithResponse Step 2, where the voter receives a code.
 	//
@@ -2840,6 +2906,63 @@ func (r AwaitVerificationResponse) ContentType() string {
 	return ""
 }
 
+// CallCodeResponseDefaultHeaders the declared response headers of an HTTP default response for CallCode
+type CallCodeResponseDefaultHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type CallCodeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Verification
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CallCodeResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CallCodeResponse) GetJSON200() *Verification {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CallCodeResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CallCodeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CallCodeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CallCodeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CallCodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // CheckCodeResponseDefaultHeaders the declared response headers of an HTTP default response for CheckCode
 type CheckCodeResponseDefaultHeaders struct {
 	RateLimit       *string
@@ -3164,6 +3287,22 @@ func (c *ClientWithResponses) AwaitVerificationWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseAwaitVerificationResponse(rsp)
+}
+
+// CallCodeWithResponse Have the code spoken in a call.
+//
+// The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+// servers make calls, and the code was sent again. A call counts as a sending.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/verification/call (the `CallCode` operationId).
+func (c *ClientWithResponses) CallCodeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CallCodeResponse, error) {
+	rsp, err := c.CallCode(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallCodeResponse(rsp)
 }
 
 // CheckCodeWithBodyWithResponse Step 2, where the voter receives a code.
@@ -3971,6 +4110,66 @@ func ParseAwaitVerificationResponse(rsp *http.Response) (*AwaitVerificationRespo
 	return response, nil
 }
 
+// ParseCallCodeResponse parses an HTTP response from a CallCodeWithResponse call
+func ParseCallCodeResponse(rsp *http.Response) (*CallCodeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CallCodeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Verification
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers CallCodeResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseCheckCodeResponse parses an HTTP response from a CheckCodeWithResponse call
 func ParseCheckCodeResponse(rsp *http.Response) (*CheckCodeResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4126,6 +4325,9 @@ type ServerInterface interface {
 	// AwaitVerification Step 2, wait for the phone.
 	// (GET /v1/verification)
 	AwaitVerification(c *gin.Context)
+	// CallCode Have the code spoken in a call.
+	// (POST /v1/verification/call)
+	CallCode(c *gin.Context)
 	// CheckCode Step 2, where the voter receives a code.
 	// (POST /v1/verification/code)
 	CheckCode(c *gin.Context)
@@ -4397,6 +4599,19 @@ func (siw *ServerInterfaceWrapper) AwaitVerification(c *gin.Context) {
 	siw.Handler.AwaitVerification(c)
 }
 
+// CallCode operation middleware
+func (siw *ServerInterfaceWrapper) CallCode(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CallCode(c)
+}
+
 // CheckCode operation middleware
 func (siw *ServerInterfaceWrapper) CheckCode(c *gin.Context) {
 
@@ -4462,6 +4677,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/verification", wrapper.AwaitVerification)
 	router.POST(options.BaseURL+"/v1/verification/code", wrapper.CheckCode)
 	router.POST(options.BaseURL+"/v1/verification/resend", wrapper.ResendCode)
+	router.POST(options.BaseURL+"/v1/verification/call", wrapper.CallCode)
 	router.POST(options.BaseURL+"/v1/ballots", wrapper.CastBallot)
 }
 
@@ -5185,6 +5401,54 @@ func (response AwaitVerificationdefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type CallCodeRequestObject struct {
+}
+
+type CallCodeResponseObject interface {
+	VisitCallCodeResponse(w http.ResponseWriter) error
+}
+
+type CallCode200JSONResponse Verification
+
+func (response CallCode200JSONResponse) VisitCallCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CallCodedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CallCodedefaultApplicationProblemPlusJSONResponse) VisitCallCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CheckCodeRequestObject struct {
 	Body *CheckCodeJSONRequestBody
 }
@@ -5317,6 +5581,9 @@ type StrictServerInterface interface {
 	// AwaitVerification Step 2, wait for the phone.
 	// (GET /v1/verification)
 	AwaitVerification(ctx context.Context, request AwaitVerificationRequestObject) (AwaitVerificationResponseObject, error)
+	// CallCode Have the code spoken in a call.
+	// (POST /v1/verification/call)
+	CallCode(ctx context.Context, request CallCodeRequestObject) (CallCodeResponseObject, error)
 	// CheckCode Step 2, where the voter receives a code.
 	// (POST /v1/verification/code)
 	CheckCode(ctx context.Context, request CheckCodeRequestObject) (CheckCodeResponseObject, error)
@@ -5716,6 +5983,30 @@ func (sh *strictHandler) AwaitVerification(ctx *gin.Context) {
 	}
 }
 
+// CallCode operation middleware
+func (sh *strictHandler) CallCode(ctx *gin.Context) {
+	var request CallCodeRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CallCode(ctx, request.(CallCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CallCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CallCodeResponseObject); ok {
+		if err := validResponse.VisitCallCodeResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CheckCode operation middleware
 func (sh *strictHandler) CheckCode(ctx *gin.Context) {
 	var request CheckCodeRequestObject
@@ -5787,139 +6078,141 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dbhs51uCrELUDdPxNSZadxOkoV04mPZ3ppDsTezvAtLMWVXWkYruKrCFZltUNAwt8e7XvsFcL7NU+",
-	"wj7NAjvPseA5ZP1IlK2kkx7gw9wklsyfQ57D83+Of00yVdVKgrQmmf6aFMBz0PjjC54V8EJJq1XpPudg",
-	"Mi1qK5RMpsm3asVKJZeMs8wNZBVfsyuAmtkCGJdmBXqcpInJCqi4m2/XNSTTxFgt5DK5vU2Tl+d8ub3y",
-	"eQEsV1lTgbRfGXYN2ggl71vrHbfwWlTCbi+Ya76wIwF2MSqsrXktRppbKN3okT/w3su/VaXI1l9oE7B6",
-	"fbqwoLfXP4NMydywB+++ecGeHh1NDqKrCWlhCTq5devVXPMKrMfnW1UiHoVbrua2SNJE8srNqt2v0kTD",
-	"3xuhIU+mVjfQX/0PGhbJNPlPhx21HNJvzaFb91VOO2owtZIGaEOt5iVU7sdMSQsSccPruhQZd8c6rGnE",
-	"H3827oy/7ruhXxd3HN7S+4JbtgJp2Uo74qTbevT4Cd5Wj7gH5BLbzI897Ab2qWDUkcFek/3wgONRi+Q7",
-	"Z3fkcItn9Rfg5p1mGRhzrq5AbtPKDzX/ewNjNrtoJpOHmcMu/gRj+uJH3pSWWc2lEZZloi5AW7ixNGjm",
-	"rqriN69BLm2RTI8nj75ON6k1TZ7zslT2Hfy9AUOIzXPhAODlW61q0FY4Mljw0kCa1L2vfk0M8NKR2Sbg",
-	"c27g5FGjy5RJxWq3olymTC0YyIw9OHnM5msL5oBxmffg3gD4ZDKZpJHn1ZH3TwGCD+04Nf8ZMkTyC27s",
-	"O0/HDsQh6BoyELW9j0bf+WGb+4bp0Y0LXpYgl7B9Maevz198exp4ITt2Jx7CNXzrcVzQq97a14il5LbR",
-	"EOdKffB7u/TnRU+jcvg06shUjqDADa/q0n33U3J0/PDR4xO3UQ/RD4/vQzMuFYPuL++/i9wyezs6fnzC",
-	"6mZeioxdwZoYyJPHR08OnrHZlchnTBgmrGH4/cnDr5ktmmpeayHtNlIyfe25n7uEBFdPIm/pSuSRu0+T",
-	"K7vuz3/5Ijb5Jjp1fT8y3eopwugWcVMIkvh9nW3fl7+bx8w9AJ5ZZkALXopfkLun7OXZ8eMTvBVuLWg3",
-	"5b/8dHGxGn3448XFeOunP8RO95pL1BFANpUD+pdi9C2XdvTtd0nqPzhaBNkDuzcb+OKtVmqxDfyLArIr",
-	"yJlRU1RZMve5VkJah2JH25Cz+Rp/V3EpFmCcOjIr1fLyCtazFJmQ4WuDQ0q1/MpN+8UpP/mF1ErZZ/gb",
-	"J2pZCTw3bKFVRaOBLxi3+LOQOdwwq5h1wsvNI6o7eXpyfPAMd2mnCNpMSbiQ3DjwF0qnTGk2h6WQhq2E",
-	"Leg4Kocxe1+A9jukBIhbjnbXwCphDHJYN2OODN1tId1/8kL6c+H67rs12PGF3Kby9ubiypy/S6kssAcv",
-	"js/eMluq5aibdkBH37gsq8YxgsDDxDdy5/rKsLrkmTs0a+HHe5+45RZKV9ySonTyqFu/1ZvSxK2ySzSl",
-	"7OExyaAobKhVRUHjTS4sni5lYSlEg1WIcrecsFCZ6GP2X3Ct+Xqbx3XXH3u57gnsy4eHcL8UtgDdEZ/S",
-	"HWWRxO0vcZQmlZAb38QZ+wbXNQFXXjiO2VnNMzApK9Z1AdKQuOfG2QVIiBXyk5T94KhVA88ZN2ySslc4",
-	"8rX7dESU2pchT/723SP29K/vX7Kj4zffs7d/fXe2IVBOHkWQGqeHLainLEYidy9+G8HXG89rtlUPpKHL",
-	"lZC5Wl3mfG22ofpGaVaolWNYa+aGMO70R8JbqQywB08nKRMLJizLFdBbN3x9gEOcxMOnKHKQVtg1k001",
-	"B22QWxirNOSskTlod/FX4HB1XoB0qzn7bw4sB2O1WkOeEi/i4fln7iALp/kH6hGVY+kPTx5PkHTo41Hs",
-	"SRJr2r4Rx263L+G5u3ynNBJDyXPIHU8Q0rM4YsukATpW6s7y9RHhDG1asly3wTCNsNAXyH/69ruXbx6g",
-	"WE/Zt9/96ZvR2benx49PDgafUnb68mx0dPz16M8v3sTYhuVluXZC5T6t0mktW5osApXSXfTXijEDpAFz",
-	"yfEuW16YcwsjKyqI8tt8XwPQjSWy2cYULduJ8WKoaOzQUPC3sXNcCbkXWN+5ce4Nc7ls+JJgafnsXbNR",
-	"77hFwnxF4482+XCaeF0gzvI7vkxeDLEQoEmpRCFI72KEYvH6CtYHUZEilRVZhMjfF2tWgzaOk7OcW+6o",
-	"GFWCFDkA+maEDe+UtJVVELMajDMBhWErpW2xrbnCYuGu+p5LOocbREfd6FqRtbTPcA3W0QnZ/PdP2LRB",
-	"/Gb9ddIAcIxYVA3y42he6SWXwpCJvinDpOV0M9u4Qm/KfnfQ6PJ+DR0XjB0JxblQcn96/qufcS9Na7gG",
-	"Xl4OeFIOC96Udoee8L6AVlGotbjmFhhOR2JfibJ0ggGNKlNA3umoRIVj9vIa9Hqu8jXLOMpUyTTU4Gl1",
-	"VajSaR2N9FQMbji7Vk6wuQm1VtfgFCnlwDBI/rYAGpL3XtVcqRI4XoHj/pdKXhrQ18Hdts8ZcVfjYDLA",
-	"5lqtjPuoG8mkYjTBoCh0A5kttGqWhRdESzBO5z9EWXSYshUq5+53p29fMYIExZLp6+NoZShmAJzh6fR9",
-	"EtGVqkDaMTstSzo4y0rhUI5LuBWEZmold53/7w3IGGP5szsU4YguOiu4XMIzxv0GTMOiMe4szFS8LEE7",
-	"Ibqncu2YnpDLvYVdmhjLLezD689wIIrpquJ6ve9LtMKWez9b4uPkvtxmDoSyS0O+2ohYEBUS6sK9Ca8+",
-	"ejQrmUGQEvlAQXpyPOkrSCeT2L1WXrW+6ww/9mB/48YjHdwDqn9cjoALj+ae6jaA7GEEsg2GhmB2u6ab",
-	"N7bN6zYWEHnSI95AHV4hCLjsM/BWgvaVgJ5M6OtEPQVmA9N9jtuqo0Nq7rSBGMP+oY5TDGlXff8IH/0y",
-	"GT394P8fffh1kj58evuHuNtIRpyofG6sU3Yd45iXXF4xuMnKJgf/nolZKBwetORwujG6UkhFywpF9+YX",
-	"dAd3y0UdLSWfQ7n3i3P/f4roR+zTVv70sbv2+uiGB7G4Gh1Pjh6NJuhF/MQbb3XKnipL3kJURwrg2nAH",
-	"XA6Vil6UW+G1iJl3tSrLoTzf0Dy+rO7+sSr1x2tVH8/JP4I1xyglcIMNJhF9+zFCutPtQujaRX9n4ayB",
-	"SjA+6DdHj2hjIA8Q4A9OwcGfWk0pTkBdVC3uXdkjdPbCc/8cLBdlVJftDIBwAgzcIYBS2cvuUyOvpFrF",
-	"/a8LAWUeN48qqOaODy28KogsyOlHqIaljDsF4y9nP3zP0IYa2OTdBhqsXl/yO2OmO4x5y21jYqHTHt3t",
-	"8MT1KL7RYqRhAdoLpK0ZmxrDvhI6bgwPiboxSDgoU+8wgPpY37qkf2OzipfuPJCPfjZKztiDR5NJynpY",
-	"Ppiy75VlKyjLEY1EzKDzh6HiLgyDqrbrNPiPlQTC3jUvG0AXcsENM6oCWwi59I4pYccX8t/YLG8oKgwj",
-	"JJk4DKct0WRZow2zK5HBmJ2BMwp4VvRoypMO3QEqV7SPJ9a9dvEnwQl+FyVLHxEA8ouhJwmxx0phrKFd",
-	"hLzmpcj32sXdCpo5GLB2t+v2Ajbzk53CvypEVrgrTdtwgN/U/VZYQ/Nwb1xn5APuI0cLDoCjx5sA9FHn",
-	"jkkIxVO+8JPP1zVMWT9g7+iDYJCqHfZSZioXckn7uzVHVqlRyfWS9n54195WKYZDx+x71fIBCZAbVik0",
-	"kLhkX7Or57R+ie7UUXgZuMHRrg2+MozGh1MaLvKNU5J/tj3VuebSLEBvHEsqO1qoRhI6H0WeB1K1MMxZ",
-	"dWOG4aUupMGXXEhjW2uv9wZpffcsFHqDRk67XNHJJlG00djOf7sQlmgGV3ezGeUQeGsxzHCEJgwBZPkV",
-	"eGpVWiyF3No6gjVh2ArmjCagmeu2z3hZhoON2amhYzvRxK3bX7G6oZP7icqHZoTxr9/J0tG9N8xMkxXM",
-	"jR1cryrLrwwT+TOGMpZ81Yjrwj3c4QZO/OL6T2MX64a1DKwGiREvunLvlaeA38r7vFGT6O1AUv3+9Wnc",
-	"uKWaFTdMQ6Z0DvmzLouq5wGwek00RHvbLZAcKD1ISK24HxIah0+vi/852nD2wxofIK1KvhqDl9gqKHFM",
-	"nVPQ0WAOR+v18S5HvFFHI3SaLjzR0otjiO00z0+9WTbyjNXte3wcE1Gc4YDNAMaYvfJMknmGid5Zlosl",
-	"+UiRaz5j3BMvOZesYqVSHlR/uc4I3h8MHN7C4I4dXiR9R0v7UAmC5bRAvcYgmw/TeHrkrFQZL9HX0gPF",
-	"4aNSc1HCXdDQiC1AeAADPUoZl8w4zugIDqNa18DO3pz1t2ukdpKWz3fv56bgWnNwy1kKbbtTbO4uyRSl",
-	"76dILlpdC8e4cijFNQpYPxmFH8ahJYRYk3tErQT0N0fAZiGVpo+qSVQO1VqphVMZVkpftaQwZt+AzQrG",
-	"WbsURZEPr48Ou6/IOVdeQ6vIdDvDTR0EVHznbhlH8n54t/FCgynYfnuZGqTdZyfHafDa5rBwb3vnbu5a",
-	"yV9gwJhWTFl1BXLk8wZww6O7nj/HNDWGs7zYPW1sobTPEZmy58C1ewdercGRwSgwFuoAaG/3Pkqjkr+/",
-	"a8vOG23G7MxybQMjdW8Otzh6xrgfXTXGtoQLNzyz5dqZIsLi1S3FNQxuoo/k+2EZ4HknLDIiFfp7kobn",
-	"Ru/G+OYV9N+bmzlm5/wK2lvGYLbbSD8jTdod1BlgElYeez3lsm/SjCqVwz1yxrs1DbFDn8KCoKz4mjSX",
-	"/pLjCpnfUMp5ilc50Pnj3Ofc5ycErGuxLOz2Di0XttqBVcLCthQo4cYy672fHUNxGzut1iiykI6fbmv0",
-	"uLPDmls2R7ZbOTriSzVm77n33vcyQHtrw03BG2N3yezvlYfVKTcILx3BiXDM9Nlkqu5bZJimR2ZiMeCf",
-	"jsgHIHS0/PSuV43ntIrSvjQg9cYhaHUHkPn+14ePb9/b84vff39oTLg9TBuTwo2Q0IRp+dyuh5mykre7",
-	"msqMGsmvuSi9LHy8/RAjsvBnx1+kWt11IpFDVSsLMluPrmA94LaTu/DyqjfxO1g7LVkpA4wzzWWuKjTK",
-	"a9B9xRKVTWEZz7Qyjt8gmcUB6TPeGCCbAERt26MTRzonjxyTPx39jfHRL2wyespG7DK+q4agVMff++am",
-	"rYij/BNPjXRkUuYXQjsuT5dgLJe5GbNTPPsaNSBv1/Mq6OApZocgutwP3tLFX+2jDPpckwBDMNXIhg+J",
-	"Q40uyXPhk1AxFTFwpV6yc39vLwrEL7D7fgabb6DEzRyztzwnPWuQ6eihxZRGEsK4VGfoEwiZqsVupiHM",
-	"xv6izZuaqxvGSw08X4/ZqUdTiOoay8iopVBmR7GwCvNx6FeGqZX0kUmCy685wujvHXC1JoK7EhzcgbOL",
-	"SjzHwYSvEa/mYtmoxuzYZBVsKsMKjkE0zFbDyZ5ro0YUEuxS7+fprsjwa8jbtDjanFsYYVWJfxPb+ypF",
-	"+V/el2LivOYZ26xmYJJXXjrjBt47cA26VDzH7SJMzm03b8y6x9riZu0qAkRr27bvrWdr7cFfLWuHfP79",
-	"VWMzVTmbB12AAQb/8WDKXtmBj9CZ5m0ihKebgQ7XobvHWrp0CPxyk5s10oqyV1OFaT70WIKv0YKWvETw",
-	"Jn3wzlpfa68iRkmnCjMjHPmdb508vRscn1TpIwJDv3GSJhte3C440H4eeEaTNNn2ViZpMnQhJmmy4fOj",
-	"EAQ5i5I02XadYQR406mVpMnQz9T/IoRlOi9O+NQGaKIekF7MOAgCN7HvJWg/d6Z6+1XPnE7SZMtqHXzn",
-	"1bPBd2j3JWkyMMvaz90qA2Ol/dwZEi0mtlR7H2CgseFD0OTC51b56r4IO23oft03/Tkb2hRdakwHivym",
-	"O2RccWjj9b2RW9Kz+47EWZImAzGCYG9wffddjxk7mmtZJVJ+/zwbvARfAr3baNyszdb6vAkDFcfM+buT",
-	"bSsRKSmbsBKsGeQKsKVijSSu5FNWwrrRFBXKONg/Y82nTAzy1Y6389XQao3Xp4a0K7Jsvd1JUDwLKrEw",
-	"LNd8JUm1QK+Hs39RuehnQyzEDZEBTosibf+0hs8W2a4wLcOhNVxEd8+xSOC7rnpteF1YJNOVYWzpbHmj",
-	"+bxc93S3MTvja9M6K/hceSc/5Y0Y76OnChtfS+JLWM6+PXUq7oPJjRNY5IrOU0YfB1sfxEtohA36KpbL",
-	"kLvoQs65zYpB8cwMv8KiLc7+8v6MuSfKZr9euKu5SKYXSa1qh+sRDrxI0gvk+viDWxt/cBziIrmdXcjt",
-	"eiCfAsSugnDczAizWXF/ptsZJmdH47OowhdKk8pItUqkmn49YXNh20x3ul3JXmiVXS2UztGueHicui+X",
-	"WjU1Dl2ohgj7/sqI31J74wDDw/9HqbohdWDvYujtZJEuVI9nDbeZhlpsIpX4qzWYmRpPNzSxxIfeG+ob",
-	"XHsiw+eifFyukZeu2+UYHgqKMaimxFIwNseQj4ScKY01PPsSilpGqnKVsvH6RMcImNUAGBINZBClo1BN",
-	"ci8QmxUYpEAgDDH0BW5xaQp+/Pgkgi7ih+Eht4E9qrZqpCV/xgP3phwTq/naqRkHKSvgJv4kPoJUd2WT",
-	"x/SO7Uz5+hMnOqZrPuW2Uf7R7PtztlAN8xrKJ2/WW+Ju6bq5d5tDfxm9hF08on17afvCu+c1zER1j2Fj",
-	"n216i4F6Rs7OSJEZBg4ubegscBcF9ZsQ3DqJ4pT+j8sJ/GzZUQO4B7BsbHLHbXxiufrusn2U3aq8hryL",
-	"rAV3n3vt+KAxxY1eNDmeqFIAfY2hwMAZ5U6/ChUGJjgSvFPAKuzDUtus4JSAMqw9fDR5ehK5/azgUkI5",
-	"KH9IVjDv6b30idd1XCHoFXx9xJVRxHczQ/eUivwfPDzYpyzzN1SUpQGAGC2UvuB8n+IwNOI3j/HHrx8f",
-	"P6WjPLn/IFsMp01Ap8V71n6cdLGKbHfRaOikc9+R2hVu0+TnldlLZd2Avd2KVtgN7S59Zl9Y/fzfAdLz",
-	"RkvV/AZQwwJfFNZzb3jGX2BE+Ea4FK+ArZTOUVtEEzgU0FJ+VVs8wR48f/GWPXrCLF+iFQY39mDDoHCv",
-	"Mpkmp23hQGjUME3+3//593/8j39vv8JGDtPkH//zv/3jf//35DZ6ul044OYy1tjh3EcyhGzssCzpTkk0",
-	"X1/22OGuq9xDQd0sRmZ+2SlbwTxlvK5TZiwP5RZb552vLwvV6LsqAZyKsCc0Yal9LmGD8nCqV0j20nc+",
-	"Tuu0yvLyU5QyrygR+sM6AwR2lxgD+8cNnSPSQqrLAcN4mWK58rWHPiUkZOGtWcXXkcYvKofL0nP9zR1w",
-	"4UufYLUjOz0HnpdCwv6a1KdWgEm4sZeYDbe7bm0I8ZRCKT4maPVaUBs4lcMzxucY58b7wVwDH/3GlIj4",
-	"WRECp9F8GgDcXAmKLofAyCYUFPrvB/13ANKqJbHdMTA87Sfvee6Xspfjo1025a4TfaNVxaRaBUdWQHjK",
-	"jO8Ew33EJitVdhWSfVnBdbWjoKEyl6WQV/fAzyUzlZmy//zuFbnKHj85fnRAYZ+5olrwna7Ne+7FYu6M",
-	"QvU0vo4WYC5LWNj7cdzLzVn0Wo9QHkXJTRSJ8XrD9jV1CLmPMbwJTai8etk7q7c/O1ijqnF/sbYaaLMN",
-	"2g7icOQt5HJK3s4IldxX0tJq77RQawPtqClqf7kX/4Bt/5bfefel0tr/VFNz76eIAH3lM/XWe1DZXbbn",
-	"nZWtBrJGC7s+c6fsX8qOxn5bmX1tQ6l+qmToC4kl35he2R2hsLamxolCLtRGQwPfDfKtqn9UWDCHTQpw",
-	"jpkeHi6FLZr5OFPVofeah/+31R60aoVMfRlOYzHF3KdYsRKzC5XE1Bh9DXoa3P5Yqses5tdQ9rtZUeU5",
-	"VrVeyP4VpMG7ORskls5CBQRVdVCpPZQGxhfyQr7UWvmmNqFBJPO9KNvWo2bMXjo1OOOaEu8cbPMSKFlu",
-	"1nX/EpLNqPhqdiH7KQChlmXFDZv5rIVZiqUkl91HLO8JkzgGW0KV0swnojRlicUSF1ItfAabGJQezXoV",
-	"XjM8IZkv3WFYpionKjH2Eb69SKbs//7X/5WyC2da+E+3s6mPuaBLIpgBf3l/1jbDaxu+pRcSe7wdBHh6",
-	"fVtRU/Jee3auG2P7y6ZMwnXoGYG9eewK8y6SNClFBr73IpnDC+GkcnJa86yA0fF40nUu7X3Xr/xPzgsN",
-	"IbUVnSPYj2HEVoVia9U41KfuB005qf5nn/LUBtjat8DeUkvAF6RgGnb69hUxVfKiJUfjCYGgapC8Fsk0",
-	"eTg+Qkhrbgt82ofXR4c9l32tzI6GaW0aha9S8JeL2dhO8DEKuSG5FLzGIhR2viuDJDyiC9nPOqEE3zbP",
-	"I6Ql+SQQVKaMb/BrWjvQQYJ1MY74uc9YpKJWjc/uVZ5MsYHm81Ai3+9L+dOWg94zUXJto9KWQThueJA7",
-	"8yEPxuwdRmNTlhXKgKQmCjXoC+lP6eN1xD6m9+QeopfV8TvkHB2NbVzonU18P5BkAGOfq3x9R+vbj2t5",
-	"O2y2ejsUQFY3sNl793hy9Nk2HzREjTTdPR80D4xEikk8eP9ifK8W+F53304+IukMJONPH9xVd+/9zMm/",
-	"hylmDuL75Uvj1TaHmA9utUHphgNkCTse4EpooGohYRj1Xv3KMBLlbRPWB2+ff/enb44PffTmADV3R8fo",
-	"8dXYWulqvPU6/gy2a/S6hbXJ58Nau0kEZaedPzplS6WojGYhroPfhHruOfstpEV/OhJbJJ1Ssc1ILUZY",
-	"bNNVmzibAUtbvE3nmAxZle32u3HaNk7w+Bze92th7Fsc8QUvu+3qsON5YKnjsAM1tlcf9fqr39UKetCL",
-	"vdc5/a45OAbheTh5tE3n3yvLKpWjbs6McJzTvVc3q82Lf7UYfa8kjN5QIP+3U0AoCfGVqDnUpVpjlr9u",
-	"pHFKwcppTJjfsFXP6S7R+xA8JWjg+TYpHP7q/rvdSRF/BiSIL0kPG175CFVgzyufOhPUWyp6tgrTScNT",
-	"EJZKOMy/6Kejn6/aDr1tfVCULLb0j9im3RB8x8nthwg1Hc4bmZdwF1E9pxEfRVa/iHpIVX7cG8gFP/f+",
-	"1Y3x237bCH//26u3bCFKeIYiqeRr1ZB4xnFzyB1+cpUZf7BxlX82BJGuTOtSSUNXBuwuk/TLmTceqTJr",
-	"PfviGCzV8nDYq3gXJl90o+7FpoUbSy3dhojcA0e9xsj/etwDPTJ008b70UqFfjCx7tG/C93UoYn4J62a",
-	"7jD2Xt5Qcz13tGCBUV12W5UsZFY2VJcWEqlAhpr5Ui2HyX3cshKchXjy6EKuClHClu1GcQxelt6yr9pu",
-	"BtQMacxeY3twmZO7lWvodPl8nbI5ZLwxcCF5nmswxhclXkFtey2RMZSoFt6/E1o4ZwX5fbACieNiRuTY",
-	"45Gal5IdS1kNzmDFDNNeH5Cu1brnMlaUYFiuxoN6G7R5Mfrgj3AhI2U7U+o12TZ1odRAIPUEKsZrrm3M",
-	"wn2r1TW8piy+L2Hu9Xt272XsTT7r1tQxf4cqi5SZtg1NeL9xvk/xq8CEjgbP2tSVWBP6jcbzF5I6z9M6",
-	"pVq6u/9MMqnLb+aRUrSW66RsviaJ6Tue+4+Dsq19NVDkHI5AD391/95+Kv9It/9QhVvP36XpcUV6DSst",
-	"LHYLTcOfgCnhGvzfgDmkbxAd9M1P49p/uRK5LejLDzPSHEzJTUFPnNADJuM1FqR3Mf9kmkwObyaTo8PJ",
-	"yZPgRhn+iSErvGq0608M3ZMmE+XMviTnLlH+zg/54sp+SEqJvxrf6vZfUr7TEHtdYZ7t7C8TgswF//Jy",
-	"3rsazGcX86hO+vYzKAe73jNpcHX2epC0f/FDVMJi0wqloa206EtI5JnBh4uREFPwmlqFWOG+CqEF/xc8",
-	"bLzwNerF1cAthDzRLyPnNvIuf2e/ZjhbXDenX7bhJQw2PcPuEGmsKe4//2+L3f72t3nmGx2gOqaBrVVz",
-	"r+MtvB7bpWnt4sUhk+uL8+I26y7CjOlX/+LEVCKHheJYnY6MANUfn0VFDYTXrFCNHrPvMVxXqNWXYMOb",
-	"WeBRx/x7p1HOTrMMajvFVJNDuAZpR8Zq4NXMZ4hICRmWJ2IrvpK6WWFPB1RJZzhn2rbanl3IBzm3fMpm",
-	"IVNhduDYZRgYuqJgA3RVobNS+B4l1CDp6DEzY/aD47Mrge02MG6GdWSSjLJKGcuOHzOTes4t5JLNfHbG",
-	"DLdrAYox41M39MdhR+ov9oa2M1dufQrQ4MI/0t2B8UmM7vuI8qDlz+8VIjpOuz4AA/69i8f1oTwMFXpB",
-	"zG9ITCfWX1DG0ZeQlv2/qPc7W4W9xJ8oYtvWPdhw6ZlvpLQKTbX42gfmfkcst39cgfI4Q66WT1TcG+VU",
-	"rb4b6e/w9y3Wf4cnGcPBGUh/65itm6uVNKHzk4TV73LxoSSFXC7YRiN6ybgqOoUiGQHnXZdQNNZxpBn0",
-	"e6n5kjpbOdHVdRSlHoByIZaNhryNuFEK0yGllhMssT1tly8y7oxWD/S2AU7pICl5tPi8hNQ7K3uTg3C8",
-	"/XD7/wMAAP//",
+	"7H3dbhs51uCrELUDJP6mJMtO4nTsKyeTnmQ66c7E3g4w7axFVR2p2K4ia0iWZXXDwALfXu077NUCe7WP",
+	"sE+zwM5zLHgOWT8SZSvppAf4MDeJJfPn8PDw/J/jX5NMVbWSIK1Jjn9NCuA5aPzxBc8KeKGk1ap0n3Mw",
+	"mRa1FUomx8krtWSlkgvGWeYGsoqv2BVAzWwBjEuzBD1O0sRkBVTczberGpLjxFgt5CK5vU2Tl+d8sbny",
+	"eQEsV1lTgbQPDLsGbYSS9631nlt4IyphNxfMNZ/bkQA7HxXW1rwWI80tlG70yB945+XfqVJkq6+0CVi9",
+	"Op1b0Jvrn0GmZG7Yw/ffvmDPDg4me9HVhLSwAJ3cuvVqrnkF1t/nO1XiPQq3XM1tkaSJ5JWbVbtfpYmG",
+	"vzdCQ54cW91Af/U/aJgnx8l/2u+oZZ9+a/bduq9z2lGDqZU0QBtqNSuhcj9mSlqQeDe8rkuRcXes/ZpG",
+	"/PFn4874664b+nVxxyGWPhTcsiVIy5baESdh6/GTp4itHnEPyCW2mR+73w3sU8GoI4OdJvvh4Y5H7SXf",
+	"Obsjh1s8q0eAm3eaZWDMuboCuUkrP9T87w2M2fSimUweZe528ScY0xc/8qa0zGoujbAsE3UB2sKNpUFT",
+	"h6qK37wBubBFcnw4efxNuk6tafKcl6Wy7+HvDRi62DwXDgBevtOqBm2FI4M5Lw2kSd376tfEAC8dma0D",
+	"PuMGjh43ukyZVKx2K8pFytScgczYw6MnbLayYPYYl3kP7jWAjyaTSRp5Xh15/xQg+NiOU7OfIcNLfsGN",
+	"fe/p2IE4BF1DBqK299Hoez9sfd8wPbpxwcsS5AI2EXP65vzFq9PAC9mhO/EQruFbj98FveqNfY1YSG4b",
+	"DXGu1Ae/t0t/XvQ0KofPo45M5QgK3PCqLt13PyUHh48ePzlyG/Uu+tHhfdeMS8Wg+8uH7yJYZu9Gh0+O",
+	"WN3MSpGxK1gRA3n65ODp3gmbXol8yoRhwhqG3x89+obZoqlmtRbSbl5Kpq8993NISHD1JPKWrkQewX2a",
+	"XNlVf/7LF7HJN9Gpq/sv062eIoxuETeFIInj62wTXx43T5h7ADyzzIAWvBS/IHdP2cuzwydHiBVuLWg3",
+	"5b/8dHGxHH3848XFeOOnP8RO94ZL1BFANpUD+pdi9IpLO3r1XZL6D44WQfbA7s0GPn+nlZpvAv+igOwK",
+	"cmbUMaosmftcKyGtu2JH25Cz2Qp/V3Ep5mCcOjIt1eLyClbTFJmQ4SuDQ0q1eOCm/eKUn/xCaqXsCf7G",
+	"iVpWAs8Nm2tV0Wjgc8Yt/ixkDjfMKmad8HLziOqOnh0d7p3gLu0UQZspCReSGwf+XOmUKc1msBDSsKWw",
+	"BR1H5TBmHwrQfoeUAHHL0e4aWCWMQQ7rZsyQobstpPtPXkh/LlzffbcCO76Qm1TeYi6uzHlcSmWBPXxx",
+	"ePaO2VItRt20PTr6GrKsGscIAg8T38id64Fhdckzd2jWwo94n7jl5kpX3JKidPS4W7/Vm9LErbJNNKXs",
+	"0SHJoChsqFVFQeNNLiyeLmVhKbwGq/DK3XLCQmWij9l/wbXmq00e16E/9nLdE9iVDw/hfilsAbojPqU7",
+	"yiKJ21/iIE0qIde+iTP2Na5rwl154ThmZzXPwKSsWNUFSEPinhtnFyAhVshPUvaDo1YNPGfcsEnKXuPI",
+	"N+7TAVFqX4Y8/dt3j9mzv354yQ4O337P3v31/dmaQDl6HLnUOD1sQH3MYiRy9+K3kft663nNpuqBNHS5",
+	"FDJXy8ucr8wmVN8qzQq1dAxrxdwQxp3+SPdWKgPs4bNJysScCctyBfTWDV/t4RAn8fApihykFXbFZFPN",
+	"QBvkFsYqDTlrZA7aIf4K3F2dFyDdas7+mwHLwVitVpCnxIt4eP6ZO8jcaf6BekTlWPqjoycTJB36eBB7",
+	"ksSaNjHi2O0mEp475DulkRhKnkPueIKQnsURWyYN0LFSd5ZvDujO0KYly3UTDNMIC32B/KdX3718+xDF",
+	"espeffenb0dnr04PnxztDT6l7PTl2ejg8JvRn1+8jbENy8ty5YTKfVql01o2NFkEKiVc9NeKMQOkAXPJ",
+	"EZctL8y5hZEVFUT5bb6rAejGEtls3hQt24nxYqhobNFQ8Lexc1wJuRNY37lx7g1zuWj4gmBp+exds1Hv",
+	"uEXCfE3jD9b5cJp4XSDO8ju+TF4MMRegSalEIUjvYoRi8foKVntRkSKVFVmEyD8UK1aDNo6Ts5xb7qgY",
+	"VYIUOQD6ZoQN75S0lWUQsxqMMwGFYUulbbGpucJ87lB9D5LO4Qavo250rcha2mW4BuvohGz++yes2yB+",
+	"s/46aQA4RiyqBvlpNK/0gkthyERfl2HScsLM5l2hN2U3HDS6vF9DxwVjR0JxLpTcnZ7/6mfcS9MaroGX",
+	"lwOelMOcN6Xdoid8KKBVFGotrrkFhtOR2JeiLJ1gQKPKFJB3OipR4Zi9vAa9mql8xTKOMlUyDTV4Wl0W",
+	"qnRaRyM9FYMbzq6VE2xuQq3VNThFSjkwDJK/LYCG5L1XNVOqBI4ocNz/UslLA/o6uNt2OSPuahxMBthM",
+	"q6VxH3UjmVSMJhgUhW4gs4VWzaLwgmgBxun8+yiL9lO2ROXc/e703WtGkKBYMn19HK0MxQyAMzydvk8i",
+	"ulIVSDtmp2VJB2dZKdyV4xJuBaGZWspt5/97AzLGWP7sDkV3RIjOCi4XcMK434BpmDfGnYWZipclaCdE",
+	"d1SuHdMTcrGzsEsTY7mFXXj9GQ5EMV1VXK92fYlW2HLnZ0t8nNyXm8yBruzSkK82IhZEhYQ6d2/Cq4/+",
+	"mpXMIEiJfKAgPT2c9BWko0kMr5VXre86w4892N+68UgH94DqH5cj4MJfc091G0D2KALZGkNDMLtd03WM",
+	"bfK6tQVEnvSIN1CHVwjCXfYZeCtB+0pATyb0daKeArN2032O26qjQ2rutIEYw/6hjlMMaVd9/wgf/TIZ",
+	"Pfvo/x99/HWSPnp2+4e420hGnKh8ZqxTdh3jmJVcXjG4ycomB/+eiVkoHB605HC6MbpSSEXLCkV48wu6",
+	"g7vloo6Wks+g3PnFuf8/R/Tj7dNW/vQxXHt9dM2DWFyNDicHj0cT9CJ+JsZbnbKnypK3ENWRArg23AGX",
+	"Q6WiiHIrvBEx865WZTmU52uax9fV3T9Vpf50rerTOfknsOYYpQRusMYkom8/Rkh3ul3ourbR31k4a6AS",
+	"jA/6zdEj2hjIAwT4g1Nw8KdWU4oTUBdVi3tXdgidvfDcPwfLRRnVZTsDIJwAA3cIoFT2svvUyCuplnH/",
+	"61xAmcfNowqqmeNDc68KIgty+hGqYSnjTsH4y9kP3zO0oQY2ebeBBqtXl/zOmOkWY95y25hY6LRHd1s8",
+	"cT2Kb7QYaZiD9gJpY8a6xrCrhI4bw0OibgwSDsrUOwyg/q1vIOnf2LTipTsP5KOfjZJT9vDxZJKy3i3v",
+	"HbPvlWVLKMsRjcSbQecPQ8VdGAZVbVdp8B8rCXR717xsAF3IBTfMqApsIeTCO6aEHV/If2PTvKGoMIyQ",
+	"ZOIwnLZEk2WNNswuRQZjdgbOKOBZ0aMpTzqEA1SuaB9PrDvt4k+CE/wuSpY+IgDkF0NPEt4eK4WxhnYR",
+	"8pqXIt9pF4cVNHMwYO2w6/YCNvWTncK/LERWOJSmbTjAb+p+K6yhebg3rjPyAfeRowUHwMGTdQD6V+eO",
+	"SReKp3zhJ5+vajhm/YC9ow+CQap22EuZqVzIBe3v1hxZpUYl1wva+9Fde1ulGA4ds+9VywckQG5YpdBA",
+	"4pJ9w66e0/olulNH4WXgBgfbNnhgGI0PpzRc5GunJP9se6pzzaWZg147llR2NFeNpOt8HHkeSNXCMGfV",
+	"jRmGl7qQBl9wIY1trb3eG6T13bNQ6A0aOe1ySSebRK+Nxnb+27mwRDO4upvNKIfAW4thhiM0YQggy6/A",
+	"U6vSYiHkxtaRWxOGLWHGaAKauW77jJdlONiYnRo6thNN3Lr9FasbOrmfqHxoRhj/+p0sHd2LYWaarGBu",
+	"7AC9qiwfGCbyE4YylnzVeNeFe7jDDZz4xfWfxRDrhrUMrAaJES9CuffKU8Bv6X3eqEn0diCpfv/6NG7c",
+	"Us2SG6YhUzqH/KTLoup5AKxeEQ3R3nYDJAdKDxJSK+6HhMbh0+vif442nP2wwgdIq5KvxiASWwUlflPn",
+	"FHQ0mMPRen28yxEx6miETtOFJ1p6cQyxneb5qTfLRp6xun0PD2MiijMcsB7AGLPXnkkyzzDRO8tysSAf",
+	"KXLNE8Y98ZJzySpWKuVB9ch1RvDuYODwFgZ37PAi6Tta2odKECynBeoVBtl8mMbTI2elyniJvpYeKO4+",
+	"KjUTJdwFDY3YAIQHMNCjlHHJjOOMjuAwqnUN7OztWX+7Rmonafls+35uCq41A7ecpdC2O8X67pJMUfr+",
+	"GMlFq2vhGFcOpbhGAesno/DDOLSEEGtyj6iVgB5zBGwWUmn6VzWJyqFaKzV3KsNS6auWFMbsW7BZwThr",
+	"l6Io8v71wX73FTnnymtoFZluZ7ipg4CK79wt40jeD+82nmswBdttL1ODtLvs5DgNom0Gc/e2t+7m0Er+",
+	"AgPGtGLKqiuQI583gBse3PX8OaapMZzlxe5pYwulfY7IMXsOXLt34NUaHBmMAmOhDoD2du9faVTy93dt",
+	"2XmjzZidWa5tYKTuzeEWByeM+9FVY2xLuHDDM1uunCkiLKJuIa5hgIn+Jd8Py+Cet8IiI1KhvydpeG70",
+	"9htfR0H/vbmZY3bOr6DFMgaz3Ub6hDRpd1BngElY+tvrKZd9k2ZUqRzukTPerWmIHfoUFgRlyVekufSX",
+	"HFfI/IZSzlO8yoHOH+c+5z4/Idy6FovCbu7QcmGrHVglzG1LgRJuLLPe+9kxFLex02qNIgvp8NmmRo87",
+	"u1tzy+bIditHR3yhxuwD9977XgZob224KXhj7DaZ/b3ysDrlBuGlIzgRjpk+60zVfYsM0/TITMwH/NMR",
+	"+QCEjpaf3fWq8ZxWUdqXBqTeOASt7gAy3x19+Ph2xZ5f/H78oTHh9jBtTAo3QkITpuVz2x5mykre7moq",
+	"M2okv+ai9LLwyeZDjMjCnx1/kWp514lEDlWtLMhsNbqC1YDbTu66l9e9id/BymnJShlgnGkuc1WhUV6D",
+	"7iuWqGwKy3imlXH8BsksDkif8cYAWQcgatseHDnSOXrsmPzp6G+Mj35hk9EzNmKX8V01BKU6/t7XN21F",
+	"HOWfeGqkI5MyPxfacXlCgrFc5mbMTvHsK9SAvF3Pq6CDp5gdgtflfvCWLv5qF2XQ55oEGIKpRjZ8SBxq",
+	"dEmeC5+EiqmIgSv1kp37e3tRIH6B7fgZbL52JW7mmL3jOelZg0xHDy2mNJIQxqU6Q59AyFQttjMNYdb2",
+	"F23e1EzdMF5q4PlqzE79NYWorrGMjFoKZXYUC8swH4c+MEwtpY9MElx+zRFGf++AqzURHEpwcAfONirx",
+	"HAcTvka8molFoxqzZZNlsKkMKzgG0TBbDSd7ro0aUUiwS72fp0OR4deQt2lxtDm3MMKqEv8mNvdVivK/",
+	"vC/FxHnNCVuvZmCSV1464wbeO3ANulQ8x+0iTM5tN2vMqsfa4mbtMgJEa9u2761na+3AXy1rh3z5/VVj",
+	"M1U5mwddgAEG/3HvmL22Ax+hM83bRAhPNwMdrrvuHmvp0iHwy3Vu1kgryl5NFab50GMJvkYLWvISwZv0",
+	"wTtrfa29ihglnSrMjHDkd75x8vRucHxSpY8IDP3GSZqseXG74ED7eeAZTdJk01uZpMnQhZikyZrPj0IQ",
+	"5CxK0mTTdYYR4HWnVpImQz9T/4sQlum8OOFTG6CJekB6MeMgCNzEvpeg/dyZ6u1XPXM6SZMNq3XwnVfP",
+	"Bt+h3ZekycAsaz93qwyMlfZzZ0i0N7Gh2vsAA40NH4ImFz63ylf3RdhpTffrvunPWdOmCKkxHSjym+6Q",
+	"ccWhjdf3Rm5Iz+47EmdJmgzECIK9xvXddz1m7GiuZZVI+f3zrPESfAn0bqNxszZb68smDFQcM+fvTrat",
+	"RKSkbMJKsGaQK8AWijWSuJJPWQnrRlNUKONg94w1nzIxyFc73MxXQ6s1Xp8a0q7IsvV2J0FxElRiYViu",
+	"+VKSaoFeD2f/onLRz4aYixsiA5wWvbTd0xq+WGS7wrQMd60BER2eY5HA91312hBdWCTTlWFs6Gx5o/ms",
+	"XPV0tzE74yvTOiv4THknP+WNGO+jpwobX0viS1jOXp06Fffh5MYJLHJF5ymjj4Ot9+IlNMIGfRXLZchd",
+	"dCFn3GbFoHhmil9h0RZnf/lwxtwTZdNfLxxqLpLji6RWtbvrEQ68SNIL5Pr4g1sbf3Ac4iK5nV7IzXog",
+	"nwLEroJwXM8Is1lxf6bbGSZnR+OzqMIXSpPKSLVKpJp+M2EzYdtMd8KuZC+0yq7mSudoVzw6TN2XC62a",
+	"GofOVUOEfX9lxG+pvXGA4eH/o1TdkDqwczH0ZrJIF6rHswZspqEWm0gl/moNZqbG0w1NLPGh94b6BteO",
+	"l+FzUT4t18hL181yDA8FxRhUU2IpGJthyEdCzpTGGp5dCUUtIlW5Stl4faJjBMxqAAyJBjKI0lGoJrkX",
+	"iPUKDFIgEIbY9QVucWkKfvjkKHJdxA/DQ24De1Rt1UhL/oyH7k05JlbzlVMz9lJWwE38SXwCqW7LJo/p",
+	"HZuZ8vVnTnRM13wOtlH+0ez7c7ZQDfMaymdv1lvibum6vnebQ38ZRcI2HtG+vbR94d3zGmaiusewts8m",
+	"vcVAPSNnZ6TIDAMHlzZ0FriLgvpNCG6dRHFK/6flBH6x7KgB3ANY1ja5AxufWa6+vWwfZbcqryHvImvB",
+	"3edeOz5oTHGjF02OJ6oUQF9jKDBwRrnTr0KFgQmOBO8UsAr7sNQ2KzgloAxrDx9Pnh1FsJ8VXEooB+UP",
+	"yRJmPb2XPvG6jisEvYKvT0AZRXzXM3RPqcj/4aO9Xcoyf0NFWRoAiNFC6QvOdykOQyN+/Rh//ObJ4TM6",
+	"ytP7D7LBcNoEdFq8Z+3HSReryLYXjYZOOvcdqV3hNk1+XpqdVNY12NutaIXt0G7TZ3aF1c//HSA9b7RU",
+	"zW8ANSzwVWE994Zn/AVGhG+ES/EK2FLpHLVFNIFDAS3lV7XFE+zh8xfv2OOnzPIFWmFwY/fWDAr3KpPj",
+	"5LQtHAiNGo6T//d//v0f/+Pf26+wkcNx8o//+d/+8b//e3IbPd22O+DmMtbY4dxHMoRs7LAs6U5JNFtd",
+	"9tjhNlTuoKCuFyMzv+wxW8IsZbyuU2YsD+UWG+edrS4L1ei7KgGcirAjNGGpXZCwRnk41SskO+k7n6Z1",
+	"WmV5+TlKmVeU6PrDOoML7JAYA/vHNZ0j0kKqywHDeJliufK1hz4lJGThrVjFV5HGLyqHy9Jz/fUdcOFL",
+	"n2C1JTs9B56XQsLumtTnVoBJuLGXGS/L7WVrQ4CPKZLiQ4IFvxZy0TaGYKamlBOJCklZnjA+w8h3qHbk",
+	"bdBEzefBc7iJAAKrgOzq8+CyeiWoO53KoQ+EpBQIH5THTI07IHCK1ucBwM2VoKB3iNesQ0EZCf1chC2A",
+	"tNpSbHeMVx/3cwo9U07Zy/HBNlN324m+1apiUi2Dfy3QYcqMb1DDfSApK1V2FXKQWcF1taXOojKXpZBX",
+	"98DPJTOVOWb/+f1r8uA9eXr4eI+iUTNFJepbPa734MViSo9CrTm+jhZgLkuY2/vvuJcyNO91RKH0jpKb",
+	"6CXGyyDbR95dyH386m3ojeW13t5ZvVncwRrV2PuLtUVK693ZthCHI28hF8fkhI1QyX2VNq1RQQu1ptmW",
+	"Uqf2lzuxNdh0u/mdtyOV1v6nWsA7P0UE6IFPIFztQGV3mcR3FtwayBot7OrMnbKPlC39BjcSDts+V/0M",
+	"ztCuEivRMeuzO0JhbU39HIWcq7U+C75J5TtV/6iwjg97J+Acc7y/vxC2aGbjTFX73pkf/t/UxtDYFjL1",
+	"1UGNxcx3n/nFSkx6VBIzdvQ16OMQjcAKQmY1v4ay32SLCuKx2PZC9lGQBqfrdJDvOg2FGVRsQjIRSgPj",
+	"C3khX2qtfK+d0LeS+RaZbUdUM2YvnXaecU35gA62WQmUwzftmpIJyaZUEza9kP3MhFBis+SGTX0yxTTF",
+	"CpfL7iNWHYVJJLND8dTU58c0ZYk1HBdSzX1inRhURE17hWdTPCFZVd1hWKYqJyoxJBO+vUiO2f/9r/8r",
+	"ZRfO4vGfbqfHPhSEnpJgnfzlw1nbo6/tQ5deSGw9txfg6bWTRQXOBxPYuW6M7S+bMgnXoZUFtgyyS0wH",
+	"SdKkFBn4lpBkpc+Fk8rJac2zAkaH40nXULX3Xb8hQXJeaAgZt+izwTYRI7YsFFupxl196n7QlCrrf/aZ",
+	"WG3cr30L7B11KnxBeq9hp+9eE1Ml515yMJ4QCKoGyWuRHCePxgcIac1tgU97//pgvxdJqJXZ0setze7w",
+	"xRMeuZgk7gQfo0ggkkvBa6yNYefbElvCI7qQ/WQYyjtu009CtpTPTUFlyvi+w6Y1Tx0kWK7jiJ/7REqq",
+	"tdX47F7nyTH29XweKvf77TJ/2ogbeCZKHndU2jIIxw0Pcmua5t6YvccgccqyQhmQ1NuhBn0h/Sl9GJHY",
+	"x/E9KZHo/HX8DjlHR2NrCL2zt/BHkgxg7HOVr+7oyPtpnXiHPWBvhwLI6gbWWwIfTg6+2OaDPq2RXsDn",
+	"g56GkQA2iQfv9ozv1QLfazrcyUcknYFk/OmjQ3X33s+c/HuUYkIjvl++MF5tcxfz0a02qChxgCxgywNc",
+	"Cg1UxCQMo5awDwwjUd72hn347vl3f/r2cN8HlfZQc3d0jI5ojR2frsYbr+PPYLv+sxu3Nvlyt9ZuErmy",
+	"085NnrKFUlTdMxfXwZ1DrQCd/RaytT//EttLOqUaoJGaj7AGqCuCcTYDVtx4m84xGbIq2+2332nbz8Hf",
+	"5xDfb4Sx73DEV0R222xiy/PACsxhY2zs+j7qtX2/q0P1oEV8r6H7XXNwDMLzaPJ4k86/V5ZVKkfdnBnh",
+	"OKd7r25Wm67/ej76XkkYvaX8gt9OAaFSxRfI5lCXaoXFB7qRxikFS6cxYdrFRpmpQ6L3IXhK0MDzTVLY",
+	"/9X9d7uVIv4MSBBfkx7WggURqsBWXD6jJ6i3VIttFWa5hqcgLFWWmH/RT0c/D9rGwW3ZUpQsNvSP2Kbd",
+	"EHzHye3HCDXtzxqZl3AXUT2nEZ9EVr+IekhVftxbyAU/927ftfGb7uQIf//b63dsLko4QZFU8pVqSDzj",
+	"uBnk7n5ylRl/sHGVf7ELIl2Z1qVKi6462SGT9MupNx6pYGw1/eo3WKrF/rCF8rabfNGNuvc2LdxY6jQ3",
+	"vMgd7qjXr/lfj3ugR4Ym34gfrVRoUxNrav270E0dept/1qrpFmPv5Q31/HNHCxYYlYu3xdJCZmVD5XIh",
+	"vwtkKOUv1WKYc8gtK8FZiEePL+SyECVs2G4UXuFl6S37qm2yQD2axuwNdi2XOblbuYZOl89XKZtBxhsD",
+	"F5LnuQZjfK3kFdS216kZI5xq7v07obN0VpDfBwujOC5mRI6tJ6mnKtmxlGzhDFZMfO21J+k6wHsuY0UJ",
+	"huVqPCgDQpsXow/+CBcyUk10TC0w214zlLEIpJ5AxXjNtY1ZuO+0uoY3lFz4Ncy9fivxnYy9yRfdmhr5",
+	"b1FlkTLTts8K7/fz95mHFZjQaOGkzaiJ9cZf64d/IakhPq1TqoXD/ReSSV3aNY9UyLVcJ2WzFUlM34jd",
+	"fxxUk+2qgSLncAS6/6v79/Zz+Ue6+fcz3Hoel6bHFek1LLWw2MQ0DX+ZpoRr8H+aZp++weugb34a1/7L",
+	"pchtQV9+nJLmYEpuCnridD1gMl5jnXyXipAcJ5P9m8nkYH9y9DS4UYZ/+cgKrxpt+8tH92TvRDmzrxS6",
+	"S5S/90O+urIfcmXir8Z34P2XlO80xF6zmpOtbW9CkLngX1/Oe1eD+eJiHtVJ3xUH5WDXEicNrs5ea5T2",
+	"D5GISljspaE0tAUgfQmJPDP4cDESYgpeUwcTK9xXIbTg/7CIjdfjRr24GriFkL76deTcWjro7+zXDGeL",
+	"6+b0yza8hMGmE2xakcZ69f7z/+TZ7W9/m2e+/wKqYxrYSjX3Ot7C67Fd9tg2XhwSzL46L26TASPMmH71",
+	"L05MlXtYv45F88gIUP3xyV3U13jFCtXoMfsew3WFWn4NNryenB51zH9wGuX0NMugtseYarIP1yDtyFgN",
+	"vJr6DBEpIcOqSewQWFKTLWw1gSrpFOcctx3ApxfyYc4tP2bTkKkw3XPsMgwMzVqwL7uq0FkpfOsU6tt0",
+	"8ISZMfvB8dmlwC4gGDfD8jZJRlmljGWHT5hJPecWcsGmPjtjitu1AMWY8akb+uOwUfZXe0ObmSu3PgVo",
+	"gPBPdHdgfBKj+z6iPOhE9HuFiA7Trj3BgH9v43F9KPczTnmX20O31LEH/zim76+TYitMaqHatpsg4dLL",
+	"9h2zHyRlO2pg041UwakPimqqS7yQwayu+BVg+p/pOpautffBPgvslLpHYo6pIWeKAenbbkZCuGX5gnKn",
+	"fhcy22psYls/zNxzdHXSVWrlailN6LkkYfl7UNAr7qV+NAFzdyryqWWBitZQ75TDFvdfXufq/7nI39m3",
+	"0Esfi952S7jYTezEdwlbho5xfOXDu78jr2j/cgglKYeMP5/uuvOVUyuG7Zf+Hn//z35xZyDtP/mJtY1b",
+	"yHGHvCuKZFwVeWAkr+S8a4GLvBhHmkEzo5ovqG2bU4C6drnU4FLOxaLRkLdxW0qE26e6CYIltqftso7G",
+	"nevDA73pxqGkopT8onxWQupd3r3JQcW6/Xj7/wMAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
