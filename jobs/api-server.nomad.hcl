@@ -17,6 +17,7 @@ variable "site" {
     mirrors        = list(string)
     inbound_number = string
     countries      = list(string)
+    calls          = bool
     challenge_cost = number
     challenge_most = number
     admission_rate = number
@@ -259,6 +260,7 @@ job "api-server" {
         API_SERVER_ALLOW_ORIGIN    = join(",", var.site.mirrors)
         API_SERVER_INBOUND_NUMBER  = var.site.inbound_number
         API_SERVER_PHONE_COUNTRIES = join(",", var.site.countries)
+        API_SERVER_CALLS           = var.site.calls
         API_SERVER_CHALLENGE_COST  = var.site.challenge_cost
         API_SERVER_CHALLENGE_MOST  = var.site.challenge_most
         API_SERVER_ADMISSION_RATE  = var.site.admission_rate

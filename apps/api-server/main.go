@@ -70,6 +70,7 @@ type config struct {
 	Security  server.Security     `koanf:"security"`
 	Inbound   string              `koanf:"inbound-number" doc:"The number voters text, E.164. Default: none; then polls in which voters send an SMS are refused as unavailable."`
 	Countries []string            `koanf:"phone-countries" doc:"What voters' phone numbers may begin with (+852,+853), separated by commas, or any. Numbers of other countries are refused before anything is counted or spent. Keep it no wider than the gateway's table."`
+	Calls     bool                `koanf:"calls" doc:"Offer voters to whom no SMS comes to have their code spoken in a call. Some route of the SMS gateways has to have a call-price."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Most      int                 `koanf:"challenge-most" doc:"The most that -challenge-cost is multiplied by, near this server's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs this machine no more."`
 	Admission float64             `koanf:"admission-rate" doc:"How many sessions a second it begins. Who is beyond it waits, first come, first served; ballots that were begun are not held up. From half of it on everybody's proof of work gets dearer. Take what is slowest behind all servers, such as the SMS that can be sent a second, and divide it among them (docs/waiting-room.md)."`
@@ -230,7 +231,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	s, err := server.New(ctx, server.Config{
 		TrustedProxies: c.Proxies, PublicOrigin: c.Origin, AllowedOrigins: c.Origins,
 		InboundNumber: c.Inbound, PhoneCountries: c.Countries, MaxWaiters: c.Waiters,
-		ChallengeCost: c.Challenge, ChallengeMost: c.Most, AdmissionRate: c.Admission, Security: c.Security,
+		ChallengeCost: c.Challenge, ChallengeMost: c.Most, AdmissionRate: c.Admission, Security: c.Security, Calls: c.Calls,
 	}, deps)
 	if err != nil {
 		return wrong(err)

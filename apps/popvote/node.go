@@ -113,7 +113,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		return nil, exit.With(exit.Usage, err)
 	}
 	network := route.KindOf(func(_ struct{}, deps provider.Deps) (provider.Provider, error) { return n.phone.Provider(deps), nil })
-	n.sender, err = route.New(route.Free("simulated", "simulated"), map[string]route.Kind{"simulated": network}, route.Deps{
+	n.sender, err = route.New(route.Free("simulated", "simulated", true), map[string]route.Kind{"simulated": network}, route.Deps{
 		Receiver: gateway, Clock: time.Now, Log: part("sms-gateway"), Metrics: n.metrics,
 	})
 	if err != nil {
@@ -129,6 +129,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		ChallengeMost:  c.Most,
 		AdmissionRate:  c.Admission,
 		Security:       c.Security,
+		Calls:          true, // the simulated network makes them
 	}, apiserver.Deps{
 		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.sender, Confirmer: n.sender,
 		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics,

@@ -227,7 +227,7 @@ func (c *config) simulation(open *listeners) (*simulator.Config, error) {
 
 // router leads by the table, or to the simulated network alone.
 func (c *config) router(network *simulator.Simulator, deps route.Deps) (*route.Router, error) {
-	known, table := kinds(network), route.Free(simulated, simulated)
+	known, table := kinds(network), route.Free(simulated, simulated, true)
 	if c.Routes != "" {
 		var err error
 		if table, err = route.Read(c.Routes, known); err != nil {

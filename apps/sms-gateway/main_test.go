@@ -62,6 +62,22 @@ func listening(t *testing.T, s *redistest.Server) *verification.Redis {
 	return board
 }
 
+// sending is an API server's way to the gateway.
+func sending(t *testing.T, dir, at string) *smsoverhttp.Client {
+	t.Helper()
+	certificates, err := mtls.Load(filepath.Join(dir, "tls", "api-server"), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finder, err := discovery.NewStatic(map[string][]discovery.Instance{smsoverhttp.Service: {{Address: at}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
+	t.Cleanup(sender.Close)
+	return sender
+}
+
 // secretOf is what names who waits; made by the one program or the other, it is the same in both.
 func secretOf(t *testing.T, dir string) [32]byte {
 	t.Helper()
@@ -94,16 +110,7 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 		t.Error(err)
 	}
 
-	certificates, err := mtls.Load(filepath.Join(dir, "tls", "api-server"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	finder, err := discovery.NewStatic(map[string][]discovery.Instance{smsoverhttp.Service: {{Address: at["sending"]}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
-	defer sender.Close()
+	sender := sending(t, dir, at["sending"])
 	if err := sender.Send(t.Context(), sms.Message{ID: "m1", To: "+85291234567", Text: "123456"}); err != nil {
 		t.Error(err)
 	}

@@ -12,13 +12,10 @@ import (
 
 	"github.com/popvote/popvote/apps/sms-gateway/route"
 	"github.com/popvote/popvote/apps/sms-gateway/simulator"
-	"github.com/popvote/popvote/libs/discovery"
-	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/redistest"
 	"github.com/popvote/popvote/libs/service"
 	"github.com/popvote/popvote/libs/service/servicetest"
 	"github.com/popvote/popvote/libs/sms"
-	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
 )
 
 // example is the table of docs/sms.md.
@@ -65,22 +62,9 @@ func TestTheDocumentedTableWorks(t *testing.T) {
 // it is told of conversations counts; and there is a place for providers to call.
 func TestItSendsByTheTable(t *testing.T) {
 	dir, redis := site(t), redistest.Start(t)
-	path := filepath.Join(dir, "routes.yaml")
-	if err := os.WriteFile(path, []byte(example(t)), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	var errs servicetest.Output
-	at, stop := servicetest.Start(t, run, 4, &errs, &errs, arguments(dir, redis.Addr(), "-providers", path, "-hooks-listen", "127.0.0.1:0")...)
-	certificates, err := mtls.Load(filepath.Join(dir, "tls", "api-server"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	finder, err := discovery.NewStatic(map[string][]discovery.Instance{smsoverhttp.Service: {{Address: at["sending"]}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})
-	defer sender.Close()
+	at, stop := servicetest.Start(t, run, 4, &errs, &errs, arguments(dir, redis.Addr(), "-providers", tableFile(t, example(t)), "-hooks-listen", "127.0.0.1:0")...)
+	sender := sending(t, dir, at["sending"])
 	if err := sender.Send(t.Context(), sms.Message{ID: "m1", To: "+447700900123", Text: "123456", Conversation: "c"}); err != nil {
 		t.Error(err)
 	}

@@ -42,6 +42,8 @@ site = {
   inbound_number = "+85264500000"
   # What voters' phone numbers may begin with; the gateway's table says the same of where SMS go.
   countries = ["+852"]
+  # Whether voters to whom no SMS comes may have the code spoken in a call: some route needs a call-price.
+  calls = true
   # Multiplies every limit of docs/limits.md: 1, except where one address plays a city.
   limits_scale = 1000
   # Rows of docs/limits.md with other numbers, for all polls and for single ones:

@@ -989,6 +989,9 @@ type Verification struct {
 	Deadline   time.Time        `json:"deadline"`
 	Mode       VerificationMode `json:"mode"`
 
+	// NextCallSeconds voter_receives: wait before having the code spoken in a call; absent where that is not offered.
+	NextCallSeconds *int `json:"next_call_seconds,omitempty"`
+
 	// NextCheckSeconds voter_receives: wait before trying a code; absent when none can be tried.
 	NextCheckSeconds *int `json:"next_check_seconds,omitempty"`
 
@@ -1275,6 +1278,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 	AwaitVerification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallCode Have the code spoken in a call.
+	//
+	// The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+	// servers make calls, and the code was sent again. A call counts as a sending.
+	//
+	// Corresponds with POST /v1/verification/call (the `CallCode` operationId).
+	CallCode(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CheckCodeWithBody Step 2, where the voter receives a code.
 	//
@@ -1567,6 +1578,24 @@ func (c *Client) GetTurnout(ctx context.Context, poll Poll, reqEditors ...Reques
 // Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 func (c *Client) AwaitVerification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAwaitVerificationRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallCode Have the code spoken in a call.
+//
+// The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+// servers make calls, and the code was sent again. A call counts as a sending.
+//
+// Corresponds with POST /v1/verification/call (the `CallCode` operationId).
+func (c *Client) CallCode(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallCodeRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2060,6 +2089,33 @@ func NewAwaitVerificationRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewCallCodeRequest constructs an http.Request for the CallCode method
+func NewCallCodeRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/verification/call")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewCheckCodeRequest calls the generic CheckCode builder with application/json body
 func NewCheckCodeRequest(server string, body CheckCodeJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2319,6 +2375,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/verification (the `AwaitVerification` operationId).
 	AwaitVerificationWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*AwaitVerificationResponse, error)
+
+	// CallCodeWithResponse Have the code spoken in a call.
+	//
+	// The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+	// servers make calls, and the code was sent again. A call counts as a sending.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/verification/call (the `CallCode` operationId).
+	CallCodeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CallCodeResponse, error)
 
 	// CheckCodeWithBodyWithResponse Step 2, where the voter receives a code.
 	//
@@ -3068,6 +3134,63 @@ func (r AwaitVerificationResponse) ContentType() string {
 	return ""
 }
 
+// CallCodeResponseDefaultHeaders the declared response headers of an HTTP default response for CallCode
+type CallCodeResponseDefaultHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type CallCodeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Verification
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CallCodeResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CallCodeResponse) GetJSON200() *Verification {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CallCodeResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CallCodeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CallCodeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CallCodeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CallCodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // CheckCodeResponseDefaultHeaders the declared response headers of an HTTP default response for CheckCode
 type CheckCodeResponseDefaultHeaders struct {
 	RateLimit       *string
@@ -3419,6 +3542,22 @@ func (c *ClientWithResponses) AwaitVerificationWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseAwaitVerificationResponse(rsp)
+}
+
+// CallCodeWithResponse Have the code spoken in a call.
+//
+// The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+// servers make calls, and the code was sent again. A call counts as a sending.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/verification/call (the `CallCode` operationId).
+func (c *ClientWithResponses) CallCodeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CallCodeResponse, error) {
+	rsp, err := c.CallCode(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallCodeResponse(rsp)
 }
 
 // CheckCodeWithBodyWithResponse Step 2, where the voter receives a code.
@@ -4306,6 +4445,66 @@ func ParseAwaitVerificationResponse(rsp *http.Response) (*AwaitVerificationRespo
 	return response, nil
 }
 
+// ParseCallCodeResponse parses an HTTP response from a CallCodeWithResponse call
+func ParseCallCodeResponse(rsp *http.Response) (*CallCodeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CallCodeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Verification
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers CallCodeResponseDefaultHeaders
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseCheckCodeResponse parses an HTTP response from a CheckCodeWithResponse call
 func ParseCheckCodeResponse(rsp *http.Response) (*CheckCodeResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4464,6 +4663,9 @@ type ServerInterface interface {
 	// AwaitVerification Step 2, wait for the phone.
 	// (GET /v1/verification)
 	AwaitVerification(c *gin.Context)
+	// CallCode Have the code spoken in a call.
+	// (POST /v1/verification/call)
+	CallCode(c *gin.Context)
 	// CheckCode Step 2, where the voter receives a code.
 	// (POST /v1/verification/code)
 	CheckCode(c *gin.Context)
@@ -4760,6 +4962,19 @@ func (siw *ServerInterfaceWrapper) AwaitVerification(c *gin.Context) {
 	siw.Handler.AwaitVerification(c)
 }
 
+// CallCode operation middleware
+func (siw *ServerInterfaceWrapper) CallCode(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CallCode(c)
+}
+
 // CheckCode operation middleware
 func (siw *ServerInterfaceWrapper) CheckCode(c *gin.Context) {
 
@@ -4826,6 +5041,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/verification", wrapper.AwaitVerification)
 	router.POST(options.BaseURL+"/v1/verification/code", wrapper.CheckCode)
 	router.POST(options.BaseURL+"/v1/verification/resend", wrapper.ResendCode)
+	router.POST(options.BaseURL+"/v1/verification/call", wrapper.CallCode)
 	router.POST(options.BaseURL+"/v1/ballots", wrapper.CastBallot)
 }
 
@@ -5620,6 +5836,54 @@ func (response AwaitVerificationdefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type CallCodeRequestObject struct {
+}
+
+type CallCodeResponseObject interface {
+	VisitCallCodeResponse(w http.ResponseWriter) error
+}
+
+type CallCode200JSONResponse Verification
+
+func (response CallCode200JSONResponse) VisitCallCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CallCodedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CallCodedefaultApplicationProblemPlusJSONResponse) VisitCallCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CheckCodeRequestObject struct {
 	Body *CheckCodeJSONRequestBody
 }
@@ -5755,6 +6019,9 @@ type StrictServerInterface interface {
 	// AwaitVerification Step 2, wait for the phone.
 	// (GET /v1/verification)
 	AwaitVerification(ctx context.Context, request AwaitVerificationRequestObject) (AwaitVerificationResponseObject, error)
+	// CallCode Have the code spoken in a call.
+	// (POST /v1/verification/call)
+	CallCode(ctx context.Context, request CallCodeRequestObject) (CallCodeResponseObject, error)
 	// CheckCode Step 2, where the voter receives a code.
 	// (POST /v1/verification/code)
 	CheckCode(ctx context.Context, request CheckCodeRequestObject) (CheckCodeResponseObject, error)
@@ -6180,6 +6447,30 @@ func (sh *strictHandler) AwaitVerification(ctx *gin.Context) {
 	}
 }
 
+// CallCode operation middleware
+func (sh *strictHandler) CallCode(ctx *gin.Context) {
+	var request CallCodeRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CallCode(ctx, request.(CallCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CallCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CallCodeResponseObject); ok {
+		if err := validResponse.VisitCallCodeResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CheckCode operation middleware
 func (sh *strictHandler) CheckCode(ctx *gin.Context) {
 	var request CheckCodeRequestObject
@@ -6251,155 +6542,157 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dbhvH0uCrNLgfYOs7Q+rHthJLV4qPk/jESXwsfTFwIq/Y5BQ5HQ27J909ophAwALfXu077NUCe7WP",
-	"sE+zwJ7nWFRV9/yQTYl24nzAIje2Ztg/1dXV1fU/vw6mZlEZDdq7wcmvgwJkDpb+fCGnBbww2ltT4nMO",
-	"bmpV5ZXRg5PB12YpSqPnQoopNhQLuRLXAJXwBQip3RLsaJAN3LSAhcT+flXB4GTgvFV6Pri7ywYvL+R8",
-	"c+SLAkRupvUCtH/kxA1Yp4x+aKy30sNrtVB+c8DcypkfKvCzYeF9JSs1tNJDia2HYcE7D//GlGq6+kST",
-	"gLers5kHuzn+OUyNzp14/PbLF+L54eHBXnI0pT3MwQ7ucLxKWrkAH/bzjSlpHxUOV0lfDLKBlgvsVeFP",
-	"2cDCz7WykA9OvK2hO/q/WJgNTgb/ab+lln3+1e3juK9yntGCq4x2wBNaMylhgX9OjfagaW9kVZVqKnFZ",
-	"+xW3+MtPDtf4664ThnFpxj6W3hXSiyVoL5YWiZOx9fTZZ4StDnH3yCU1WWi73zbsUsGwJYOdOofmcY+H",
-	"zSbf27slhztaa0AA9jubTsG5C3MNepNWvq/kzzWMxPiyPjh4MsXdpb9gxC9+kHXphbdSO+XFVFUFWA+3",
-	"nhuNEVULefsa9NwXg5Ojg6efZ+vUmg2+kGVp/Fv4uQbHG5vnCgGQ5RtrKrBeIRnMZOkgG1SdV78OHMgS",
-	"yWwd8Il0cPy0tmUmtBEVjqjnmTAzAXoqHh8/E5OVB7cnpM47cK8BfHxwcJAljldL3j9GCN437czkJ5jS",
-	"Jr+Qzr8NdIwg9kG3MAVV+Ydo9G1otj5v7J6cuJBlCXoOm4g5e33x4uuzyAvFEa64D1f/rKf3gk/1xrxO",
-	"zbX0tYU0V+qC35ml2y+5GpPDx1HH1OQECtzKRVXiux8Hh0dPnj47xok6G/3k6KFtpqFS0P3t3TcJLIs3",
-	"w6Nnx6KqJ6WaimtYMQP57NnhZ3unYnyt8rFQTijvBL0/fvK58EW9mFRWab+5KVN7E7gfImFAow8SZ+la",
-	"5QncZ4Nrv+r2f/ki1fk22XX18Gbi6BnBiINgF4Ykja/zTXwF3DwTeADk1AsHVslS/ULcPRMvz4+eHRNW",
-	"pPdgsct//vHycjl8/5fLy9HGX/+SWt1rqUlGAF0vEOhfiuHXUvvh198MsvCAtAi6A3anN8jZG2vMbBP4",
-	"FwVMryEXzpyQyDLF58oo7XGLkbYhF5MV/baQWs3AoTgyLs386hpW44yYkJMrR01KM3+E3X5B4Se/1NYY",
-	"f0q/4FUrSpC5EzNrFtwa5ExIT38rncOt8EZ4vLywH1Pd8fPjo71TmqXpongyo+FSS4fgz4zNhLFiAnOl",
-	"nVgqX/ByTA4j8a4AG2bIGBAcjme3IBbKOeKw2GNCDB2n0PifvtRhXTQ+vluBH13qTSpvMJcW5gIutfEg",
-	"Hr84On8jfGnmw7bbHi99DVnejFIEQYtJT4TreuREVcopLlo08BPeD3C4mbEL6VlQOn7ajt/ITdkAR9l2",
-	"NWXiyRHfQUnYSKpKgibrXHlaXSbiULQN3tCW43DKw8IlD3N4Ia2Vq00e16I/dXLxCOzKh/twv1S+ANsS",
-	"n7EtZfGN2x3iMBsslF57k2bsa1zXxb0Kl+NInFdyCi4TxaoqQDu+7qVDvYAIcUH8JBPfI7VakLmQThxk",
-	"4hW1fI1Ph0yp3Tvks39881Q8//u7l+Lw6NvvxJu/vz1fu1COnyY2NU0PG1CfiBSJ3D/4XWK/vg28ZlP0",
-	"IBq6Wiqdm+VVLlduE6ovjRWFWSLDWglsIiTKj7xvpXEgHj8/yISaCeVFboDPupOrPWqCNx4dRZWD9sqv",
-	"hK4XE7COuIXzxkIuap2DRcRfA+7VRQEaR0P9bwIiB+etWUGeMS+S8fhPcSEzlPwj9agFsvQnx88OiHT4",
-	"8TB1JJk1bWIE2e0mEr5A5KPQyAwlzyFHnqB0YHHMllkCRFaKa/n8kPeMdFrWXDfBcLXy0L2Q//r1Ny+/",
-	"fUzXeia+/uavXw7Pvz47ena813vKxNnL8+Hh0efDr158m2IbXpblCi+Vh6RKlFo2JFkCKmNcdMdKMQOi",
-	"AXclCZcNL8ylh6FXC0jy23xXBRDbMtls7hQP217jRV/Q2CKh0K+pdVwrvRNY32A7PMNSz2s5Z1gaPntf",
-	"b5I77ogwX3H7w3U+nA2CLJBm+S1fZiuGmimwLFTSJcjnYkjX4s01rPaSV4o2Xk0TRP6uWIkKrENOLnLp",
-	"JVIxiQQZcQCyzSgfzylLK8t4zVpwqAIqJ5bG+mJTcoXZDFH9AJIu4Ja2o6ptZVhb2qW5BY90wjr/wx3W",
-	"dZAwWXecLAKcIhZTgf4wmjd2LrVyrKKv32HaS8bM5l6RNWU3HNS2fFhCpwFTS6LrXBm9Oz3/PfR4kKYt",
-	"3IAsr3o8KYeZrEu/RU54V0AjKFRW3UgPgroTsS9VWeLFQEqVKyBvZVSmwpF4eQN2NTH5Skwl3alaWKgg",
-	"0OqyMCVKHbUOVAzYXNwYvNiwQ2XNDaAgZRAMR+TvC+AmeedUTYwpQRIKkPtfGX3lwN5Ec9sua6RZHcLk",
-	"QEysWTp8tLUW2gju4OgqxIbCF9bU8yJcRHNwKPPv0120n4klCef429mbV4IhoWvJdeVx0jKMcACoeKK8",
-	"z1f0wixA+5E4K0teuJiWCrechsARlBVmqbet/+cadIqxfIWL4j1iRE8LqedwKmSYQFiY1Q7XItxCliVY",
-	"vER3FK6R6Sk93/myywbOSw+78PpzakjX9GIh7WrXk+iVL3c+tszH2Xy5yRx4y64c22oT14JaEKHO8EwE",
-	"8TFss9FTiLdE3hOQPjs66ApIxwcpvC6CaH3fGn7owP4ttic6eADUcLiQgIuwzR3RrQfZkwRkawyNwGxn",
-	"zdYxtsnr1gZQ+aBDvJE6gkAQ97LLwJsbtCsEdO6ErkzUEWDWdrrLcRtxtE/NrTSQYtjfV2mKYemqax+R",
-	"w18Ohs/fh/+H7389yJ48v/uXtNlIJ4yocuI8CrvIOCal1NcCbqdlnUM4z8wsDDWPUnJc3YhMKSyiTQvD",
-	"eAsD4sJxuKShpZQTKHc+cfj/x1z9tPs8VVh9CtdBHl2zIBbXw6ODw6fDA7IifiTGG5myI8qytZDEkQKk",
-	"dRKBy2FhkojCEV6rlHpXmbLs3+drksenld0/VKT+cKnqwzn5B7DmFKVEbrDGJJJnP0VI95pdeLu20d95",
-	"XGukEvIPhsnJIlo7yCME9AcKOPRXIymlCaj1qqWtKzu4zl4E7p+Dl6pMyrKtAhBXQI47AlAbf9U+1fpa",
-	"m2Xa/jpTUOZp9WgBiwnyoVkQBYkFoXxEYlgmJAoYfzv//jtBOlRPJ28nsODt6kre6zPdosx76WuXcp12",
-	"6G6LJa5D8bVVQwszsOFC2uixLjHsekNj36VUHu8Xa8ziob7vuO1bbJrUo/vnoXZEc3Qd36M7dQlmA7//",
-	"KsYLWSIqIB/+5Iwei8dPDw4y0SGQvRPxnfFiCWU55Ja0qWQ3EiTzKydgUflVFk3PRgNv/I0sayDrcyGd",
-	"cGYBvlB6Hmxayo8u9b+KcV6zQxmGRG1pGM4aeptOa+uEX6opjMQ5oD4hp0WHHAPVMQ5ILuN5Ap3vNEtY",
-	"CXUIsxhdBmcCsEmNjFC0eaJUzjueRekbWap8p1kQK6Qhka8bsYtzgRiHzqgrLAs1LRClWeNJCJPir8o7",
-	"7kdz0zjD4KsfIi0gAIfP1gHobh0ukzeUVvkidL5YVXAiur5+pA+GQZum2Us9NbnSc54fxxx6Y4altHOe",
-	"+8l9c3tjBDUdie9Mw0I0QO7EwpBuJbX4XFx/weOXZIkdxpNBExxum+CRE9w+rtJJla+tkk27zaourNRu",
-	"BnZtWb50vTkPNhb1PdKGQfXv4vX5SJy56+gcKryvnJB5bsG5kXjHBhyyevNqESpSOAt5A2ICpDtLJDfa",
-	"3KVcnZAauhRyKVdCCm+uQbMKuZRkxFZBr3ZeWi/kXCrNgGvjhzNTa4b6aeJc03FUTqAmOxLkUmvdODSS",
-	"842G22EePD6eZ0MWsCFK1MuAniS9cdvWZj1TnomdRsfeguMmgoYcezhGFwHk5TWEY2asmiu9MXWC3JQT",
-	"S5gI7kCYxumnsizjwnjDyC9XgZUe5zeiqnnloaMJ7ijlAttC+WH4IIaFq6eFwLY99JqyfOSEyk8FyRVs",
-	"nyciLZDj9CdAkYPGf55CLDZrOG8Fmrx8jPLgiWAn5zLY+Ul66szAkszD43O7UUM1SHwWpsbmkJ+2kWMd",
-	"q4e3K6YhnttvgISgdCBhUephSLgd8YzW54m0gTrTijgHj8r2KUdIbISy9E5dsKPVUdxKY+kKZlbCKB1q",
-	"Wk3rkmnoBTl50y1cBEEVHYYbAec9OkrdrVJQg3WnzUi8CtxdBE5PFmmRqznbhYndnwoZiJcNat6I0pjr",
-	"LhsgxX93MKh5AwMuO55IfsdDB/cQgYWSr12RYzG4pgI9SlGaqSzJvtQBBfdjYSaqhPug4RYbgMgIBrHA",
-	"qdTCIUtHgiNP3g2I82/Pu9PV2qKIICfb58MuNNYEcDjP7nxcxfrsmtVvfn9C5GLNjULGlUOpbkgyCJ3p",
-	"1ibfu4boX8ND1FzdAXNdYMOrLYAGbx4J3arFfOQedAi2A9sjWZJZgkMYR1EQzaIECFtBcUBRSet7+HSQ",
-	"D+uKQHyeZLhMQnQorLkBcu+SSzOYXyXhJjRbyNVInLd3V/A7BtipDWExmJ0Zr+EQdqLxRnwLLwvTyFU8",
-	"PgkaZTiV0xij1T0PB0kppbLGzBDVS2Ovm/M2El+CnxZCimYoDk/Yvzncb1+x1be8gUbMbWeG22q7KMGe",
-	"pzgMriQ0byeeWXCF2G0uV4H2u8yE7JxocwIzZKBbZ0PCYkOUA+caWYDEkmEISKEJD+/jsZLiH1mYCULZ",
-	"We0LY0Pw0Yn4AqRFZhOEXhZ7grbpPFQR0M7s3S1NyoXdWZs7s7YuQX80xeFpI3Ataucb7gC3curLFdKx",
-	"YjFsrm6gh4nuJj8MS2+ft8KiE1dvd06W/7H19h1fR0GXT2DPkbjAMx+xTAImTmRPWc/ChaJmr2EZdq+j",
-	"enR15eHC5PDAZR7s5S6yHGJQBMqSmAJEkzoPOVrQDdMXJQLFmxx4/WnOeRECX+KuWzUv/OYMzVXH/LCE",
-	"mW8oUMOtFz6Y1RuuTROjzuMM68+bLPGMZ8Zdw2FzutsWSEdybkYCFX+at8vM2rHhtpC189sEo+9MgBXv",
-	"AIKXl0C3Qw6blwG+JX7aURfw1u5eUkjkPRBaWn5+36mmdXrD8YQWiHrTEDQCGuh8d/TR4dsVe2Hwh/FH",
-	"qibO4RpnJ01EhKZcw+e2HcxMlLKZ1S3csNbyRqoyCBzPNg9iQuD4CfmLNsv7VqRyWFTGg56uhtew6nHb",
-	"g/v25VWn4zewQlXE4E0vhZU6Nwu+jcF2pXeS6JUXcmqNQ35DZJYGpMt4U4CsA5C0fBweI+kcP0Umfzb8",
-	"h5DDX8TB8LkYiqv0rBai5pI+7+uTNldcT8DgJbPGNFMWuTwjwXmpczcSZ7T2FYmZweojF1HRySjsiLYL",
-	"/wh2EPppF4k7BDFFGKI+zBaeGJFW25LtWiG6mWJcI1fqRNF35w5XgfoFtuOnN/nalmDPkXgjcxZmeyG0",
-	"AVqKleVLmIZqzUAMwtRUajvTUG5tftUE5E3MrZClBZmvRuIsbFMMF3BesOWAfeQtxcIy9qemj5wwSx1c",
-	"3gxXGHNIYQX3wNXoYYgSatyCs41KAsehSMKhXEzUvDa12zLJMiqujq0+wSBEnQPXJokoRm5mwQrYosjJ",
-	"G8ibeEu+gdl+PLTGLNKM9AcU2kgMX0pWcSjIoeU8SH5dk3VzG/Yicn+uoYZT1rqa09BhiqjYeDW9Bh9t",
-	"Dk742rKQMzWLyPulhyGlV4UzvIknYxjcYCtzad54KtbTeoSWiyBN0ATBZHQDtjQyp+kSTBmnm9Ru1UFI",
-	"2taxTADRGDz6GImW5wfvAy+aJr///Kb2iPdhsIBHGMLj3ol45XsWb9y3JiIo0HlP5mzJs8MK27ggernO",
-	"fWvtVdlJLqR4Nz7c0XLuwWpZEngHXfDOG89BJzXMaBTdhVN4XC42Vp7dD06ILg6usb4XZJAN1nwSrZes",
-	"ee7Z+QfZYNP2PsgGfYP4IBusWbAH2aBrXGbXHBsUB9lg07xKkRHrhs9BNujbIrsvoruytfTFp8ZxmbSS",
-	"dWIp4j2GHbuWpOa5Nec0rzoml+ZdMFa0bdiMMMgGG0p5712QPnvvSK1F7HW1zua5HaWnizXPrZ7UbNyG",
-	"5hK8a9w2PkRBNT43smX7Is60Jtq2b7p91oRFRnpKxEv80i4yLRc1cS6dlhvCQfuOb+tBNujdkgT22qU2",
-	"aPyadNdgkw4rRxJtGC2dm+7y1jgRnSM+9Un3cxP0+PvG3SwkJaDcH7O+UInMzANRQrCaxZAbMTei1szT",
-	"QuRXHDcZ6cWBO7sHfobIo17Y59Fm2Cfp6Ok07xi9yHp80LIZitOoACgnciuXmgUpsvGgtk+iVDeoaKZu",
-	"mSqoW3LTdo8O+t0CRBYU3YTbGhHR4jnlFf87ijCJCAxkL1vCHUiCMbMg2TihnKsbaxnqSY100w2kvDee",
-	"xoYQk/WgB9I2KTyT4h9CRodn0lPdgFA27HJcpk5HmQfHS4hOpaEirbJKjTot0+2uUUBQfVDYcg3nyGnv",
-	"Nmk2sJFU8CIjme3RjfBIjjuzgIztgPRbwA2yk2SgyHqyFW9xRFjYhBaUuL6tVENr2Uxk2RaG+W+N1BMJ",
-	"iByPSSIak4g0bigpExQm7LyQTsykJXOjC0EJyZgYGmDXgK41zHDfNrYzhYG3bfJ0f5mUo9lmAW5odnlt",
-	"5aRcdTS8kTiXK9eYNOXEBH8rhy264C7lBM+QyhgyKM+/PkNF+PHBLYqJ7BXMM8GPvan30hmcyketlrI1",
-	"2ah8qSfST4te7uaYXlHOsBR/e3fOPv7xr5eImsvByeWgMhXyyCE1vBxklyRc0R84Nv2BF+3l4G58qTfT",
-	"UUMEqriOIul6QLKfFg8HWp9TblAyxocU/cJYVizZB8QK7OcHYoK6WbCpM3a1eGHN9HpmbE7WhydHGb6c",
-	"W1NX1HRmar4QHk7M+y2pnwgYLf7/l6RPlrp3rsWxGavYhnvRWiM2s1gKhEklfWodJUako91d6grqnKGu",
-	"WWbHzQihkB8W6hqE1M1swAAFu3tNXVImspiQK1NDLoyliJldCcXME0UhjPHp9HhkBMJbAIpOiWSQpKOY",
-	"zPggEOsJgCyHEwyp7Yvc4soV8ujZcWK7mB/Gg9zEWDS+XbZ6PsYzhUyskisUz/cyUcBt+kh8AKluS2ZK",
-	"yeubiVrVR3ZEpus+BtskN3Lvh0OGSX0J0tJHT9YZ4n6pdH3uJoXrKomEbTyiOXtZc8Lb49VPhMDDsDbP",
-	"Jr2lQA1CaiLHmdyLVz4WtrmPgro1cO7wRkHd+cNC0j8+OHcNez24e7CsTXIPNj6yWsr2qjF0d5vyBvLW",
-	"/x6dAnja6UBThDWf6FNhLF7XzhOvIqmTDbGBNQQpFy+vBduyOauN3BcxGW6pfIHCWMyGawy9wW7nDdUM",
-	"q/y0kBw42M+Tf3rw/DixVdNCag1lL1VvsIRJR7nkJ1lVaemhk5z8AfgNOtJaNskZF6R5/GRvlxICvyH7",
-	"OYsApAinDMVRdklkJqPZ+jL+8vmzo+e8lM8eXsgGd2qSpXjwjoUtTeeU8by9wEGs+vbQkpoR7rLBT0u3",
-	"k3y7BnszFY+wHdptws+usIb+fwCkF7XVpv4NoMYBPimsF8G6kz6BiZs6wdLkAsTS2JxES7IzxWIPHBfb",
-	"JPqJx1+8eCOefia8nJPKBrd+b037wFM5OBmcNUlusajQyeD//u9//+d///fmFRUdOhn883/813/+r/82",
-	"uEuubtseSHeVKkJ0EZyjStf+Ayw/k9VVhx1uQ+UO0ux64QwRhj0RS5hkQlZVJpyXMTVwY72T1VVhantf",
-	"1hrKEztCE4f6COsDdQ3Sy07C0YeJqN54WX6MBBekKt7+OE5vA1skpsD+YU1ASZQ7bGN3yQVvRG5CnnyI",
-	"MovR0ysKlRykqvJclYHrr89AA1+FwNgtmVQ5yLxUGnYXuz42W1nDrb+iKObtOdZ9iE/Y2xksZN6uFJcs",
-	"NTmcCjmh0BnCD4UvhYAairJKr5UgQInm4wCQ7lpxwEr0Xa5DwdFE3TiiLYA0Yklqdoo1OekGXQful4mX",
-	"o8NtCui2FX1pzUJos4xWr7jhmXChapkMTtVpaabXMUlDFNIutiTfLdxVqfT1A/BLLdzCnYh/e/uK7WrP",
-	"Pjt6usee2YnhuiVb/QcP4MVTOJ4h8TQ9jlXgrkqY+Yf3uBPuN+uUyeLQrFI6v4NpOXgNm9N0vyl143h0",
-	"xMvOWoOy2sKaFI27gzWZqztaqINOcMKm0QSVPJR+2UjvjQk9lkFIwtr8uBP/gE1jWJh5O1J57P9QvXTn",
-	"o0gAPQrBv6sdqOw+RfU+euumlyYKZ25G+DShXRTjmKgw9BFoYX9H6LIpGBIQJ8E8zR4Q/pu8Vx/io7rf",
-	"HRMjkj7cwcLq9AcR0LpSyCN0cbHzLvLKaqv86hyn6pL2llLCGyHfTQnLbgx9rERNRWYo7r5dfeF9xaWa",
-	"lZ6ZtRJKof70G1P9YMiPRmWRqI872d+fK1/Uk9HULPaDoyT+vym8kiFD6Sxk79aeErxC7K0oKezcaPKK",
-	"2huwJ9HTQ8UBhLfyBspu/UyudUN1NC51FwVZJPNxL+NgHPMPORmUi/tA6WB0qS/1S2tNKKMXS1KLUP26",
-	"KXbuRuIlKjNTaTkiG2GblMBR1OO23qjSYsw52+NL3Y21ikmhS+nEOISHjTNK5LxqHykrOHaS5F+Lyc3j",
-	"EKFYlyUl+FxqMwuhzaqXsTzuJIaPaYWshLaLoQOIJ2L862WjGF4OTsT/+S//MxOXqCCGp7vxSXCzkRUq",
-	"KnN/e3felN9tSsxml5qqyu5FeDqV4kneDY4acWFr57vDZkLDDTTxiLiHSwpwG2SDUk0hVHtmo8ZMoWw1",
-	"OKvktIDh0eigrZXeedetNTS4KCzEnAcycVFw5JASilamxq3P8I8mJYn+DrGwTSxCcxbEGy5C/ILVBCfO",
-	"3rziq5ENp4PD0QGDYCrQslKDk8GT0SFBWklf0NHevznc73hpKuO2cM4mXi3kCAbkUpoOii+CvaxELoWs",
-	"KAVUXGwL1YuH6FJ3w/s486MJqIvxqiHajkRiFz4p4BptHiGhrFQkfhlC2bmMhqVj9yofnFDJ7i9iUZ5u",
-	"JewfN3wygZWyN4NE7ynE5cYDuTVQfm8k3lLgSiamhXGguWxTBfZSh1UGFy2zj5MHgtLJsI78jjhHS2Nr",
-	"CL33swHv+X4A578w+eqeYvsfVmS/X979rn8NeVvDerX/o4PD323yXgn2RJn/i1654kRwAF8PwUqcnqsB",
-	"vvM9gfZ+JNLp3Yw/vkdUt+f9HO+/JxmFlNP5lXMXhG/cmPc4Wi+nDwGZw5YDuFQWOFdXOcHV3h+5GMAT",
-	"y74/fvPFN3/98mg/OOz2SP9COiYjv6Vijtcj8bVZikU9LULiIeIoC7Hf2Lg9HydCA0ot4Up85Djc2bH5",
-	"AE+kBo+DxEgaF2OLiLd7E8MvMlFX+AhqXnCOEx+o2tWyHIXw4AVI3apHYeQmAAevrBn4aQE5yRijjUP+",
-	"Ffi2Qv4G8R38fsTXTJKgvLPWk5KJuTGMppm6iUY8LlZsdIOs30CLDa2dcTLp0MyGhLQ2mxIVWErdDNI2",
-	"8ko2cTTTbyfNpuJUIMs+vl8r599Qi0+I7KYc1pZTTvUS+p/uoO/SDDsfprnvGxq9j9h0PjlzXx9qQ/A8",
-	"OXi6eVy/Myj056QoCgoDI4LGXk3e16vZ8DujYfgth6D8dgqIKY+hnEUOVWlWlMVma+1Qtlmi4EfqzkZR",
-	"CERiMGgFSrAg801S2P8V/7vbShFfARHEp6SHNRdRgiqoWGgI+opSOpd88YZUr05MJQUnuj/pp6WfR82n",
-	"DZr81yRZbIhRqUnbJnSOB3fvE9S0P6l1XsJ9RPUFt/ggsvpFVX2qCu2+hVzJi2DsX2u/6URI8Pd/vHoj",
-	"ZqqEU7osS7kyNUsZ1G4COe5PbqYuLGy0yH+3DWKRn8fllL22lggik8XkcdCBOfN4Nf7kO1ia+X7/Iw/b",
-	"dvJF2+rB3fRw67kWbn8jd9ijzhcl/jzcPXE4foaE8GONiYX0Up/d+EPopopfX/moUbMtOuvLW65KjEuL",
-	"iiQXd2mqbig9LWvOu44hgKBj4Z3SzPthqdKLElDRPX56qZeFKmFDBWWpWJZlMFAsmpJIXEVyJF7Td1V0",
-	"zrZ/aaFVSfJVJiYwlbWDSx3KeYWk+2uofOdbEuTXNrMgk8dvX0wLNl9xFA4N5lROxbG56jur4xxig3o3",
-	"xUZ3qqC136gJXMarEpzIzaiXT0qqO7nCwhIudSIt9YSLdDcl7TioFVg8gYWQoeTLhgz/xpobeM3xp59C",
-	"a+1+7GQnnfXgd52aPzW0RZQlysyaqmiy+8WhEJy6ABdzYE+bOKrU13vWvthzqfmTPTxOaeaI+9/pTmoj",
-	"82Ui1brhOpmYrPjGDJ+KCY+9tORdJVDiHEig+7/iv3cfyz+yTUcFjhdw6TpckU/D0ipPZdaz+O28Em4g",
-	"fDxvn9/QdvCbH0dVeLlUuS/45fsxSw6ulK7gI87bA24qKyq40gagDE4GB/u3BweH+wfHn0VrUP/bjF4F",
-	"0WjbtxkfiNlKcuafYwJT0iBxFsL+Hq0lXrO1Kyjra7knnBgzPmXOwE4f+pAWV9roVvwiC8WlJlMfp3zI",
-	"a3D3OVPIfEGVDoN5jd06ZibGZHAdB/tEzIBRjktqEOvj5A9e0Uh8j1JViGpcWwJd1+Nse74TJQlFm8cJ",
-	"BzaGlYalZZcaj2j4uE4wkQZG7oqgj7HFxJm2KkyIjAzVU0JkwCPm/bmazQBvtlJ5X0KKq34FnjPSPiF7",
-	"4wm2sDYipz8lsWDK6wTJ9p2gWajIyhXGZCe4Vn16YSykad8nvb8NTT65fh+DItPUFD4L8ic5tUphp5rk",
-	"6da6lDHIqZCfnpqiJfh3l+xJgwxlK0n0bWtWZtFJ0ymr13wdkQzXI3HujYWGR3eFYhKToveJfLiukBVX",
-	"v/MKX0WnaPjaoU/XciFn5zvSEEi6rsBU9H2aRZC0uZCWJ190v1xFv8ZK84G0eDW9KwzwJ2BCoaDgP+vU",
-	"RumE5Ev+Dmlbq4+vPZp4S+GUe0IjLvVFO7RyrWm78ddFTGShLCLijW0SKBWEGshkh9MmfpAmgpb02VmQ",
-	"HmIiyKdRB9YSK/5gL1ZcW9qEwT82wQQUWnBK4kCW+ujKf/y3q+9+Oz87D9cgaa0WxMrUD/onIsfxbWj1",
-	"tvsrRl9/8vuriZRPXGD805+3F9eOoPpLVKSKmCdpiSHymT9QsxKFqe1IfEesrzDLT3F1rad5JbWed8hg",
-	"x2fTKVT+hMJD9+EGtB86b0EuxiGqU2uYUt0OKntecuVg4tjEocfU56T5lNP4Uj/OpZcnYhyjC8d7WdMs",
-	"lkakqJz4kj+wlY9F7BnwG+JkuPTfgnluuNNCmNM8RN7OaosceI++2mUW5CiKyhgXXz18JtxIfI+tlopK",
-	"+ZE+RgYvtoehLnapj54J8gfjHYZSbbzDxgRws8oUhz/Dpj/0P6P0yQ7mZgjrXYgF7u3iB5qaSX+jALEQ",
-	"lNQrJ/pHRRkcZW3Nrt6lsI1xdqHcj3n9Ud5au4ZRvnrBocef4grufgb+D7bIdSKAkxvblAWlYq6nQR1f",
-	"xoK9chViO/7AXW6+CMgJHTFoO2Qs7LzlXCpq+6a/pd+bXf8DjmRqD85BB6xT2k5ultrFqrIaln8I4mNu",
-	"Kpu7qeRdEsk0KtlxEkFlF+1nHshgRC1dr5ZkJedcNRfvw/aTEFzEXc/UvLaQN9EOHAW7zzlmDEuyplAb",
-	"cjhqDYYB6E3jJ0cUZuxNkJMSsuAo6nSON+7d+7v/FwAA//8=",
+	"7H3dblu31uCrEHsOkPg7W7LsJG4jX7k5aZPTtM2J/TXAqTIWtTelzXqL3CW5LauBgQG+uZp3mKsB5moe",
+	"YZ5mgDnPMVhrkftHomwlTVpg0JvEkvizuLi4uP75Psn0stJKKGeT8fukEDwXBv98xrNCPNPKGV3C51zY",
+	"zMjKSa2ScfJCr1ip1YJxlkFDtuRrdiVExVwhGFd2JcwwSRObFWLJob9bVyIZJ9YZqRbJ7W2aPL/gi+2R",
+	"LwrBcp3VS6HcA8uuhbFSq/vGesOdeCWX0m0PmBs+dwMp3HxQOFfxSg4Md6KE1gO/4L2Hf61Lma0/0yTC",
+	"mfXZ3AmzPf65yLTKLXv45utn7OnR0eggOppUTiyESW5hvIobvhTO7+drXeI+Shiu4q5I0kTxJfSq4Kc0",
+	"MeKXWhqRJ2NnatEd/S9GzJNx8p8OW2o5pF/tIYz7MqcZjbCVVlbQhEbPSrGEPzOtnFC4N7yqSplxWNZh",
+	"RS3++rOFNb7fd0I/Ls7Yx9Lbgju2EsqxlQHiJGw9fvIFYqtD3D1yiU3m2x62DbtUMGjJYK/OvnnY40Gz",
+	"yXf2bsnhFtfqEQD9zrJMWHuhr4TappUfKv5LLYZsOqlHo0cZ7C7+JYb0xY+8Lh1zhisrHctkVQjjxI2j",
+	"RlNA1ZLfvBJq4YpkfDx6/GW6Sa1p8hUvS+3eiF9qYWlj81wCALx8bXQljJNABnNeWpEmVeer94kVvAQy",
+	"2wR8xq04eVybMmVKswpGVIuU6TkTKmMPT56w2doJe8C4yjtwbwB8MhqN0sjxasn7pwDBu6adnv0sMtzk",
+	"Z9y6N56OAcQ+6EZkQlbuPhp945ttzhu6RycueFkKtRDbiDl7dfHsxVnghewYVtyHq3/W43tBp3prXisX",
+	"irvaiDhX6oLfmaXbL7oanYuPo45M5wiKuOHLqoTvfkqOjh89fnICE3U2+tHxfduMQ8Wg+/vbbyNYZq8H",
+	"x09OWFXPSpmxK7EmBvLFk6MvDk7Z9ErmUyYtk84y/P7k0ZfMFfVyVhmp3PamZObacz9AQoKjJ5GzdCXz",
+	"CO7T5Mqtu/2fP4t1vol2Xd+/mTB6ijDCINCFIInj63wbXx43TxgcAJ45ZoWRvJS/IndP2fPz4ycniBXu",
+	"nDDQ5T//NJmsBu/+OpkMt/76S2x1r7hCGUGoeglA/1oMXnDlBi++TVL/AWhRqA7Ynd6Cz18brefbwD8r",
+	"RHYlcmb1GEWWDD5XWioHWwy0LXI2W+NvS67kXFgQR6alXlxeifU0RSZk+dpik1IvHkC3X0H4ySfKaO1O",
+	"8Re4alkpeG7Z3OgltRZ8zrjDv6XKxQ1zmjm4vKAfUd3J05Pjg1OcpekiaTKtxERxC+DPtUmZNmwmFlJZ",
+	"tpKuoOXoXAzZ20IYP0NKgMBwNLsRbCmtRQ4LPWbI0GEKBf+pifLrwvHhu7Vww4napvIGc3FhzuNSaSfY",
+	"w2fH56+ZK/Vi0HY7oKVvIMvpYYwgcDHxiWBdDyyrSp7BolkDP+J9BMPNtVlyR4LSyeN2/EZuShMYZdfV",
+	"lLJHx3QHRWFDqSoKGq9z6XB1KQtD4TY4jVsOw0knljZ6mP0X3Bi+3uZxLfpjJxeOwL58uA/3c+kKYVri",
+	"06alLLpxu0McpclSqo1v4ox9g+vasFf+chyy84pnwqasWFeFUJaue25BL0BCXCI/SdkPQK1G8Jxxy0Yp",
+	"e4ktX8GnI6LU7h3yxT+/fcye/uPtc3Z0/N337PU/3pxvXCgnjyObGqeHLajHLEYidw9+G9mv7zyv2RY9",
+	"kIYuV1LlenWZ87XdhuprbVihV8Cw1gyaMA7yI+1bqa1gD5+OUibnTDqWa0Fn3fL1ATaBGw+PosyFctKt",
+	"maqXM2EscgvrtBE5q1UuDCD+SsBeXRRCwWig/80Ey4V1Rq9FnhIv4uH4Z7CQOUj+gXrkElj6o5MnIyQd",
+	"+ngUO5LEmrYxAux2GwlfAfJBaCSGkuciB54glWdxxJZJAgRWCmv58oj2DHVa0ly3wbC1dKJ7If/txbfP",
+	"v3uI13rKXnz7t68H5y/Ojp+cHPQ+pezs+fng6PjLwTfPvouxDcfLcg2Xyn1SJUgtW5IsApUSLrpjxZgB",
+	"0oC95IjLhhfm3ImBk0sR5bf5vgogtCWy2d4pGra9xou+oLFDQsFfY+u4kmovsL6FdnCGuVrUfEGwNHz2",
+	"rt4od9wiYb6k9kebfDhNvCwQZ/ktXyYrhpxLYUioxEuQzsUAr8XrK7E+iF4pSjuZRYj8bbFmlTAWODnL",
+	"ueNAxSgSpMgB0DYjXTinJK2swjVrhAUVUFq20sYV25KrmM8B1fcg6ULc4HZUtak0aUv7NDfCAZ2Qzn9/",
+	"h00dxE/WHScNAMeIRVdCfRjNa7PgSlpS0TfvMOU4YWZ7r9Cash8OalPeL6HjgLEl4XUutdqfnv/he9xL",
+	"00ZcC15e9nhSLua8Lt0OOeFtIRpBoTLymjvBsDsS+0qWJVwMqFTZQuStjEpUOGTPr4VZz3S+ZhnHO1Ux",
+	"IyrhaXVV6BKkjlp5KhbQnF1ruNigQ2X0tQBBSgMYFsnfFYKa5J1TNdO6FBxRANz/UqtLK8x1MLfts0ac",
+	"1QJMVrCZ0SsLH02tmNKMOli8CqEhc4XR9aLwF9FCWJD5D/EuOkzZCoVz+O3s9UtGkOC1ZLvyOGoZmlkh",
+	"QPEEeZ+u6KVeCuWG7KwsaeEsKyVsOQ4BI0jD9ErtWv8vtVAxxvINLIr2iBCdFVwtxCnjfgJmxLy2sBZm",
+	"l7wshYFLdE/hGpieVIu9L7s0sY47sQ+vP8eGeE0vl9ys9z2JTrpy72NLfJzMl9vMgbbs0pKtNnItyCUS",
+	"6hzOhBcf/TZrlYlwS+Q9AemL41FXQDoZxfC69KL1XWv4sQP7d9Ae6eAeUP3hAgIu/DZ3RLceZI8ikG0w",
+	"NASznTXdxNg2r9sYQOZJh3gDdXiBIOxll4E3N2hXCOjcCV2ZqCPAbOx0l+M24mifmltpIMawf6jiFEPS",
+	"Vdc+wge/jgZP3/n/B+/ej9JHT2//EjcbqYgRlc+sA2EXGMes5OqKiZusrHPhzzMxC43Ng5QcVjdEUwqJ",
+	"aFmhCW9+QFg4DBc1tJR8Jsq9Txz8/zFXP+4+TeVXH8O1l0c3LIjF1eB4dPR4MEIr4kdivJEpO6IsWQtR",
+	"HCkEN5YDcLlY6iiiYIRXMqbeVbos+/f5huTxeWX3DxWpP1yq+nBO/gGsOUYpgRtsMIno2Y8R0p1mF9qu",
+	"XfR3HtYaqAT9g35ytIjWVuQBAvwDBBz8q5GU4gTUetXi1pU9XGfPPPfPheOyjMqyrQIQVoCOOwRQaXfZ",
+	"fqrVldKruP11LkWZx9WjpVjOgA/NvSiILAjkIxTDUsZBwPj7+Q/fM9Shejp5O4ERzqwv+Z0+0x3KvOOu",
+	"tjHXaYfudljiOhRfGzkwYi6Mv5C2emxKDPve0NB3xaWD+8Vovbyv71tq+waaRvXo/nmoLdIcXsd36E5d",
+	"gtnC77+x6ZKXgAqRD362Wk3Zw8ejUco6BHIwZt9rx1aiLAfUEjcV7UYMZX5pmVhWbp0G07NWgjb+mpe1",
+	"QOtzwS2zeilcIdXC27SkG07Uv7FpXpNDWQyQ2uIwnDX0lmW1scytZCaG7FyAPsGzokOOnuoIByiX0Tye",
+	"zveaxa8EO/hZtCq9M0GQSQ2NULh5rJTWWZpFqmteynyvWQArqCGhrxuwC3MJNvWdQVdYFTIrAKVp40nw",
+	"k8Kv0lnqh3PjOAPvqx8ALQAAR082AehuHSyTNhRX+cx3vlhXYsy6vn6gD4JB6abZc5XpXKoFzQ9jDpzW",
+	"g5KbBc396K65ndYMmw7Z97phIUqI3LKlRt2KK/Ylu/qKxi/REjsIJwMnONo1wQPLqH1YpeUy31glmXab",
+	"VV0YruxcmI1ludL25hxtLeoHoA0N6t/Fq/MhO7NXwTlUOFdZxvPcCGuH7C0ZcNDqTasFqFDhLPi1YDOB",
+	"ujMHcsPNXfH1GNXQFeMrvmacOX0lFKmQK45GbOn1auu4cYwvuFQEuNJuMNe1IqgfR841HkdpGWiyQ4Yu",
+	"tdaNgyNZ12i4HeZB48N51mgBG4BEvfLoidIbtW1t1nPpiNhxdOjNKG7Ca8ihhyV0IUCOXwl/zLSRC6m2",
+	"po6Qm7RsJWaMOiCmYfqMl2VYGG0Y+uUqYbiD+TWralq576i9O0paz7ZAfhjci2Fm66xg0LaHXl2WDyyT",
+	"+SlDuYLs80ikBXCc/gQgcuD4T2OIhWYN562EQi8fodx7IsjJufJ2fpSeOjOQJHP/+NRu2FANEJ8RmTa5",
+	"yE/byLGO1cOZNdEQze22QAJQOpCQKHU/JNQOeUbr8wTaAJ1pjZyDRiX7lEUkNkJZfKcuyNFqMW6lsXR5",
+	"MytiFA81rqZ1yTT0Apy86eYvAq+KDvyNAPMeH8fuVs6wwabTZsheeu7OPKdHizTL5YLswsjuTxn3xEsG",
+	"NadZqfVVlw2g4r8/GNi8gQGWHU4kfUdDe/cQggWSr1mjY9G7pjw9clbqjJdoX+qAAvux1DNZirugoRZb",
+	"gPAABrLAjCtmgaUDwaEn71qw8+/Ou9PVyoCIwGe754MuONZMwHCO3Pmwis3ZFanf9P0YycXoawmMKxel",
+	"vEbJwHfGWxt970oE/xocoubq9pjrAuu/2gGo9+ah0C1bzAfugYdgN7A9kkWZxTuEYRQpglkUASErKAzI",
+	"Km5cD59W5IO6QhCfRhkukRAeCqOvBbp30aXpza8cceObLfl6yM7bu8v7HT3s2Aax6M3OhFd/CDvReEO6",
+	"hVeFbuQqGh8FjdKfyizEaHXPwygqpVRG6zmgeqXNVXPehuxr4bKCcdYMReEJh9dHh+1XZPUtr0Uj5rYz",
+	"i5tqtyhBnqcwDKzEN28nnhthC7bfXLYSyu0zE7BzpM2ZmAMD3TkbEBYZoqywtpEFUCwZ+IAUnPDoLh7L",
+	"Mf6RhBkvlJ3VrtDGBx+N2VeCG2A2Xuglscdrm9aJKgDamb27pVG5sDtrc2fWxkboD6c4Om0ErmVtXcMd",
+	"xA3PXLkGOpYkhi3ktehhorvJ98PS2+edsKjI1dudk+R/aL17xzdR0OUT0HPILuDMByyjgAkTmVPSs2Ch",
+	"oNkrsfK711E9urryYKlzcc9l7u3lNrAcZFAIygqZgggmdRpyuMQbpi9KeIrXuaD1xznnhQ98Cbtu5KJw",
+	"2zM0Vx3xw1LMXUOBStw45rxZveHaODHoPFaT/rzNEs9oZtg1GDbHu20JdMQXeshA8cd5u8ysHVvcFLy2",
+	"bpdg9L32sMIdgPDSEvB2yMX2ZQDfIj/tqAtwa3cvKSDyHggtLT+961TjOp2meEIjkHrjEDQCmlD5/ujD",
+	"w7cv9vzg9+MPVU2YwzbOTpwICU3ahs/tOpgpK3kzq13aQa34NZelFziebB/EiMDxM/AXpVd3rUjmYllp",
+	"J1S2HlyJdY/bju7al5edjt+KNagiGm56zgxXuV7SbSxMV3pHiV46xjOjLfAbJLM4IF3GGwNkE4Co5ePo",
+	"BEjn5DEw+bPBPxkf/MpGg6dswC7jsxoRNJf4ed+ctLniegIGLZk0prk0wOUJCdZxldshO8O1r1HM9FYf",
+	"vgyKTophR7hd8Ie3g+BP+0jcPogpwBD0YbLwhIi02pRk1/LRzRjjGrhSJ4q+O7e/CuSvYjd+epNvbAn0",
+	"HLLXPCdhthdC66HFWFm6hHGo1gxEIGS6kruZhrQb88smIG+mbxgvjeD5esjO/DaFcAHrGFkOyEfeUqxY",
+	"hf7Y9IFleqW8y5vg8mMOMKzgDrgaPQxQgo1bcHZRiec4GEk44MuZXNS6tjsmWQXF1ZLVxxuEsLPn2igR",
+	"hcjN1FsBWxRZfi3yJt6SbmCyHw+M1ss4I/0RhDYUw1ecVBwMcmg5D5Bf12Td3Ia9iNxfalGLU9K6mtPQ",
+	"YYqg2DiZXQkXbA6WudqQkJPpZeD93IkBplf5M7yNJ60JXG8rs3HeeMo203qY4ksvTeAE3mR0LUypeY7T",
+	"RZgyTDer7bqDkLitYxUBojF49DESLM/33geONU0+/fy6doD3gbeABxj8x4Mxe+l6Fm/YtyYiyNN5T+Zs",
+	"ybPDCtu4IPxyk/vWysmyk1yI8W50uIPl3AmjeIngjbrgnTeeg05qmFYgujMr4bhcbK08vRscH13sXWN9",
+	"L0iSJhs+idZL1nzu2fmTNNm2vSdp0jeIJ2myYcFO0qRrXCbXHBkUkzTZNq9iZMSm4TNJk74tsvtFcFe2",
+	"lr7wqXFcRq1knViKcI9Bx64lqfncmnOarzoml+Y7b6xo25AZIUmTLaW8952XPnvfoVoL2Otqnc3ndpSe",
+	"LtZ8bvWkZuO2NBfvXaO24UMQVMPnRrZsvwgzbYi27TfdPhvCIiE9JuJFfmkXGZeLmjiXTsst4aD9jm7r",
+	"JE16tySCvXGpJY1fE+8aaNJh5UCiDaPFc9Nd3gYnwnNEpz7qfm6CHj9t3M2SYwLK3THrSxnJzByxUnir",
+	"WQi5YQvNakU8zUd+hXGjkV4UuLN/4KePPOqFfR5vh32ijh5P8w7Ri6THey2boDgNCoC0LDd8pUiQQhsP",
+	"aPsoSnWDiubyhqgCu0U3bf/ooE8WILLE6CbY1oCIFs8xr/g/QISJRGAAe9kR7oASjJ57ycYyaW3dWMtA",
+	"T2qkm24g5Z3xNMaHmGwGPaC2ieGZGP/gMzockZ7sBoSSYZfiMlU8ytw7Xnx0Kg4VaJVUatBpiW73jQIS",
+	"1QeFLdfiHDjt7TbNejYSC14kJJM9uhEe0XGnlyIlOyD+5nED7CQaKLKZbEVbHBDmN6EFJaxvJ9XgWrYT",
+	"WXaFYf57I/UEAkLHY5SIpigiTRtKShmGCVvHuGVzbtDcaH1QQjQmBgfYN6BrAzPUt43tjGHgTZs83V8m",
+	"5mi2WYBbml1eGz4r1x0Nb8jO+do2Jk0+097fSmGL1rtLKcHTpzL6DMrzF2egCD8c3YCYSF7BPGX0sTf1",
+	"QTyDU7qg1WK2JhmVJ2rGXVb0cjen+BXmDHP297fn5OOfvp8AaibJeJJUugIeOcCGkySdoHCFf8DY+Adc",
+	"tJPkdjpR2+moPgKVXQWRdDMg2WXF/YHW55gbFI3xQUW/0IYUS/IBkQL75YjNQDfzNnXCrmLPjM6u5trk",
+	"aH14dJzClwuj6wqbznVNF8L9iXm/JfUTAMPF//+S9ElS9961OLZjFdtwL1xrwGYaSoEQqcRPrcXEiHi0",
+	"u41dQZ0z1DXL7LkZPhTyw0JdvZC6nQ3ooSB3r65LzERmM3RlKpEzbTBiZl9C0YtIUQitXTw9HhgBc0YI",
+	"jE4JZBClo5DMeC8QmwmAJIcjDLHtC9zi0hb8+MlJZLuIH4aD3MRYNL5dsno+hDMFTKziaxDPD1JWiJv4",
+	"kfgAUt2VzBST17cTtaqP7AhM134MtlFupN73hwyj+uKlpY+erDPE3VLp5txNCtdlFAm7eERz9tLmhLfH",
+	"q58IAYdhY55teouB6oXUSI4zuhcvXShscxcFdWvg3MKNArrzh4Wkf3xw7gb2enD3YNmY5A5sfGS1lN1V",
+	"Y/Du1uW1yFv/e3AKwGnHA40R1nSiT5k2cF1bh7wKpU4yxHrW4KVcuLyWZMumrDZ0X4RkuJV0BQhjIRuu",
+	"MfR6u53TWDOsclnBKXCwnyf/ePT0JLJVWcGVEmUvVS9ZiVlHuaRPvKri0kMnOfkD8Ot1pI1skjMqSPPw",
+	"0cE+JQR+Q/ZzGgCIEU7pi6Psk8iMRrPNZfz1yyfHT2kpX9y/kC3u1CRL0eAdC1uczjHjeXeBg1D17b4l",
+	"NSPcpsnPK7uXfLsBezMVjbAb2l3Cz76w+v6/A6QXtVG6/g2ghgE+K6wX3roTP4GRmzrC0vhSsJU2OYqW",
+	"aGcKxR4oLrZJ9GMPv3r2mj3+gjm+QJVN3LiDDe0DTmUyTs6aJLdQVGic/N///R//+u//0XyFRYfGyb/+",
+	"x3/91//6b8ltdHW79oDby1gRogvvHJWqdh9g+ZmtLzvscBcq95BmNwtnMD/smK3ELGW8qlJmHQ+pgVvr",
+	"na0vC12bu7LWQJ7YE5ow1EdYH7Crl172Eo4+TER12vHyYyQ4L1XR9odxehvYIjEG9o8bAkqk3GEbu4su",
+	"eM1y7fPkfZRZiJ5eY6hkEqvKc1l6rr85Aw586QNjd2RS5YLnpVRif7HrY7OVlbhxlxkvy90p1n2Ax+Ts",
+	"9Aaygl+D9BKKGDFbURSbQoGkLE8Zn2EwTcjM541fU8/nwTy/jQACqxDZ1cfB5cxaUiVVnYsuEIqiqnyc",
+	"DwZ/3QEBCFofBwC3V5LiaIJLdRMKCnLqhjftAKSRlmKzYwjMuBsL7plyyp4Pj3bpxbtW9LXRS6b0Khjj",
+	"Ah2mzPpiatz7erNSZ1chd4QV3Cx35AQu7WUp1dU98HPF7NKO2b+/eUnmvidfHD8+IIfxTFM5lZ1ujXvw",
+	"4jBKUKPUHB/HSGEvSzF39+9xJwpx3qneRRFjJbduD4u3d2Y2h/xuC+/Wqe1IvZ21eh26hTUqsXcHaxJq",
+	"9zSce1VlTBbbCJXclxXaKBWNZT9UZ4jC2vy4F1sT2zY6P/NupNLYf6i6vPdRRIAe+Jjk9R5Udpf+fBe9",
+	"dbNeI/U8twOPmogzDL2MFD76CLSQG8Z32ZZXEYixt5qTY4b+Rqfah7jO7vYShUCpD/f7kJb/QQS0qavS",
+	"CF1c7L2LtLLaSLc+h6m6pL2jwvFWJHpTWbMb2h8KZGPtG0wHaFdfOFdRBWmp5nqjspMvi/1aVz9qdO9h",
+	"tSbsY8eHhwvpino2zPTy0Ptvwv/bMjXaV6RKfVJx7TDvzIcEsxKj4bVCZ625FmYcHFBYs4A5w69F2S3r",
+	"SSV4sLzHRHVRkAYyn/YSIaYhLZJyVEmyEaUVw4maqOfGaF/dL1TKZr4od1OD3Q7Zc9CxMm4oUBxgm5WC",
+	"grunbRlUqdiUUsmnE9UNAQu5qitu2dRHrU1TzC+9bD9isnLoRJJXyLme+sDJuiwx72ii9NxHXMteIvW0",
+	"k68+xRWSbtwuBg8gnIjp+0mjr06SMfs//+V/pmwCeqv/dDsde+8fGseCjvn3t+dNVeCm8m06UVjs9iDA",
+	"0ylgj2K49x+xC1Nb1x02ZUpciyZMEvZwhXF3SZqUMhO+CDXZWuYSZKvkrOJZIQbHw1Fbwr3zXbcEUnJR",
+	"GBFSMdDyhjGbA8xzWusatj6FP5pMKfzbh+g2IRLNWWCvqTbyM9JeLDt7/ZKuRrLnJkfDEYGgK6F4JZNx",
+	"8mh4hJBW3BV4tA+vjw47zqNK2x2cswmj86mLHrmYPQTiCyPnL5JLwSvMTGUXuyIIwyGaqG7UISWkNHF+",
+	"IYzWBwGiSGz9Swe2MTIAJJgsC8TPfYQ9VfcweOxe5skYK4l/FWoFdQt0/7TlKvKslJwsKHpnIiw3HMid",
+	"8fsHQ/YG42lSlhXaCkXVpCphJsqv0nuOiX2M74mVR3s/8DvkHC2NbSD0ztcM3tH9IKz7SufrO94A+LDa",
+	"//2q87f9a8iZWmw+QnA8Ovpkk/cqw0deH7joVVGOxCzQ9eCN1/G5GuA7zxy09yOSTu9m/OkdoLo97+dw",
+	"/z1KMdIdzy9fWC98w8a8g9F6qYYAyELsOIAraQSlEEvLqAj9AxviikI1+oevv/r2b18fH3o/4gHqX0DH",
+	"6HswWGPyashe6BVb1lnh8yEBR6kPSYfG7fkYMyVAavFX4gNLUdiWrBpwIpVwMEgI8LEh5Al5u9MhKiRl",
+	"dQUfhVwUlHpFB6q2NS+HPmp5Kbhq1SM/chMXBFfWXLisEDnKGMOtQ/6NcG3h/i3iG3064msmiVDeWevg",
+	"SdlCa0LTXF4H2yLVUNaqQdZvoMWG1s4ox3Wg5wNEWpvkCQosZpR6aRt4JZk4mul3k2ZTCMuTZR/fr6R1",
+	"r7HFZ0R2U6VrxynHMg79F0XwuZxB572cu5726L2t03kJ564+2AbheTR6vH1cv9cg9OeoKDKMTkOChl5N",
+	"OtrL+eB7rcTgO4qM+e0UEDIxfZWNXFSlXmNynamVBdlmBYIfqjtbtSoAid6g5SnBCJ5vk8Lhe/jvdidF",
+	"fCOQID4nPWx4riJUgTVMfSxakNKpEo3TqHp1Qj0xZtL+ST8t/TxoXlxo0nKjZLElRsUmbZvgOU5u30Wo",
+	"6XBWq7wUdxHVV9Tig8jqV1n1qcq3+07kkl94H8RG+23fRoS///PlazaXpTjFy7Lka12TlIHtZiKH/cl1",
+	"Zv3Chsv8k20Qifw0LmUStiVOAJkkJk+9DkwJ0evpZ9/BUi8O+29P7NrJZ22re3fTiRtHJXr7G7nHHnUe",
+	"uvjzcPfE4fA6CuLHaB3q+8VeA/ld6KYKj8J81KjpDp31+Q0VS4alBUWSas40xUCkysqa0sFDZKJQoR5Q",
+	"qRf9aFnuWClA0T15PFGrQpZiSwUlqZiXpTdQLJtKTVTccshe4XMvKifbPzeiVUnydcpmIuO1FRPlq4z5",
+	"WgBXonKdJy7Q3a7nXiYPT3JkBZmvKDgIB7Myx5rdVIye1HGK/AG9G0O2O8XZ2qdzPJdxshSW5XrYS3NF",
+	"1R1dYX4JExXJlh1T7fCm0h7F2goST8SScV+JZkuGf230tXhFYbGfQ2vtvsGyl846+qRT0wtIO0RZpMy0",
+	"KdbGuw8h+ZjZpbAhNfe0Ce+KPSq08ZDQRNFLQjROqReA+090J7UJAzySAd5wnZTN1nRj+hds/MdetvS+",
+	"EihyDiDQw/fw7+3H8o9021EB43lc2g5XpNOwMtJh9fc0POlXimvh3/Q7pG9wO+ibn4aV/3Ilc1fQl++m",
+	"JDnYktuCjjhtj7AZr7AOTBsXk4yT0eHNaHR0ODr5IliD+k9GOulFo11PRt4TShblzL+EvKqoQeLMRyM+",
+	"2MgHJ2uXV9Y3UmIoX2d6SpyBnD74vhcVAOkWIkMLxUShqY8yUfiVsHc5U9B8gQUYvXmN3Dp6zqZocJ16",
+	"+0RIzJGWKn0g66OcFFrRkP0AUpUPttxYAl7X03R3GhbmLgWbx5jiLf1K/dLSiYIj6t/88SZSz8ht4fUx",
+	"sphY3Rar8QGbvqiLjwx4QLw/l/O5gJutlM6VIsZVvxGOEuU+I3ujCXawNiSnPyUxb8rrxO72naCpLxRL",
+	"hc94J+ZXfn5hzGeP3yW9v/FNPrt+H2I149TkXyv5k5xapbBT5PJ0Z7nMEORU8M9PTcES/Mkle9QgfTVN",
+	"FH3bUpppcNJ0qv01jzai4XrIzp02ouHRXaEYxaTgfUIfri14RUX5nISvglPUP8Lo4iVm0Nn5FjUElK4r",
+	"oSt8NmfpJW2q7+XQF92votEv/dK82xaupreFFvQyja9f5P1nnZItnUwBTs+jtiUE6drDiXfUc7kjNGKi",
+	"LtqhpW1N242/LmAi9dUaAW9kkwCpwJdmRjuc0uGdnABa1GdnBHci5Kd8HnVgI9/jd/ZihbXFTRj0YxNM",
+	"gKEFpygOpLG3YP74J7Vvfzs/O/fXIGqtRrC1ru/1TwSO49qI7133VwgK/+z3VxPAH7nA6Kc/by8qaYFl",
+	"obB2FjJP1BJ9QDa9m7Nmha7NkH2PrK/Qq89xdW1mn0W1nrfAYKdnWSYqN8bw0ENxLZQbWGcEX059VKdS",
+	"IsNyIliNvaSCxsixkUNPsc+4eWFqOlEPc+74mE1DdOH0IG2ahYqNGJUTvqR3v/IpCz09fn2cDFUkXBLP",
+	"9XeaD3Na+MjbeW2AAx/gY2J6iY6ioIxRTdijJ8wO2Q/QaiWxwiDqY2jwInsY6GITdfyEoT8Y7jCQasMd",
+	"NkWAm1XGOPwZNP2x/7rTZzuY2yGstz4WuLeLH2hqRv0NA8R8UFKvyunvFWVwnLalxHqXwi7G2YXyEDTz",
+	"u6N/qBpoeKgAiCQlbRsf72hK2RGNddJ+mkrOAtTnrZyBqY+rMVTNYKKCJrzkVwLzAGz7VsZG6VCsicbO",
+	"qPw/JptYMmSDcEQFDCNRQGX5jIKofxcy22noQ/kIQ/iBrk7b/O5cr5QN9VyVWP0eFPSCe1EimomxPxX5",
+	"GPNARRuoBym9wf2nF+Rg6D/IrtuJI4/udkO4WKn41Bt1VqEaNV/7CKHfkVc0z11StlII/fd5L3tvOdVB",
+	"273pb/D3P/rEnQvl/uAj1hRZJKcJ8q4oknFU5IGR0MSL9g0T5MXY0vYKpVZ8QSWhQapq3zuhFwrUXC5q",
+	"I/ImZoZiqQ8pgZJgiRbMagNXh63Z2QO9bUKnuNSUfFJ8VorUuxs7nYPcdvvu9v8FAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -25,12 +25,25 @@ func (Number) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 // Reveal returns the digits, for the network and for nothing else.
 func (n Number) Reveal() string { return string(n) }
 
-// Message is one SMS to send.
+// Kind is how a message reaches a phone.
+type Kind string
+
+// The kinds.
+const (
+	// ByText is an SMS.
+	ByText Kind = ""
+	// ByCall is a call in which the text is spoken, line by line, with a pause between two.
+	ByCall Kind = "call"
+)
+
+// Message is one SMS to send, or one call to make.
 type Message struct {
 	// ID is ours, for idempotence and receipts.
 	ID   string
+	Kind Kind
 	To   Number
 	Text string
+	// Lang is the text's language, as the polls name it ("zh-Hant-HK").
 	Lang string
 	// Conversation is the same for all messages of one session, and says nothing of it outside; empty if
 	// there is no other. Attempt is the how manieth of them this is, from 0: each prefers another route.

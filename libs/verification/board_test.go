@@ -267,6 +267,27 @@ func TestFourSendingsWithGrowingWaits(t *testing.T) {
 	})
 }
 
+// TestASendingThatComesAfterOthers: what costs more is not had first, and refusing it counts for nothing.
+func TestASendingThatComesAfterOthers(t *testing.T) {
+	onEach(t, func(t *testing.T, b bench) {
+		later := rules
+		later.After = 2
+		for sends, limits := range []CodeLimits{rules, rules, later} {
+			if sends < later.After {
+				got, err := b.NewCode(t.Context(), "s", [32]byte{1}, later, b.Now())
+				if err != nil || got.Result != TooSoon || got.Sends != sends {
+					t.Fatalf("after %d: %+v, %v", sends, got, err)
+				}
+			}
+			got, err := b.NewCode(t.Context(), "s", [32]byte{1}, limits, b.Now())
+			if err != nil || got.Result != Accepted || got.Sends != sends+1 {
+				t.Fatalf("sending %d: %+v, %v", sends, got, err)
+			}
+			b.pass(2 * time.Minute)
+		}
+	})
+}
+
 func TestFiveTriesAndOneUse(t *testing.T) {
 	onEach(t, func(t *testing.T, b bench) {
 		right, wrong := [32]byte{1}, [32]byte{2}

@@ -26,7 +26,7 @@ func (c *codes) send(mac [32]byte, limits CodeLimits, now time.Time) (*codes, Co
 	switch {
 	case c.Sends > len(limits.SendDelays):
 		return nil, c.state(Exhausted, now)
-	case now.Before(c.NextSend):
+	case now.Before(c.NextSend), c.Sends < limits.After:
 		return nil, c.state(TooSoon, now)
 	}
 	before := *c

@@ -72,6 +72,8 @@ type CodeLimits struct {
 	Tries int
 	// SendDelays are the waits before the second, third, … sending; one more is refused.
 	SendDelays []time.Duration
+	// After is how many sendings there must have been before this one; before that it is too soon.
+	After int
 	// CheckDelay is the wait between two tries.
 	CheckDelay time.Duration
 	// TTL of a code, and of the session's record.

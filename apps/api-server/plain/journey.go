@@ -45,6 +45,9 @@ type journey struct {
 	NextSend  time.Time `json:"s,omitzero"` // zero: no more codes
 	NextCheck time.Time `json:"c,omitzero"`
 	Resent    bool      `json:"a,omitempty"`
+	// MayCall says that the code may be spoken in a call when it may be sent, Called that it is about to be.
+	MayCall bool `json:"y,omitempty"`
+	Called  bool `json:"w,omitempty"`
 
 	// Order is what options in random order are drawn from.
 	Order uint64 `json:"o,omitempty"`

@@ -63,7 +63,8 @@ func (p *Pages) Register(to gin.IRouter) {
 		"who":     {get: p.showWho, post: p.who},
 		"phone":   {get: p.showPhone, post: p.enterCode},
 		"arrived": {get: p.arrived},
-		"resend":  {post: p.resend},
+		"resend":  {post: p.resend("resend")},
+		"call":    {post: p.resend("call")},
 		"ballot":  {get: p.showBallot, post: p.fillIn},
 		"check":   {get: p.showCheck, post: p.cast},
 		"receipt": {get: p.receipt},
@@ -324,6 +325,7 @@ func (p *Pages) renew(j *journey, next *channelsapi.Verification) {
 		return now.Add(time.Duration(*seconds) * time.Second)
 	}
 	j.NextSend, j.NextCheck = at(next.NextSendSeconds), at(next.NextCheckSeconds)
+	j.MayCall = next.NextCallSeconds != nil
 }
 
 // lastDigits tells a voter which of their numbers was meant.

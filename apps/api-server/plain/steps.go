@@ -154,7 +154,7 @@ func (p *Pages) enterCode(c *gin.Context, v *view) error {
 	if j == nil {
 		return err
 	}
-	j.Resent = false
+	j.Resent, j.Called = false, false
 	code := c.Request.PostForm.Get("code")
 	if strings.TrimSpace(code) == "" {
 		v.fault("code", v.Say("receives.empty", j.Digits))
@@ -170,24 +170,26 @@ func (p *Pages) enterCode(c *gin.Context, v *view) error {
 	return p.verified(c, v, j, &verified)
 }
 
-// resend has the code sent again.
-func (p *Pages) resend(c *gin.Context, v *view) error {
-	j, err := p.proving(c, v)
-	if j == nil {
-		return err
+// resend has the code sent again, or spoken: how is the last part of the operation's path.
+func (p *Pages) resend(how string) handler {
+	return func(c *gin.Context, v *view) error {
+		j, err := p.proving(c, v)
+		if j == nil {
+			return err
+		}
+		j.Resent, j.Called = false, false
+		var next channelsapi.Verification
+		err = p.ask(c.Request, question{method: http.MethodPost, path: "/v1/verification/" + how, token: j.Token}, &next)
+		if err != nil {
+			return p.refuseCode(c, v, j, err)
+		}
+		p.renew(j, &next)
+		j.Resent, j.Called = how == "resend", how == "call"
+		if err := p.keep(c.Writer, j); err != nil {
+			return err
+		}
+		return to(c, v, "phone")
 	}
-	j.Resent = false
-	var next channelsapi.Verification
-	err = p.ask(c.Request, question{method: http.MethodPost, path: "/v1/verification/resend", token: j.Token}, &next)
-	if err != nil {
-		return p.refuseCode(c, v, j, err)
-	}
-	p.renew(j, &next)
-	j.Resent = true
-	if err := p.keep(c.Writer, j); err != nil {
-		return err
-	}
-	return to(c, v, "phone")
 }
 
 // refuseCode shows the code's page again, with what is wrong and what may be done next.

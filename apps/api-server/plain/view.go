@@ -191,7 +191,7 @@ func (v *view) Languages() []language {
 			continue
 		}
 		rest := strings.TrimPrefix(v.path, Prefix+v.Lang)
-		for _, answer := range []string{"/resend", "/arrived"} {
+		for _, answer := range []string{"/resend", "/call", "/arrived"} {
 			if before, found := strings.CutSuffix(rest, answer); found {
 				rest = before + "/phone"
 			}

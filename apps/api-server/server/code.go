@@ -58,8 +58,11 @@ func (s *Server) mac(use, session, code string) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// sendCode sends the session's code if that is allowed now, and fills in what may be done next.
-func (s *Server) sendCode(ctx context.Context, session *token.Session, next *channelsapi.Verification, who ratelimit.Subject) error {
+// callAfter is how many SMS come before a call, which costs more, and which a mailbox may take.
+const callAfter = 2
+
+// sendCode sends the session's code if that is allowed now, or calls, and fills in what may be done next.
+func (s *Server) sendCode(ctx context.Context, session *token.Session, kind sms.Kind, next *channelsapi.Verification, who ratelimit.Subject) error {
 	if s.deps.Sender == nil {
 		return problem.Wrap(problem.SMSUnavailable, errors.New("no sender is configured")).After(soon(time.Minute))
 	}
@@ -70,6 +73,9 @@ func (s *Server) sendCode(ctx context.Context, session *token.Session, next *cha
 		CheckDelay: s.config.CheckDelay,
 		TTL:        session.Expires.Sub(now),
 	}
+	if kind == sms.ByCall {
+		limits.After = callAfter
+	}
 	if err := s.limit(routed(ctx), ratelimit.Send, who); err != nil {
 		return err
 	}
@@ -79,24 +85,29 @@ func (s *Server) sendCode(ctx context.Context, session *token.Session, next *cha
 		s.giveBack(ctx, ratelimit.Send, who)
 		return boardDown(err)
 	}
-	fillIn(next, state)
+	s.fillIn(next, state)
 	switch state.Result {
 	case verification.Accepted:
 	case verification.TooSoon:
 		s.giveBack(ctx, ratelimit.Send, who)
-		return &withVerification{problem.New(problem.ResendTooSoon).After(state.NextSend), *next}
+		return &withVerification{problem.New(problem.ResendTooSoon).After(max(state.NextSend, time.Second)), *next}
 	default:
 		s.giveBack(ctx, ratelimit.Send, who)
 		return &withVerification{problem.New(problem.ResendExhausted), *next}
 	}
 
+	text := codeText(session.Lang, code, s.smsHost, limits.TTL)
+	if kind == sms.ByCall {
+		text = spokenText(session.Lang, code)
+	}
 	// The sending goes on if the voter's connection breaks: what was counted should arrive.
 	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
 	err = s.deps.Sender.Send(sending, sms.Message{
 		ID:       newSessionID(),
+		Kind:     kind,
 		To:       sms.Number(session.SealedPhone),
-		Text:     codeText(session.Lang, code, s.smsHost, limits.TTL),
+		Text:     text,
 		Lang:     session.Lang,
 		Deadline: session.Expires,
 
@@ -122,10 +133,13 @@ func (s *Server) sendCode(ctx context.Context, session *token.Session, next *cha
 }
 
 // fillIn says what the voter may do next, with the waits rounded up.
-func fillIn(v *channelsapi.Verification, state verification.CodeState) {
+func (s *Server) fillIn(v *channelsapi.Verification, state verification.CodeState) {
 	length, tries := codeLength, state.TriesLeft
 	v.CodeLength, v.TriesLeft = &length, &tries
 	v.NextSendSeconds, v.NextCheckSeconds = wait(state.NextSend), wait(state.NextCheck)
+	if s.config.Calls && state.Sends >= callAfter {
+		v.NextCallSeconds = wait(state.NextSend)
+	}
 }
 
 func wait(d time.Duration) *int {
@@ -176,7 +190,7 @@ func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject
 	}
 	a.metrics.codes.WithLabelValues(string(state.Result)).Inc()
 	a.guessing.count(ctx, state.Result)
-	fillIn(&next, state)
+	a.fillIn(&next, state)
 	refused := func(p *problem.Error) error { return &withVerification{p, next} }
 	switch state.Result {
 	case verification.Right:
@@ -209,26 +223,45 @@ func readCode(typed string) (string, bool) {
 
 // ResendCode sends the code again, to the number inside the token.
 func (a api) ResendCode(ctx context.Context, _ channelsapi.ResendCodeRequestObject) (channelsapi.ResendCodeResponseObject, error) {
-	session, p, next, err := a.codeSession(ctx)
+	next, err := a.again(ctx, sms.ByText)
 	if err != nil {
 		return nil, err
 	}
+	return channelsapi.ResendCode200JSONResponse(next), nil
+}
+
+// CallCode has the same code spoken, to the same number.
+func (a api) CallCode(ctx context.Context, _ channelsapi.CallCodeRequestObject) (channelsapi.CallCodeResponseObject, error) {
+	if !a.config.Calls {
+		return nil, problem.New(problem.NotFound)
+	}
+	next, err := a.again(ctx, sms.ByCall)
+	if err != nil {
+		return nil, err
+	}
+	return channelsapi.CallCode200JSONResponse(next), nil
+}
+
+// again sends the session's code once more, if that may be.
+func (a api) again(ctx context.Context, kind sms.Kind) (channelsapi.Verification, error) {
+	session, p, next, err := a.codeSession(ctx)
+	if err != nil {
+		return next, err
+	}
 	if _, err := a.polls.open(ctx, session.Poll); err != nil {
-		return nil, err // an SMS costs money; a vote that cannot be cast is not worth it
+		return next, err // it costs money; a vote that cannot be cast is not worth it
 	}
 	if err := a.canSeal(); err != nil {
-		return nil, err
+		return next, err
 	}
 	_, phoneKey, err := a.polls.tagKeys(ctx, p)
 	if err != nil {
-		return nil, err
+		return next, err
 	}
 	who := ratelimit.Subject{
 		Client: client(routed(ctx)), Voter: session.Voter, Phone: session.Phone,
 		Block: identity.TagBlock(phoneKey, sms.Number(session.SealedPhone)), Poll: session.Poll,
 	}
-	if err := a.sendCode(ctx, session, &next, who); err != nil {
-		return nil, err
-	}
-	return channelsapi.ResendCode200JSONResponse(next), nil
+	err = a.sendCode(ctx, session, kind, &next, who)
+	return next, err
 }

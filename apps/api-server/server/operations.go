@@ -31,6 +31,7 @@ var steps = map[string]token.Step{
 	"AwaitVerification": token.Identified,
 	"CheckCode":         token.Identified,
 	"ResendCode":        token.Identified,
+	"CallCode":          token.Identified,
 	"CastBallot":        token.Verified,
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/problem"
 	"github.com/popvote/popvote/libs/ratelimit"
+	"github.com/popvote/popvote/libs/sms"
 )
 
 // plainBrowser is a browser without scripts: it keeps cookies, follows redirects, and fills in forms.
@@ -487,6 +488,31 @@ func TestWhoHasNotProvedThePhoneHasNoBallot(t *testing.T) {
 	}
 	if w.box.count("cast") != 0 {
 		t.Error("something was cast")
+	}
+}
+
+func TestACodeIsSpoken(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.config.Calls = true })
+	b, p := w.browser(), w.someone()
+	b.identify("en", receives, p)
+	const at, offer = "/plain/en/receives/", "Call me and say the code"
+	if strings.Contains(b.body(), offer) {
+		t.Error("a call is offered before the second SMS")
+	}
+	w.clock.advance(30 * time.Second)
+	if b.post(at+"resend", nil); !strings.Contains(b.body(), offer) {
+		t.Errorf("no call is offered: %s", b.body())
+	}
+	code := w.phones.code(t, p.phone)
+	w.clock.advance(time.Minute)
+	if b.post(at+"call", nil); b.page.status != http.StatusOK || !strings.Contains(b.body(), "Your phone is about to ring") || strings.Contains(b.body(), "Another code is on its way") {
+		t.Errorf("a call: %d %s", b.page.status, b.body())
+	}
+	if w.phones.count() != 3 || w.phones.sent[2].Kind != sms.ByCall {
+		t.Errorf("%+v", w.phones.sent)
+	}
+	if b.post(at+"phone", url.Values{"code": {code}}); !strings.HasSuffix(b.at, "/ballot") {
+		t.Errorf("the code leads to %s", b.at)
 	}
 }
 

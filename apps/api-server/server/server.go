@@ -84,6 +84,9 @@ type Config struct {
 	// SendDelays are the waits before a six-digit code is sent again; after the last, no more in that
 	// session. Default: 30s, 60s, 120s.
 	SendDelays []time.Duration `koanf:"send_delays"`
+	// Calls offers voters who had the code sent again to have it spoken in a call. Default: false. The gateways'
+	// table then needs a call-price.
+	Calls bool `koanf:"calls"`
 	// CodeTries is how often one code may be tried. Default: 5. Guessing succeeds with a chance of
 	// tries in a million.
 	CodeTries int `koanf:"code_tries"`

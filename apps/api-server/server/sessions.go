@@ -91,7 +91,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 		err = a.askForText(&session, &next, number)
 	case poll.VoterReceives:
 		session.SealedPhone = number.Reveal()
-		err = a.sendCode(ctx, &session, &next, who)
+		err = a.sendCode(ctx, &session, sms.ByText, &next, who)
 		if p, ok := errors.AsType[*problem.Error](err); ok && p.Code == problem.PhoneUnreachable {
 			err = p.At("/phone")
 		}

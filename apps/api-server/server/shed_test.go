@@ -105,7 +105,8 @@ func invalids(w *world) []junk {
 	}
 	key := with("Idempotency-Key", someKey)
 	ballot := object{"sealed": w.sealed(sends)}
-	const code, cast, wait, again = "/v1/verification/code", "/v1/ballots", "/v1/verification", "/v1/verification/resend"
+	const code, cast, wait = "/v1/verification/code", "/v1/ballots", "/v1/verification"
+	const again, call = "/v1/verification/resend", "/v1/verification/call"
 	all := []junk{
 		{"chunks", problem.LengthRequired, "POST", sessionsPath, session(func(object) {}), []option{chunked}},
 		{"in the clear", problem.TLSRequired, "POST", sessionsPath, session(func(object) {}), []option{with("X-Forwarded-Proto", "http")}},
@@ -145,6 +146,7 @@ func invalids(w *world) []junk {
 		{"a ballot without a point", problem.BallotInvalid, "POST", cast, object{"sealed": strings.Repeat("A", len(w.sealed(sends)))}, []option{bearer(verified), key}},
 		{"not a code", problem.InvalidField, "POST", code, object{"code": "12345"}, []option{bearer(codes)}},
 		{"a code in the other mode", problem.WrongMode, "POST", code, object{"code": "123456"}, []option{bearer(texts)}},
+		{"a call where none are made", problem.NotFound, "POST", call, nil, []option{bearer(codes)}},
 		{"waiting in the other mode", problem.WrongMode, "GET", wait, nil, []option{bearer(codes)}},
 		{"a proof of nothing", problem.InvalidField, "POST", proofPath, object{}, nil},
 		{"a proof of no leaf", problem.InvalidField, "POST", proofPath, object{"leaf": "AAAA"}, nil},
@@ -161,6 +163,7 @@ func invalids(w *world) []junk {
 		{"GET", wait, nil, verified, ""},
 		{"POST", code, object{"code": "123456"}, verified, lateCode},
 		{"POST", again, nil, verified, lateCode},
+		{"POST", call, nil, verified, lateCode},
 		{"POST", cast, ballot, texts, late},
 	} {
 		add := func(name string, code problem.Code, as ...option) {

@@ -36,6 +36,24 @@ func codeText(lang, code, host string, ttl time.Duration) (text string) {
 	return text
 }
 
+// spokenTexts are what a call says by language, %s for the code: line by line, with pauses. What stands behind each
+// digit ends a sentence, or a voice would read one number, faster than anybody writes.
+var spokenTexts = map[string]struct{ form, stop string }{
+	"zh-Hant-HK": {"你的投票驗證碼是：\n%s\n再說一次：\n%s\n請勿轉告他人。", "。"},
+	"zh-Hans":    {"您的投票验证码是：\n%s\n再说一遍：\n%s\n请勿转告他人。", "。"},
+	"en":         {"Your voting code is:\n%s\nOnce more:\n%s\nDo not share it.", ". "},
+}
+
+// spokenText is what a call says: the code, slowly and twice.
+func spokenText(lang, code string) string {
+	in, ok := spokenTexts[lang]
+	if !ok {
+		in = spokenTexts["en"]
+	}
+	digits := strings.TrimSpace(strings.Join(strings.Split(code, ""), in.stop) + in.stop)
+	return fmt.Sprintf(in.form, digits, digits)
+}
+
 // oneSegment says whether a text is one SMS: 160 characters of GSM 7-bit (3GPP TS 23.038, of which only what
 // is ASCII too, and in one septet, is looked for), else 70 UTF-16 units.
 func oneSegment(text string) bool {

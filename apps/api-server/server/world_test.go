@@ -301,6 +301,12 @@ func (w *world) resend(token string) reply {
 	return w.call("POST", "/v1/verification/resend", nil, bearer(token))
 }
 
+// ring has the code spoken.
+func (w *world) ring(token string) reply {
+	w.t.Helper()
+	return w.call("POST", "/v1/verification/call", nil, bearer(token))
+}
+
 // sealed is a ballot for a poll, as a client makes it.
 func (w *world) sealed(id string) string {
 	w.t.Helper()

@@ -133,12 +133,16 @@ it('edits the draft with the form', async () => {
   await page.locator('.faults').waitFor()
   await inspect(page, 'journey-form-faults')
   await page.locator('#f-title input[lang=en]').fill('Rehearsal at the desk')
+  await page.check('[data-test=seal-on-server]')
   await page.click('[data-test=check]')
   await page.fill('.save [data-test=reason]', 'a better title')
   await page.click('[data-test=save]')
   await page.locator('.entry').waitFor()
   await done(page)
   await page.locator('h1', { hasText: 'Rehearsal at the desk' }).waitFor()
+  await page.goto(`${instance.panel}/polls/${id}/edit`)
+  await page.locator('[data-test=seal-on-server]').waitFor()
+  assert.ok(await page.isChecked('[data-test=seal-on-server]'), 'it was saved')
 })
 
 it('opens it, and refuses what was not meant', async () => {

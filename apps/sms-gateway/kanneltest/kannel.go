@@ -26,8 +26,9 @@ const (
 type Config struct {
 	// SMSC is host:port of the SMSC, SystemID and Password whom it lets in: letters and digits.
 	SMSC, SystemID, Password string
-	// Inbound is the URL that it asks for each text of a voter, with from, to, text (UTF-8) and id added
-	// to its query.
+	// Inbound is the URL that it asks for each text of a voter, with from, to, text (UTF-8), id and time
+	// (seconds since 1970) added to its query. What is not answered with 200 it asks again after a second, for
+	// half a minute.
 	Inbound string
 }
 
@@ -70,6 +71,8 @@ bearerbox-host = 127.0.0.1
 sendsms-port = {{.Send}}
 sendsms-interface = 127.0.0.1
 mo-recode = true
+http-request-retry = 30
+http-queue-delay = 1
 
 group = sendsms-user
 username = {{.User}}
@@ -82,7 +85,7 @@ keyword = default
 catch-all = true
 max-messages = 0
 omit-empty = true
-get-url = "{{.Inbound}}?from=%p&to=%P&text=%a&id=%I"
+get-url = "{{.Inbound}}?from=%p&to=%P&text=%a&id=%I&time=%T"
 `))
 
 // Start starts a Kannel on free loopback ports, and ends it with the test. A machine without Kannel fails
@@ -122,6 +125,9 @@ func Start(t testing.TB, c Config) *Kannel {
 	return nil
 }
 
+// URL is where a program asks it to send, with headers and a body or with a query.
+func (k *Kannel) URL() string { return "http://" + k.at + "/cgi-bin/sendsms" }
+
 // SendSMS is the URL that sends a text to a number, both as they are, and has report asked with what became
 // of it in place of %d (1 is delivered), unless it is empty.
 func (k *Kannel) SendSMS(from, to, text, report string) string {
@@ -133,7 +139,7 @@ func (k *Kannel) SendSMS(from, to, text, report string) string {
 		query.Set("dlr-mask", "31")
 		query.Set("dlr-url", report)
 	}
-	return "http://" + k.at + "/cgi-bin/sendsms?" + query.Encode()
+	return k.URL() + "?" + query.Encode()
 }
 
 // run starts one of its programs, and waits until it listens.

@@ -32,7 +32,9 @@ var kinds = []struct {
 	{"vonage", "Vonage's Messages API, both ways.", vonage.Config{}},
 	{"aws", "AWS End User Messaging SMS; receipts and voters' messages come by SNS.", aws.Config{}},
 	{"webhook", "Any gateway that speaks HTTP, such as Kannel's. Words are `{to}`, `{to-digits}`, `{from}`, `{text}`, `{id}`, `{lang}`, " +
-		"`{secret}`, `{ttl-seconds}` and `{ttl-minutes}`. Its calls to us are [Standard Webhooks](https://www.standardwebhooks.com/).", webhook.Config{}},
+		"`{secret}`, `{call-password}`, `{ttl-seconds}` and `{ttl-minutes}`, and for texts that GSM's alphabet lacks `{coding}` (2, else 0) and " +
+		"`{data-coding}` (8, else 0). Its calls to us are [Standard Webhooks](https://www.standardwebhooks.com/), or where it can't sign " +
+		"[plain ones](sms.md#gateways-that-cannot-sign).", webhook.Config{}},
 }
 
 func main() {

@@ -20,6 +20,15 @@ type Provider interface {
 	Send(ctx context.Context, m sms.Message) (ref string, err error)
 }
 
+// Caller is a provider that can also call a phone and speak.
+type Caller interface {
+	// CanCall says whether it is set up to.
+	CanCall() bool
+	// Call is Send of a message of the kind sms.ByCall, which it speaks. The error is nil once the call is to be
+	// made, whoever takes it.
+	Call(ctx context.Context, m sms.Message) (ref string, err error)
+}
+
 // Webhooks is a provider that calls us: about messages of voters, and about what became of ours.
 type Webhooks interface {
 	// Handler answers the provider's calls, below the path that is its own. It believes nothing before

@@ -16,6 +16,8 @@ import (
 type figures struct {
 	router   *Router
 	sent     *prometheus.CounterVec
+	calls    *prometheus.CounterVec
+	asked    *prometheus.GaugeVec
 	took     *prometheus.HistogramVec
 	spent    *prometheus.CounterVec
 	refused  *prometheus.CounterVec
@@ -52,6 +54,14 @@ func newFigures(r *Router) (*figures, error) {
 			Name: "popvote_sms_sent_total",
 			Help: "Messages handed to a route, by what became of them: sent, permanent (the number), blocked (as fraud), throttled, unavailable, unknown (it may have gone out).",
 		}, []string{"route", "outcome"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "popvote_sms_calls_total",
+			Help: "How many of the messages handed to a route it was to speak in a call.",
+		}, []string{"route"}),
+		asked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "popvote_sms_sending",
+			Help: "Messages that a route has been given and has not answered yet.",
+		}, []string{"route"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "popvote_sms_send_seconds",
 			Help:    "How long a route took to answer.",
@@ -80,6 +90,8 @@ func (f *figures) begin() {
 	}
 	for _, one := range f.router.routes {
 		f.spent.WithLabelValues(one.name)
+		f.calls.WithLabelValues(one.name)
+		f.asked.WithLabelValues(one.name)
 		for _, o := range []outcome{sent, permanent, blocked, throttled, unavailable, unknown} {
 			f.sent.WithLabelValues(one.name, string(o))
 		}
@@ -158,7 +170,7 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 }
 
 func (f *figures) counted() []prometheus.Collector {
-	return []prometheus.Collector{f.sent, f.took, f.spent, f.refused, f.receipts}
+	return []prometheus.Collector{f.sent, f.calls, f.asked, f.took, f.spent, f.refused, f.receipts}
 }
 
 func (f *figures) gauges() (all []prometheus.Metric) {

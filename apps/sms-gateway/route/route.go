@@ -121,9 +121,30 @@ func New(table *Table, kinds map[string]Kind, deps Deps) (*Router, error) {
 			r.hooks[row.Name] = called.Handler()
 		}
 	}
+	if err := r.checkCallers(); err != nil {
+		return nil, err
+	}
 	r.figures.begin()
 	deps.Metrics.MustRegister(r.figures)
 	return r, nil
+}
+
+// checkCallers says which routes are to make calls and can't.
+func (r *Router) checkCallers() error {
+	for i, country := range r.table.Countries {
+		for j, l := range country.Legs {
+			caller, ok := r.leader(l.Route).provider.(provider.Caller)
+			if l.CallPrice != nil && (!ok || !caller.CanCall()) {
+				return fmt.Errorf("countries[%d].routes[%d].call-price: %s makes no calls, or is not set up to", i, j, l.Route)
+			}
+		}
+	}
+	return nil
+}
+
+// leader is that of a route, which there is.
+func (r *Router) leader(route string) *leader {
+	return r.routes[slices.IndexFunc(r.routes, func(one *leader) bool { return one.name == route })]
 }
 
 // Send implements sms.Sender. A message goes by one route; by the next only where it certainly didn't go by the
@@ -201,8 +222,11 @@ func (r *Router) order(country int, m sms.Message) []leg {
 	conversation := cmp.Or(m.Conversation, m.ID)
 	var places []place
 	for i, l := range r.table.Countries[country].Legs {
-		at := slices.IndexFunc(r.routes, func(one *leader) bool { return one.name == l.Route })
-		p := place{leg{r.routes[at], l.Price}, float64(i), 0} // routes without a weight keep their order, after the others
+		price, ok := l.price(m.Kind)
+		if !ok {
+			continue
+		}
+		p := place{leg{r.leader(l.Route), price}, float64(i), 0} // routes without a weight keep their order, after the others
 		if l.Weight > 0 {
 			p.score = l.Weight / math.Log(chance(conversation, l.Route)) // below 0: the lower, the sooner
 		}
@@ -316,10 +340,20 @@ func (s *sending) book(now time.Time, price Money) {
 // try asks the provider, and books what came of it: also where the provider has a bug, or never comes back.
 func (s *sending) try(ctx context.Context, within time.Duration) (err error) {
 	err = sms.ErrUnknown
-	defer func() { s.end(ctx, err) }()
+	asked := s.router.figures.asked.WithLabelValues(s.leg.by.name)
+	asked.Inc()
+	defer func() {
+		asked.Dec()
+		s.end(ctx, err)
+	}()
 	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	_, err = s.leg.by.provider.Send(asking, s.m)
+	if caller, ok := s.leg.by.provider.(provider.Caller); ok && s.m.Kind == sms.ByCall {
+		s.router.figures.calls.WithLabelValues(s.leg.by.name).Inc()
+		_, err = caller.Call(asking, s.m)
+	} else {
+		_, err = s.leg.by.provider.Send(asking, s.m)
+	}
 	if outcomeOf(err) == unknown && !errors.Is(err, sms.ErrUnknown) {
 		err = fmt.Errorf("%w: %w", sms.ErrUnknown, err) // it doesn't say that it wasn't sent
 	}

@@ -649,6 +649,34 @@ func TestAReceiptCountsOnce(t *testing.T) {
 	}
 }
 
+func TestWhatIsUnderWayIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, three)
+		for _, f := range n.fakes {
+			f.do(func(context.Context, int) error { time.Sleep(time.Second); return nil })
+		}
+		var group sync.WaitGroup
+		for range 5 {
+			m := n.to(phone)
+			group.Go(func() { _ = n.send(m) })
+		}
+		all := func() (all float64) {
+			synctest.Wait()
+			for route := range n.fakes {
+				all += n.metric("popvote_sms_sending", "route="+route)
+			}
+			return all
+		}
+		if got := all(); got != 5 {
+			t.Errorf("%g are under way", got)
+		}
+		group.Wait()
+		if got := all(); got != 0 {
+			t.Errorf("%g are under way, afterwards", got)
+		}
+	})
+}
+
 // TestManyAtOnce: concurrent messages, confirmations and receipts keep the books right.
 func TestManyAtOnce(t *testing.T) {
 	n := start(t, three)

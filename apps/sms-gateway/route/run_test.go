@@ -32,7 +32,7 @@ func (b *bound) Check(context.Context) error { return b.why }
 func TestProvidersRunAndSayHowTheyAre(t *testing.T) {
 	b := &bound{began: make(chan struct{}), ended: make(chan struct{})}
 	kinds := map[string]Kind{"bound": KindOf(func(_ struct{}, deps provider.Deps) (*bound, error) { b.deps = deps; return b, nil })}
-	r, err := New(Free("only", "bound"), kinds, Deps{Clock: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	r, err := New(Free("only", "bound", false), kinds, Deps{Clock: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

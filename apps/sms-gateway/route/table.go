@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/popvote/popvote/apps/sms-gateway/provider"
+	"github.com/popvote/popvote/libs/sms"
 )
 
 // Table is the file that says which provider sends an SMS, and what it may cost.
@@ -73,6 +74,19 @@ type Leg struct {
 	Weight float64 `yaml:"weight"`
 	// Price is what a message costs, of one segment.
 	Price Money `yaml:"price"`
+	// CallPrice is what a call costs in which a code is spoken. Default: none is made by this route.
+	CallPrice *Money `yaml:"call-price"`
+}
+
+// price is what a message of a kind costs; not ok if there are none of it.
+func (l Leg) price(kind sms.Kind) (price Money, ok bool) {
+	switch {
+	case kind != sms.ByCall:
+		return l.Price, true
+	case l.CallPrice != nil:
+		return *l.CallPrice, true
+	}
+	return 0, false
 }
 
 // Kind makes a provider of a route's configuration.
@@ -150,12 +164,13 @@ func Parse(text []byte, kinds map[string]Kind) (*Table, error) {
 	return t, nil
 }
 
-// Free is the table of one route that reaches everywhere and costs nothing.
-func Free(name, kind string) *Table {
-	return &Table{
-		Routes:    []Route{{Name: name, Kind: kind}},
-		Countries: []Country{{Prefix: "+", Legs: []Leg{{Route: name, Weight: 1}}}},
+// Free is the table of one route that reaches everywhere and costs nothing. Calls says whether it makes some.
+func Free(name, kind string, calls bool) *Table {
+	leg := Leg{Route: name, Weight: 1}
+	if calls {
+		leg.CallPrice = new(Money)
 	}
+	return &Table{Routes: []Route{{Name: name, Kind: kind}}, Countries: []Country{{Prefix: "+", Legs: []Leg{leg}}}}
 }
 
 var (
@@ -214,9 +229,12 @@ func (t *Table) check(kinds map[string]Kind) error {
 			must(!used[leg.Route], "countries[%d].routes[%d].route: there are two of %q", i, j, leg.Route)
 			must(leg.Weight >= 0 && leg.Weight <= 1e6, "countries[%d].routes[%d].weight: is not between 0 and 1,000,000", i, j)
 			used[leg.Route] = true
-			paid = paid || leg.Price > 0
-			must(leg.Price == 0 || leg.Price <= t.BlockHour/Money(max(1, t.Gateways)),
-				"block-hour: a gateway's part of it pays for no message of countries[%d].routes[%d]", i, j)
+			for _, kind := range []sms.Kind{sms.ByText, sms.ByCall} {
+				price, _ := leg.price(kind)
+				paid = paid || price > 0
+				must(price == 0 || price <= t.BlockHour/Money(max(1, t.Gateways)),
+					"block-hour: a gateway's part of it pays for no message of countries[%d].routes[%d]", i, j)
+			}
 		}
 		if c.Spend == (Caps{}) {
 			t.Countries[i].Spend = t.Spend

@@ -118,7 +118,7 @@ countries: [{prefix: "+852", routes: [{route: here, weight: 1}]}]
 
 func TestFreeReachesEverywhere(t *testing.T) {
 	kinds := map[string]Kind{"fake": nil}
-	free := Free("simulated", "fake")
+	free := Free("simulated", "fake", false)
 	if err := free.check(kinds); err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,7 @@ type Deps struct {
 type Server struct {
 	config  Config
 	deps    Deps
+	counted *counted
 	inbound *prometheus.CounterVec
 	behind  prometheus.Histogram
 }
@@ -54,6 +55,7 @@ var _ sms.Receiver = (*Server)(nil)
 // The outcomes of an inbound message, as the metric names them.
 const (
 	outcomeHeard   = "heard"
+	outcomeAgain   = "again"
 	outcomeNoText  = "no_text"
 	outcomeRefused = "refused"
 	outcomeFailed  = "failed"
@@ -65,11 +67,12 @@ func New(config Config, deps Deps) *Server {
 		config.HeardTTL = 15 * time.Minute
 	}
 	s := &Server{
-		config: config,
-		deps:   deps,
+		config:  config,
+		deps:    deps,
+		counted: newCounted(),
 		inbound: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "popvote_sms_inbound_total",
-			Help: "SMS from voters: heard, no_text (nothing in it looks like a one-time text), refused, failed (the provider is to send it again).",
+			Help: "SMS from voters: heard, again (the same message, which changed nothing), no_text (nothing in it looks like a one-time text), refused, failed (the provider is to send it again).",
 		}, []string{"outcome"}),
 		behind: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "popvote_sms_inbound_delay_seconds",
@@ -77,7 +80,7 @@ func New(config Config, deps Deps) *Server {
 			Buckets: []float64{.001, .005, .025, .1, .5, 1, 2, 5, 10, 30, 60, 300},
 		}),
 	}
-	for _, outcome := range []string{outcomeHeard, outcomeNoText, outcomeRefused, outcomeFailed} {
+	for _, outcome := range []string{outcomeHeard, outcomeAgain, outcomeNoText, outcomeRefused, outcomeFailed} {
 		s.inbound.WithLabelValues(outcome) // alarms need the zero
 	}
 	deps.Metrics.MustRegister(s.inbound, s.behind)
@@ -86,7 +89,7 @@ func New(config Config, deps Deps) *Server {
 
 // Receive implements sms.Receiver. Whatever the body may mean goes on the board under the sender's
 // number, so an SMS with a wrong text or from a wrong phone meets nobody. The same message again
-// finds its own record and changes nothing: ids of messages need not be kept. An error other than
+// finds its own record and changes nothing; its id is kept for the figures alone. An error other than
 // sms.ErrRefused means that the board didn't take it, and that the provider should bring it again.
 func (s *Server) Receive(ctx context.Context, in sms.Inbound) error {
 	outcome, err := s.receive(ctx, in)
@@ -116,6 +119,9 @@ func (s *Server) receive(ctx context.Context, in sms.Inbound) (outcome string, e
 		if err := s.deps.Board.Heard(ctx, verification.KeyOf(secret, in.From, text), at, s.config.HeardTTL); err != nil {
 			return outcomeFailed, fmt.Errorf("couldn't put the SMS on the board: %w", err)
 		}
+	}
+	if s.counted.again(in) {
+		return outcomeAgain, nil
 	}
 	s.behind.Observe(s.deps.Clock().Sub(at).Seconds())
 	s.deps.Log.DebugContext(ctx, "heard an SMS", slog.Int("candidates", len(texts)))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -121,7 +122,34 @@ func TestTheSameMessageAgainChangesNothing(t *testing.T) {
 		if got, ok := g.heard(voter, "VOTE AB0D1234"); !ok || !got.Equal(first) {
 			t.Errorf("heard %v at %v, want %v", ok, got, first)
 		}
+		// Another, and two whose network gives no ids.
+		for _, id := range []string{"m2", "", ""} {
+			in.ProviderID = id
+			if err := g.Receive(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for outcome, want := range map[string]float64{outcomeHeard: 4, outcomeAgain: 2} {
+			if got := testutil.ToFloat64(g.inbound.WithLabelValues(outcome)); got != want {
+				t.Errorf("%v were counted as %s, want %v", got, outcome, want)
+			}
+		}
 	})
+}
+
+func TestAFloodOfMessagesTakesNoMoreMemory(t *testing.T) {
+	c := newCounted()
+	for i := range maxCounted + 100 {
+		if c.again(sms.Inbound{From: voter, ProviderID: strconv.Itoa(i)}) {
+			t.Fatalf("%d came before", i)
+		}
+	}
+	if c.seen.Len() != maxCounted || !c.again(sms.Inbound{From: voter, ProviderID: "100"}) || c.again(sms.Inbound{From: voter, ProviderID: "99"}) {
+		t.Errorf("%d are remembered, and not the latest", c.seen.Len())
+	}
+	if c.again(sms.Inbound{From: "+85261234567", ProviderID: "100"}) {
+		t.Error("another phone's message is the same")
+	}
 }
 
 func TestATimeOfArrivalIsNeverMissingOrInTheFuture(t *testing.T) {

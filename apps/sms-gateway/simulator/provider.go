@@ -17,6 +17,16 @@ type route struct {
 	deps    provider.Deps
 }
 
+var _ provider.Caller = route{}
+
+// CanCall implements provider.Caller.
+func (route) CanCall() bool { return true }
+
+// Call implements provider.Caller: what would be spoken is there to read.
+func (r route) Call(ctx context.Context, m sms.Message) (ref string, err error) {
+	return r.Send(ctx, m)
+}
+
 // Send implements provider.Provider.
 func (r route) Send(ctx context.Context, m sms.Message) (ref string, err error) {
 	err = r.network.Send(ctx, m)

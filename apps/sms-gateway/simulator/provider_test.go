@@ -32,6 +32,17 @@ func TestAsAProviderItDeliversOrSaysThatItDidNot(t *testing.T) {
 	if messages, _ := s.received("+85291234567", 0); len(messages) != 1 {
 		t.Errorf("%d on the handset", len(messages))
 	}
+	caller, ok := p.(provider.Caller)
+	if !ok || !caller.CanCall() {
+		t.Fatal("it makes no calls")
+	}
+	if _, err := caller.Call(t.Context(), sms.Message{ID: "m3", Kind: sms.ByCall, To: "+85291234567", Text: "1, 2, 3"}); err != nil {
+		t.Error(err)
+	}
+	if messages, _ := s.received("+85291234567", 0); len(messages) != 2 || !messages[1].Call || messages[0].Call {
+		t.Errorf("%+v", messages)
+	}
+	got = got[:1]
 	_, err = p.Send(t.Context(), sms.Message{ID: "m2", To: "+85291234567", Deadline: time.Now().Add(-time.Second)})
 	if !errors.Is(err, sms.ErrUnavailable) || len(got) != 1 {
 		t.Errorf("too late: %v, %d receipts", err, len(got))

@@ -80,6 +80,8 @@ type Message struct {
 	From string `json:"from"`
 	To   string `json:"to"`
 	Text string `json:"text"`
+	// Call says that the text was spoken in a call.
+	Call bool `json:"call,omitempty"`
 	// At is when the network took it, in UTC.
 	At time.Time `json:"at"`
 	// Number grows from message to message, also when the network is started anew: it says which
@@ -140,7 +142,7 @@ func (s *Simulator) Send(_ context.Context, m sms.Message) error {
 	if !m.Deadline.IsZero() && now.After(m.Deadline) {
 		return fmt.Errorf("couldn't send the message: %w", ErrLate)
 	}
-	s.deliver(Message{ID: m.ID, From: s.config.InboundNumber.Reveal(), To: m.To.Reveal(), Text: m.Text, At: now.UTC()})
+	s.deliver(Message{ID: m.ID, From: s.config.InboundNumber.Reveal(), To: m.To.Reveal(), Text: m.Text, Call: m.Kind == sms.ByCall, At: now.UTC()})
 	return nil
 }
 

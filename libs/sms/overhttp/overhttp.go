@@ -40,11 +40,12 @@ const (
 )
 
 // What a gateway of an earlier version does not know is in headers, where it does no harm: a member that it
-// does not know would make it refuse the message. Likewise, an earlier client reads statusNotSent whatever
+// does not know would make it refuse the message. (It sends as an SMS what was to be spoken.) Likewise, an earlier client reads statusNotSent whatever
 // the outcome says.
 const (
 	conversationHeader = "Popvote-Conversation"
 	attemptHeader      = "Popvote-Attempt"
+	kindHeader         = "Popvote-Kind"
 	outcomeHeader      = "Popvote-Outcome"
 	retryHeader        = "Retry-After"
 	// maxConversation is what the longest name of a conversation has, in bytes.
@@ -113,12 +114,13 @@ func NewHandler(sender sms.Sender, allow []string, log *slog.Logger) http.Handle
 			return
 		}
 		conversation, attempt, ok := conversationOf(r.Header)
-		if !ok {
+		kind := sms.Kind(r.Header.Get(kindHeader))
+		if !ok || kind != sms.ByText && kind != sms.ByCall {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
 		err := sender.Send(r.Context(), sms.Message{
-			ID: m.ID, To: sms.Number(m.To), Text: m.Text, Lang: m.Lang, Deadline: m.Deadline,
+			ID: m.ID, Kind: kind, To: sms.Number(m.To), Text: m.Text, Lang: m.Lang, Deadline: m.Deadline,
 			Conversation: conversation, Attempt: attempt,
 		})
 		switch {
@@ -283,6 +285,9 @@ func (c *Client) post(ctx context.Context, address string, m sms.Message, body [
 	if m.Conversation != "" {
 		request.Header.Set(conversationHeader, m.Conversation)
 		request.Header.Set(attemptHeader, strconv.Itoa(m.Attempt))
+	}
+	if m.Kind != sms.ByText {
+		request.Header.Set(kindHeader, string(m.Kind))
 	}
 	response, err := c.transport.RoundTrip(request)
 	if err != nil {

@@ -88,6 +88,18 @@ func TestAMessageArrivesAsItWasGiven(t *testing.T) {
 	if len(p.got) != 1 || p.got[0] != code {
 		t.Errorf("%d messages, or another one", len(p.got))
 	}
+	call := code
+	call.Kind = sms.ByCall
+	if err := at(t, files("api-server"), address).Send(t.Context(), call); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.got) != 2 || p.got[1] != call {
+		t.Errorf("%d messages, or not as a call", len(p.got))
+	}
+	call.Kind = "pigeon"
+	if err := at(t, files("api-server"), address).Send(t.Context(), call); err == nil || len(p.got) != 2 {
+		t.Errorf("a kind that there isn't: %v", err)
+	}
 }
 
 func TestOnlyWhoIsListedSends(t *testing.T) {

@@ -54,7 +54,7 @@ export function tidy(d: Definition): Definition {
     const kept = words(t ?? {})
     return Object.keys(kept).length > 0 ? { text: kept } : {}
   }
-  const { summary, reveal_tally_key: reveal, ...rest } = d
+  const { summary, reveal_tally_key: reveal, seal_on_server: seal, ...rest } = d
   const kept = words(summary ?? {})
   const url = d.organiser.url?.trim()
   const contact = d.organiser.contact?.trim()
@@ -64,6 +64,7 @@ export function tidy(d: Definition): Definition {
     title: words(d.title),
     ...(Object.keys(kept).length > 0 ? { summary: kept } : {}),
     ...(reveal ? { reveal_tally_key: true } : {}),
+    ...(seal ? { seal_on_server: true } : {}),
     organiser: { name: words(d.organiser.name), ...(url ? { url } : {}), ...(contact ? { contact } : {}) },
     notice: { purpose: words(d.notice.purpose), retention: words(d.notice.retention), effect: words(d.notice.effect) },
     questions: d.questions.map(({ text, ...q }) => ({

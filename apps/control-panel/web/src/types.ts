@@ -115,6 +115,7 @@ export interface Definition {
   questions: Question[]
   tally_key: JWK
   reveal_tally_key?: boolean
+  seal_on_server?: boolean
   audit_window_days?: number
 }
 

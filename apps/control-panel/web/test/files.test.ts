@@ -58,6 +58,12 @@ describe('a draft', () => {
     expect('text' in t.questions[0]!).toBe(false)
     expect(t.questions[0]!.options.at(-1)!.label).toEqual({ en: 'Abstain' })
   })
+  it('says no to what nobody ticked, and yes to what somebody did', () => {
+    const t = tidy({ ...fresh(0), reveal_tally_key: false, seal_on_server: false })
+    expect('reveal_tally_key' in t || 'seal_on_server' in t).toBe(false)
+    const ticked = tidy({ ...fresh(0), reveal_tally_key: true, seal_on_server: true })
+    expect([ticked.reveal_tally_key, ticked.seal_on_server]).toEqual([true, true])
+  })
   it('gives new questions and options ids of their own', () => {
     const q = question([question([])])
     expect(q.id).toBe('q2')

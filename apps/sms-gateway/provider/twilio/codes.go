@@ -8,6 +8,8 @@ var codes = map[int]error{
 	// The number.
 	21211: sms.ErrPermanent, // invalid 'To' phone number
 	21214: sms.ErrPermanent, // 'To' phone number cannot be reached
+	13223: sms.ErrPermanent, // a call's phone number has the wrong form
+	13224: sms.ErrPermanent, // a call's phone number is not valid
 	21217: sms.ErrPermanent, // phone number does not appear to be valid
 	21265: sms.ErrPermanent, // 'To' cannot be a short code
 	21266: sms.ErrPermanent, // 'To' and 'From' cannot be the same
@@ -19,6 +21,8 @@ var codes = map[int]error{
 
 	// Numbers and messages that it does not carry.
 	21215: sms.ErrBlocked, // geographic permissions
+	13227: sms.ErrBlocked, // geographic permissions of calls
+	21216: sms.ErrBlocked, // calls to this number are not allowed
 	21408: sms.ErrBlocked, // SMS to this region is not enabled
 	30004: sms.ErrBlocked, // message blocked
 	30007: sms.ErrBlocked, // filtered by Twilio or a carrier
@@ -38,6 +42,7 @@ var codes = map[int]error{
 	20003: sms.ErrUnavailable, // authentication
 	20005: sms.ErrUnavailable, // account not active
 	20404: sms.ErrUnavailable, // no such account
+	21210: sms.ErrUnavailable, // a call's 'From' is not ours
 	21212: sms.ErrUnavailable, // invalid 'From'
 	21602: sms.ErrUnavailable, // no body
 	21603: sms.ErrUnavailable, // no 'From'

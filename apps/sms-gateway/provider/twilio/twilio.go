@@ -1,5 +1,6 @@
-// Package twilio sends by Twilio's Programmable Messaging, and takes what Twilio tells: what became of
-// messages, and what voters text. Its own Go module is some hundred thousand generated lines for one POST.
+// Package twilio sends by Twilio's Programmable Messaging, speaks by its Programmable Voice, and takes what Twilio
+// tells: what became of messages and calls, and what voters text. Its own Go module is some hundred thousand
+// generated lines for two POSTs.
 package twilio
 
 import (
@@ -29,14 +30,16 @@ import (
 
 // Config is an account at Twilio.
 type Config struct {
-	URL              string `koanf:"url" doc:"Where Twilio's API is. Default: https://api.twilio.com; a region has its own."`
-	Account          string `koanf:"account" doc:"The account's SID, AC and 32 digits. Required."`
-	Key              string `koanf:"key" doc:"The SID of an API key, SK and 32 digits, which can be revoked alone. Default: none, the account's auth token is used to send."`
-	SecretFile       string `koanf:"secret-file" doc:"A file, of mode 0600, with the API key's secret. Required with -key."`
-	AuthTokenFile    string `koanf:"auth-token-file" doc:"A file, of mode 0600, with the account's auth token: Twilio signs its calls with it. Required, unless there are a key and no public URL."`
-	From             string `koanf:"from" doc:"The number, E.164, or the registered name that messages come from. Required, unless a messaging service is named."`
-	MessagingService string `koanf:"messaging-service" doc:"The SID of a messaging service, MG and 32 digits, which chooses the number."`
-	PublicURL        string `koanf:"public-url" doc:"The URL, as the internet sees it, by which Twilio reaches this route: it signs its calls over it. Set as the number's webhook, POST, for what voters text. Default: none; then there are no receipts and no messages of voters."`
+	URL              string            `koanf:"url" doc:"Where Twilio's API is. Default: https://api.twilio.com; a region has its own."`
+	Account          string            `koanf:"account" doc:"The account's SID, AC and 32 digits. Required."`
+	Key              string            `koanf:"key" doc:"The SID of an API key, SK and 32 digits, which can be revoked alone. Default: none, the account's auth token is used to send."`
+	SecretFile       string            `koanf:"secret-file" doc:"A file, of mode 0600, with the API key's secret. Required with -key."`
+	AuthTokenFile    string            `koanf:"auth-token-file" doc:"A file, of mode 0600, with the account's auth token: Twilio signs its calls with it. Required, unless there are a key and no public URL."`
+	From             string            `koanf:"from" doc:"The number, E.164, or the registered name that messages come from. Required, unless a messaging service is named."`
+	MessagingService string            `koanf:"messaging-service" doc:"The SID of a messaging service, MG and 32 digits, which chooses the number."`
+	CallFrom         string            `koanf:"call-from" doc:"The number, E.164, that calls come from in which a code is spoken. Default: none; then there are no calls."`
+	Voices           map[string]string `koanf:"voices" doc:"The voice that speaks a language (en, zh-Hant-HK, zh-Hans), as Twilio's <Say> names it, such as Polly.Amy. Default: whichever Twilio has for the language."`
+	PublicURL        string            `koanf:"public-url" doc:"The URL, as the internet sees it, by which Twilio reaches this route: it signs its calls over it. Set as the number's webhook, POST, for what voters text. Default: none; then there are no receipts and no messages of voters."`
 }
 
 // Validate says what is missing or wrong.
@@ -56,6 +59,11 @@ func (c Config) Validate() error {
 	bad((c.Key == "") != (c.SecretFile == ""), "key and secret-file: one without the other")
 	bad(c.AuthTokenFile == "" && (c.Key == "" || c.PublicURL != ""), "auth-token-file is missing")
 	bad((c.From == "") == (c.MessagingService == ""), "from or messaging-service: one of them")
+	bad(c.CallFrom != "" && !strings.HasPrefix(c.CallFrom, "+"), "call-from: it is no number in E.164")
+	bad(len(c.Voices) > 0 && c.CallFrom == "", "voices: nothing is spoken without call-from")
+	for lang := range c.Voices {
+		bad(spoken[lang] == "", "voices: %q is none of en, zh-Hant-HK and zh-Hans", lang)
+	}
 	bad(c.MessagingService != "" && !isSID(c.MessagingService, "MG"), "messaging-service: it is no SID of one, MG and 32 digits")
 	return errors.Join(append(wrong, wire.CheckSecrets(c.SecretFile, c.AuthTokenFile))...)
 }
@@ -77,6 +85,7 @@ type Provider struct {
 var (
 	_ provider.Provider = (*Provider)(nil)
 	_ provider.Webhooks = (*Provider)(nil)
+	_ provider.Caller   = (*Provider)(nil)
 )
 
 // New returns a provider that has asked for nothing yet.
@@ -109,14 +118,19 @@ type answer struct {
 
 // Send implements provider.Provider.
 func (p *Provider) Send(ctx context.Context, m sms.Message) (string, error) {
-	got, err := p.client.Ask(ctx, m, func(ctx context.Context) (*http.Request, error) { return p.request(ctx, m) })
+	return p.ask(ctx, m, "SM", func(ctx context.Context) (*http.Request, error) { return p.request(ctx, m) })
+}
+
+// ask makes a request that makes something of a kind, whose id it returns.
+func (p *Provider) ask(ctx context.Context, m sms.Message, kind string, request func(context.Context) (*http.Request, error)) (string, error) {
+	got, err := p.client.Ask(ctx, m, request)
 	if err != nil {
 		return "", err
 	}
 	var a answer
 	readable := got.Body != nil && json.Unmarshal(got.Body, &a) == nil
 	switch {
-	case got.Status == http.StatusCreated && readable && a.ErrorCode == 0 && isSID(a.SID, "SM") && a.Status != "failed" && a.Status != "undelivered":
+	case got.Status == http.StatusCreated && readable && a.ErrorCode == 0 && isSID(a.SID, kind) && a.Status != "failed" && a.Status != "undelivered":
 		return a.SID, nil
 	case readable && a.ErrorCode != 0:
 		return "", p.failed(got, a.ErrorCode)
@@ -133,14 +147,6 @@ func (p *Provider) failed(got wire.Answer, code int) error {
 
 func (p *Provider) request(ctx context.Context, m sms.Message) (*http.Request, error) {
 	c := p.config
-	user, secretFile := c.Key, c.SecretFile
-	if user == "" {
-		user, secretFile = c.Account, c.AuthTokenFile
-	}
-	secret, err := wire.ReadSecret(secretFile)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", sms.ErrUnavailable, err)
-	}
 	form := url.Values{"To": {m.To.Reveal()}, "Body": {m.Text}}
 	if c.From != "" {
 		form.Set("From", c.From)
@@ -154,8 +160,22 @@ func (p *Provider) request(ctx context.Context, m sms.Message) (*http.Request, e
 	if ttl := p.client.TTL(m, time.Second, 10*time.Hour); ttl > 0 {
 		form.Set("ValidityPeriod", strconv.Itoa(ttl))
 	}
+	return p.post(ctx, "Messages.json", form)
+}
+
+// post is a request of the account's.
+func (p *Provider) post(ctx context.Context, to string, form url.Values) (*http.Request, error) {
+	c := p.config
+	user, secretFile := c.Key, c.SecretFile
+	if user == "" {
+		user, secretFile = c.Account, c.AuthTokenFile
+	}
+	secret, err := wire.ReadSecret(secretFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", sms.ErrUnavailable, err)
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost,
-		c.URL+"/2010-04-01/Accounts/"+c.Account+"/Messages.json", strings.NewReader(form.Encode()))
+		c.URL+"/2010-04-01/Accounts/"+c.Account+"/"+to, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, fmt.Errorf("%w: couldn't make a request of the URL", sms.ErrUnavailable)
 	}
@@ -208,6 +228,9 @@ func (p *Provider) read(r *http.Request, body []byte) (wire.Call, error) {
 // told reads a call that is Twilio's. There is no time stamp in it: what keeps it from being told again
 // is that it is remembered, and that telling it again changes nothing.
 func told(form url.Values, now time.Time, signature string) (wire.Call, error) {
+	if form.Has("CallSid") {
+		return toldOfCall(form, now, signature)
+	}
 	sid := form.Get("MessageSid")
 	if !isSID(sid, "SM") && !isSID(sid, "MM") {
 		return wire.Call{}, wire.ErrMalformed

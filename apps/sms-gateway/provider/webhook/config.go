@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/popvote/popvote/apps/sms-gateway/provider"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/wire"
 )
 
@@ -32,14 +33,17 @@ type Config struct {
 	Throttled     string            `koanf:"throttled-pattern" doc:"As permanent-pattern, for too many messages; status 429 says so always. Default: none."`
 	Unavailable   string            `koanf:"unavailable-pattern" doc:"As permanent-pattern, for a message that certainly was not taken and may go another way; statuses from 400 to 499 but 408 say so always. Other answers count as perhaps taken. Default: none."`
 	AllowNetworks []string          `koanf:"allow-networks" doc:"Networks besides the internet where the gateway may be, such as 10.1.2.0/24, separated by commas. Default: none; then an address of ours, or of this machine's, is refused however it is named."`
-	SigningFiles  []string          `koanf:"signing-secret-files" doc:"Files, each of mode 0600, with a secret (whsec_ and base64) by which the gateway signs its calls to us; two while one takes the other's place. Default: none; then there are no receipts and no messages of voters."`
+	SigningFiles  []string          `koanf:"signing-secret-files" doc:"Files, each of mode 0600, with a secret (whsec_ and base64) by which the gateway signs its calls to us; two while one takes the other's place. Default: none; then there are no receipts and no messages of voters, unless call-password-files brings them."`
+
+	CallPasswordFiles []string          `koanf:"call-password-files" doc:"For a gateway that can't sign: files, each of mode 0600, with a password of 24 to 128 letters, digits, - and _, by which it calls us (HTTP Basic, any user); two while one takes the other's place. Whoever reads one can text us from any number: over TLS only. Default: none."`
+	ReceiptStates     map[string]string `koanf:"receipt-states" doc:"What such a gateway calls the states of its receipts, each with what it means: accepted, delivered, undelivered, expired or rejected. Others mean that nothing is known. Default: those words themselves."`
 }
 
 // The defaults.
 var defaultStatuses = []int{http.StatusOK, http.StatusCreated, http.StatusAccepted}
 
 // Words are what may stand in braces.
-var Words = []string{"to", "to-digits", "from", "text", "id", "lang", "secret", "ttl-seconds", "ttl-minutes"}
+var Words = []string{"to", "to-digits", "from", "text", "id", "lang", "secret", "call-password", "ttl-seconds", "ttl-minutes", "coding", "data-coding"}
 
 // word finds what looks like one: JSON has quotation marks behind its braces.
 var word = regexp.MustCompile(`\{[A-Za-z][A-Za-z_-]*\}`)
@@ -70,6 +74,7 @@ func (c Config) Validate() error {
 	bad(!strings.Contains(all, "{text}"), "{text} is nowhere: the message would be empty")
 	bad(strings.Contains(all, "{secret}") != (c.SecretFile != ""), "{secret} and secret-file: one without the other")
 	bad(strings.Contains(all, "{from}") != (c.From != ""), "{from} and from: one without the other")
+	bad(strings.Contains(all, "{call-password}") && len(c.CallPasswordFiles) == 0, "{call-password} stands for nothing without call-password-files")
 	for _, status := range c.Statuses {
 		bad(status < 200 || status > 299, "success-statuses: %d means no success in HTTP", status)
 	}
@@ -82,6 +87,15 @@ func (c Config) Validate() error {
 	for _, path := range c.SigningFiles {
 		_, err := readKey(path)
 		bad(err != nil, "signing-secret-files: %w", err)
+	}
+	bad(len(c.SigningFiles) > 0 && len(c.CallPasswordFiles) > 0, "signing-secret-files or call-password-files: whoever can sign needs no password")
+	for _, path := range c.CallPasswordFiles {
+		_, err := readPassword(path)
+		bad(err != nil, "call-password-files: %w", err)
+	}
+	bad(len(c.ReceiptStates) > 0 && len(c.CallPasswordFiles) == 0, "receipt-states: whoever signs says them in our words")
+	for theirs, ours := range c.ReceiptStates {
+		bad(!states[provider.State(ours)], "receipt-states: %q, of %q, is no state", ours, theirs)
 	}
 	return errors.Join(wrong...)
 }

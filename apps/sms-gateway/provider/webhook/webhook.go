@@ -1,5 +1,5 @@
-// Package webhook sends by any gateway that speaks HTTP, Kannel for one, and takes what one tells in the
-// form and with the signature of Standard Webhooks.
+// Package webhook sends by any gateway that speaks HTTP, Kannel for one, and takes what one tells: in the form
+// and with the signature of Standard Webhooks, or, from one that can't sign, as parameters behind a password.
 package webhook
 
 import (
@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/popvote/popvote/apps/sms-gateway/provider"
+	smpp "github.com/popvote/popvote/apps/sms-gateway/provider/smpp/wire"
 	"github.com/popvote/popvote/apps/sms-gateway/provider/wire"
 	"github.com/popvote/popvote/libs/sms"
 )
@@ -89,8 +90,11 @@ func open(c Config, d provider.Deps, client *http.Client) (*Provider, error) {
 			p.rules = append(p.rules, rule{regexp.MustCompile(one.pattern), one.outcome})
 		}
 	}
-	if len(c.SigningFiles) > 0 {
+	switch {
+	case len(c.SigningFiles) > 0:
 		p.handler = wire.NewHandler(d, p.read)
+	case len(c.CallPasswordFiles) > 0:
+		p.handler = wire.NewPlainHandler(d, p.readPlain)
 	}
 	return p, nil
 }
@@ -211,6 +215,17 @@ func (p *Provider) words(m sms.Message) (map[string]string, error) {
 			return nil, err
 		}
 	}
+	callPassword := ""
+	if len(p.config.CallPasswordFiles) > 0 {
+		var err error
+		if callPassword, err = readPassword(p.config.CallPasswordFiles[0]); err != nil {
+			return nil, err
+		}
+	}
+	coding, dataCoding := "0", "0"
+	if !smpp.InGSM(m.Text) {
+		coding, dataCoding = "2", "8"
+	}
 	// A gateway keeps what has no time for a day or three.
 	ttl := p.client.TTL(m, time.Minute, 24*time.Hour)
 	if ttl == 0 {
@@ -218,7 +233,7 @@ func (p *Provider) words(m sms.Message) (map[string]string, error) {
 	}
 	return map[string]string{
 		"to": m.To.Reveal(), "to-digits": strings.TrimPrefix(m.To.Reveal(), "+"), "from": p.config.From, "text": m.Text, "id": m.ID, "lang": m.Lang,
-		"secret": secret, "ttl-seconds": strconv.Itoa(ttl), "ttl-minutes": strconv.Itoa((ttl + 59) / 60),
+		"secret": secret, "call-password": callPassword, "coding": coding, "data-coding": dataCoding, "ttl-seconds": strconv.Itoa(ttl), "ttl-minutes": strconv.Itoa((ttl + 59) / 60),
 	}, nil
 }
 

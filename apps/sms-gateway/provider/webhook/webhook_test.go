@@ -79,7 +79,7 @@ func TestPublishedVectors(t *testing.T) {
 func kannel(t testing.TB) (c Config) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kannel.yaml")
-	if err := os.WriteFile(path, []byte(strings.Replace(recipe, "SECRET", wiretest.Secret(t, "hunter2"), 1)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(recipe(t)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := service.LoadConfig(&c, service.Sources{File: path}); err != nil {
@@ -120,7 +120,8 @@ func TestItSendsAsKannelAsks(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		for name, want := range map[string]string{
 			"X-Kannel-Username": "popvote", "X-Kannel-Password": "hunter2", "X-Kannel-To": "+85291234567", "X-Kannel-From": "PopVote",
-			"X-Kannel-Validity": "5", "Content-Type": "text/plain; charset=UTF-8",
+			"X-Kannel-Validity": "5", "X-Kannel-Coding": "2", "X-Kannel-DLR-Mask": "31",
+			"X-Kannel-DLR-Url": "https://kannel:" + callPassword + "@sms.example/hooks/kannel?id=" + wiretest.Message.ID + "&state=%d&time=%T", "Content-Type": "text/plain; charset=UTF-8",
 		} {
 			if got := r.Header.Get(name); got != want {
 				t.Errorf("%s: %q", name, got)

@@ -56,6 +56,8 @@ type handler struct {
 	deps   provider.Deps
 	read   Reader
 	replay *Replay
+	// plain is for gateways that know no more of HTTP than a GET and its 200.
+	plain bool
 
 	mu      sync.Mutex // guards those below
 	refused int
@@ -68,11 +70,21 @@ func NewHandler(deps provider.Deps, read Reader) http.Handler {
 	return &handler{deps: deps, read: read, replay: NewReplay(deps.Clock)}
 }
 
+// NewPlainHandler is NewHandler for gateways that fetch a URL to tell something: it answers GETs too, and says
+// 200 with an empty text, which Kannel for one takes for success as it does not 204.
+func NewPlainHandler(deps provider.Deps, read Reader) http.Handler {
+	return &handler{deps: deps, read: read, replay: NewReplay(deps.Clock), plain: true}
+}
+
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
+	if r.Method != http.MethodPost && (!h.plain || r.Method != http.MethodGet) {
+		allow := http.MethodPost
+		if h.plain {
+			allow += ", " + http.MethodGet
+		}
+		w.Header().Set("Allow", allow)
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
@@ -88,6 +100,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), maxDeal)
 	defer cancel()
 	switch err := h.deal(r.WithContext(ctx), body); {
+	case err == nil && h.plain:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(http.StatusOK)
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
 	case errors.Is(err, ErrForged), errors.Is(err, ErrStale):

@@ -49,7 +49,7 @@ function bubble(message, kind) {
   item.className = kind;
   who.className = "who";
   const other = pretty(kind === "sent" ? message.to : message.from);
-  say(who, (w) => (kind === "sent" ? w.youSent(other) : w.youGot(other)));
+  say(who, (w) => (kind === "sent" ? w.youSent(other) : message.call ? w.youHeard(other) : w.youGot(other)));
   item.append(who, message.text);
   const code = kind === "received" && /(?<!\d)\d{6}(?!\d)/.exec(message.text)?.[0];
   if (code && navigator.clipboard) {

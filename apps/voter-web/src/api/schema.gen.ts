@@ -296,6 +296,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/verification/call": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have the code spoken in a call.
+         * @description The code that was sent, said twice in the session's language. Only where `next_call_seconds` is there: the
+         *     servers make calls, and the code was sent again. A call counts as a sending.
+         */
+        post: operations["callCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/ballots": {
         parameters: {
             query?: never;
@@ -570,6 +591,8 @@ export interface components {
             tries_left?: number;
             /** @description voter_receives: wait before asking for another; absent when no more will be sent. */
             next_send_seconds?: number;
+            /** @description voter_receives: wait before having the code spoken in a call; absent where that is not offered. */
+            next_call_seconds?: number;
             /** @description voter_receives: wait before trying a code; absent when none can be tried. */
             next_check_seconds?: number;
         };
@@ -1179,6 +1202,27 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Sent; the countdowns start anew. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Verification"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    callCode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The phone will ring; the countdowns start anew. */
             200: {
                 headers: {
                     [name: string]: unknown;

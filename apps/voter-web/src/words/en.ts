@@ -145,6 +145,8 @@ export const en: Words = {
     resendIn: (span) => `Not received? You can ask for another code in ${span}.`,
     resend: 'Send another code',
     resent: 'Another code is on its way.',
+    call: 'Call me and say the code',
+    called: 'Your phone is about to ring. A voice says the code twice.',
     noMore: 'No more codes can be sent this time. If none arrives, start again later.',
     empty: (digits) => `Enter the ${digits} digits of the code`,
   },

@@ -126,6 +126,8 @@ export interface Words {
     resendIn: (span: string) => string
     resend: string
     resent: string
+    call: string
+    called: string
     noMore: string
     empty: (digits: number) => string
   }

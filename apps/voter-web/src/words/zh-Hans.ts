@@ -137,6 +137,8 @@ export const zhHans: Words = {
     resendIn: (span) => `没有收到？${span}后可以重新发送。`,
     resend: '重新发送验证码',
     resent: '新的验证码已发出。',
+    call: '给我打电话，读出验证码',
+    called: '您的电话马上会响，语音会读两遍验证码。',
     noMore: '这次不能再发送验证码了。如果仍未收到，请稍后重新开始。',
     empty: (digits) => `请输入 ${digits} 位数字验证码`,
   },

@@ -137,6 +137,8 @@ export const zhHantHK: Words = {
     resendIn: (span) => `未收到？${span}後可要求重發。`,
     resend: '重發驗證碼',
     resent: '新的驗證碼已發出。',
+    call: '致電給我，讀出驗證碼',
+    called: '你的電話即將響起，語音會讀出驗證碼兩次。',
     noMore: '今次不能再發驗證碼。如仍未收到，請稍後重新開始。',
     empty: (digits) => `請輸入 ${digits} 位數字的驗證碼`,
   },

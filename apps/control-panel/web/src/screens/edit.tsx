@@ -322,6 +322,10 @@ function ByForm({ start, replaces }: { start: Definition; replaces: string }): J
             <input type="checkbox" checked={d.reveal_tally_key ?? false} onChange={(e) => { const on = e.currentTarget.checked; change((x) => ({ ...x, reveal_tally_key: on })); }} />
             <span>{c.field.reveal}<small class="hint">{c.field.revealHint}</small></span>
           </label>
+          <label class="check">
+            <input type="checkbox" checked={d.seal_on_server ?? false} data-test="seal-on-server" onChange={(e) => { const on = e.currentTarget.checked; change((x) => ({ ...x, seal_on_server: on })); }} />
+            <span>{c.field.seal}<small class="hint">{c.field.sealHint}</small></span>
+          </label>
         </Group>
         {checked ? <Save draft={{ definition: tidy(d) }} view={checked} replaces={replaces} />
           : <div class="save"><button type="submit" class="button main" disabled={busy} data-test="check">{busy ? t.action.working : c.check}</button></div>}

@@ -97,6 +97,7 @@ export function PollScreen({ id, tab }: { id: string; tab: Tab }): JSX.Element {
             [t.poll.tallyKey, <span class="row"><code class="break">{m.ballot.tally_key.kid}</code><Copy text={m.ballot.tally_key.kid} /></span>],
             view.identity_key ? [t.poll.identityKey, <Kept id={id} state={state} idKey={view.identity_key} now={now} />] : null,
             m.reveal_tally_key ? [t.action.publish.title, t.poll.reveal] : null,
+            m.seal_on_server ? [t.poll.scripts, t.poll.seal] : null,
           ]} />
         </>
       )}

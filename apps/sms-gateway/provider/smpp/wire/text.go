@@ -23,6 +23,12 @@ type Text struct {
 	Segments [][]byte
 }
 
+// InGSM says whether GSM's alphabet has all of a text; else it goes out in UCS-2.
+func InGSM(text string) bool {
+	_, err := data.GSM7BIT.Encode(text)
+	return err == nil
+}
+
 // Encode puts a text into GSM's alphabet if that has all of it, else into UCS-2, and cuts it into
 // segments: one if it fits, else none that ends inside a character.
 func Encode(text string) Text {

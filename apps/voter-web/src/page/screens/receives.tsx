@@ -19,7 +19,7 @@ export function Receives({ w, j, set, go }: Screen) {
   const [wrong, setWrong] = useState<string>()
   const [trouble, setTrouble] = useState<Trouble & { since: number }>()
   const [busy, setBusy] = useState(false)
-  const [resent, setResent] = useState(false)
+  const [resent, setResent] = useState<'resend' | 'call'>()
   const [ended, setEnded] = useState(false)
   const now = useNow(true)
 
@@ -40,7 +40,7 @@ export function Receives({ w, j, set, go }: Screen) {
 
   const check = async () => {
     setTrouble(undefined)
-    setResent(false)
+    setResent(undefined)
     // As typed: full-width digits and spaces of the SMS are the keyboard's doing, not the voter's.
     const plain = code.normalize('NFKC').replace(/\D/g, '')
     const short = plain.length !== digits
@@ -55,15 +55,15 @@ export function Receives({ w, j, set, go }: Screen) {
     go(furthest(on), true)
   }
 
-  const resend = async () => {
+  const resend = async (how: 'resend' | 'call') => {
     setTrouble(undefined)
     setWrong(undefined)
     setBusy(true)
-    const { value, trouble } = await ask<Verification>('/v1/verification/resend', { token: session.token, method: 'POST' })
+    const { value, trouble } = await ask<Verification>(`/v1/verification/${how}`, { token: session.token, method: 'POST' })
     setBusy(false)
     if (trouble) return refused(trouble)
     setCode('')
-    setResent(true)
+    setResent(how)
     learn(value)
   }
 
@@ -102,13 +102,18 @@ export function Receives({ w, j, set, go }: Screen) {
         <p class="clock">{w.left(w.span(left))}</p>
         <button class="main" aria-disabled={busy || !!nextCheck}>{w.continue}</button>
       </Form>
-      <Live>{resent && w.receives.resent}</Live>
+      <Live>{resent && (resent === 'call' ? w.receives.called : w.receives.resent)}</Live>
       {nextSend === undefined ? (
         <p class="hint">{w.receives.noMore}</p>
       ) : nextSend > 0 ? (
         <p class="hint">{w.receives.resendIn(w.span(nextSend))}</p>
       ) : (
-        <button type="button" onClick={() => void resend()} aria-disabled={busy}>{w.receives.resend}</button>
+        <>
+          <p><button type="button" onClick={() => void resend('resend')} aria-disabled={busy}>{w.receives.resend}</button></p>
+          {v.next_call_seconds !== undefined && (
+            <p><button type="button" onClick={() => void resend('call')} aria-disabled={busy}>{w.receives.call}</button></p>
+          )}
+        </>
       )}
       <p><button type="button" class="plain" onClick={again}>{w.sends.change}</button></p>
     </>
