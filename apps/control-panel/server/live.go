@@ -251,7 +251,7 @@ func (s *Server) stream(c *gin.Context) {
 		case <-statsWoken:
 			out.stats(s, id, stats)
 		}
-		if !s.sessions.alive(who) {
+		if !s.sessions.alive(who) || !s.holds(who) {
 			out.event("ended", struct{}{})
 			return
 		}

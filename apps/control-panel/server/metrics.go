@@ -10,7 +10,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) metrics {
 	m := metrics{
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "panel_logins_total", Help: "Log-in links used, by outcome (ok, refused).",
+			Name: "panel_logins_total", Help: "Log-ins, by outcome (ok, refused: of links; passkey, passkey_refused).",
 		}, []string{"outcome"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "panel_streams", Help: "Pages that watch the live numbers now.",

@@ -9,11 +9,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-webauthn/webauthn/webauthn"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/popvote/popvote/apps/control-panel/operators"
 	"github.com/popvote/popvote/apps/control-panel/page"
 	"github.com/popvote/popvote/libs/ballotapi"
 )
@@ -64,6 +67,10 @@ type Server struct {
 	origin   string
 	sessions *sessions
 	live     *live
+	book     *operators.Book
+	rp       *webauthn.WebAuthn // nil where the origin can have no passkeys
+	pending  ceremonies
+	refusals refusalLog
 	counts   counts
 	handler  http.Handler
 	metrics  metrics
@@ -97,10 +104,16 @@ func New(config Config, deps Deps) (*Server, error) {
 		log:      deps.Log,
 		origin:   origin.Scheme + "://" + origin.Host,
 		sessions: newSessions(config, deps.Clock),
+		book:     operators.NewBook(deps.Admin),
+		pending:  ceremonies{clock: deps.Clock, of: map[string]*ceremony{}},
 		metrics:  newMetrics(deps.Metrics),
+	}
+	if s.rp, err = relyingParty(origin); err != nil {
+		return nil, fmt.Errorf("couldn't use public_origin %q for passkeys: %w", config.PublicOrigin, err)
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.live = newLive(s.ctx, s, or(config.StatsEvery, time.Second), or(config.PartsEvery, 5*time.Second))
+	go s.follow(or(config.PartsEvery, 5*time.Second))
 	s.handler = s.routes(origin.Scheme == "https", deps.Page)
 	return s, nil
 }
@@ -110,7 +123,27 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // LoginLink makes a fresh log-in link, and the unused one before it void. The secret is in the
 // fragment, which browsers send to nobody, so that it reaches no log on the way.
-func (s *Server) LoginLink() string { return s.origin + "/#login=" + s.sessions.invite() }
+//
+// Once an operator has a passkey, no link is made: what comes back is where to sign in with it.
+func (s *Server) LoginLink() string {
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+	defer cancel()
+	// A ballot server that is away is no reason to print nothing: whether the link is taken is decided when it is used.
+	if state, err := s.book.Read(ctx); err == nil && state.InUse() {
+		return s.origin + "/"
+	}
+	return s.linkTo(s.sessions.invite())
+}
+
+func (s *Server) linkTo(secret string) string { return LinkTo(s.origin, secret) }
+
+// LogsIn says whether what LoginLink returned is a link that logs in.
+func LogsIn(link string) bool { return strings.Contains(link, linkMark) }
+
+const linkMark = "/#login="
+
+// LinkTo is the address that hands a log-in link's secret to the panel of an origin.
+func LinkTo(origin, secret string) string { return origin + linkMark + secret }
 
 // Close ends every stream and every count under way.
 func (s *Server) Close() { s.stop() }
@@ -126,9 +159,17 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 
 	api := g.Group("/api", s.private)
 	api.POST("/login", s.logIn)
-	in := api.Group("", s.loggedIn)
-	in.GET("/session", s.whoAmI)
-	in.POST("/logout", s.logOut)
+	api.GET("/sign-in", s.howToSignIn)
+	api.POST("/sign-in", s.signIn)
+	api.POST("/sign-in/begin", s.beginSignIn)
+	begun := api.Group("", s.loggedIn)
+	begun.GET("/session", s.whoAmI)
+	begun.POST("/logout", s.logOut)
+	begun.POST("/passkeys", s.addPasskey)
+	begun.POST("/passkeys/begin", s.beginPasskey)
+	in := begun.Group("", s.whole)
+	in.GET("/passkeys", s.listPasskeys)
+	in.POST("/passkeys/remove", s.removePasskey)
 	in.POST("/links", s.makeLink)
 	in.GET("/overview", s.overview)
 	in.GET("/live", s.stream)

@@ -1,4 +1,5 @@
-import type { AuditView, CloudDeed, Definition, Done, DraftView, DrillReport, DrillRun, Fault, JWK, PollView, ResultView, SessionView } from './types'
+import type { Account, AuditView, Begun, CloudDeed, Definition, Done, Doors, DraftView, DrillReport, DrillRun, Fault, JWK, PollView, ResultView, SessionView } from './types'
+import type { CreationOptions, RequestOptions } from './passkey'
 
 interface Document {
   code: string
@@ -88,7 +89,14 @@ export const api = {
   session: () => ask<SessionView>('GET', '/api/session'),
   logIn: (token: string) => ask<SessionView>('POST', '/api/login', { token }),
   logOut: () => ask<undefined>('POST', '/api/logout', {}),
-  link: () => ask<{ link: string; until: string }>('POST', '/api/links', {}),
+  link: () => ask<{ link: string; until: string; enrols: boolean }>('POST', '/api/links', {}),
+  doors: () => ask<Doors>('GET', '/api/sign-in'),
+  beginSignIn: () => ask<Begun<RequestOptions>>('POST', '/api/sign-in/begin', {}),
+  signIn: (ceremony: string, credential: unknown) => ask<SessionView>('POST', '/api/sign-in', { ceremony, credential }),
+  passkeys: () => ask<{ accounts: Account[] }>('GET', '/api/passkeys'),
+  beginPasskey: (name: string) => ask<Begun<CreationOptions>>('POST', '/api/passkeys/begin', name ? { name } : {}),
+  addPasskey: (ceremony: string, credential: unknown, label: string) => ask<SessionView>('POST', '/api/passkeys', { ceremony, credential, label }),
+  removePasskey: (passkey: string, reason: string) => ask<undefined>('POST', '/api/passkeys/remove', { passkey, reason }),
   poll: (id: string) => ask<PollView>('GET', at(id)),
   audit: (id: string) => ask<AuditView>('GET', at(id, '/audit')),
   result: (id: string) => ask<ResultView>('GET', at(id, '/result')),

@@ -8,6 +8,7 @@ import { CloudsScreen } from './screens/clouds'
 import { DrillScreen, DrillsScreen } from './screens/drills'
 import { EditScreen } from './screens/edit'
 import { LoginScreen, tokenIn } from './screens/login'
+import { EnrolScreen, OperatorsScreen } from './screens/operators'
 import { OverviewScreen } from './screens/overview'
 import { PollScreen } from './screens/poll'
 import { PollsScreen } from './screens/polls'
@@ -64,8 +65,10 @@ export function App(): JSX.Element {
   return (
     <Voice.Provider value={speech}>
       <Router>
-        {session.is === 'in' ? (
-          <Inside session={session.view} setLang={setLang} onOut={() => setSession({ is: 'out', token: '', ended: false })} onEnded={() => setSession({ is: 'out', token: '', ended: true })} />
+        {session.is === 'in' && session.view.enrols ? (
+          <Outside setLang={setLang}><EnrolScreen session={session.view} onDone={ask} /></Outside>
+        ) : session.is === 'in' ? (
+          <Inside session={session.view} renew={ask} setLang={setLang} onOut={() => setSession({ is: 'out', token: '', ended: false })} onEnded={() => setSession({ is: 'out', token: '', ended: true })} />
         ) : (
           <Outside setLang={setLang}>
             {session.is === 'out' ? <LoginScreen token={session.token} ended={session.ended} onIn={ask} />
@@ -99,7 +102,7 @@ function Mark(): JSX.Element {
   )
 }
 
-function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; setLang: (l: Lang) => void; onOut: () => void; onEnded: () => void }): JSX.Element {
+function Inside({ session, renew, setLang, onOut, onEnded }: { session: SessionView; renew: () => void; setLang: (l: Lang) => void; onOut: () => void; onEnded: () => void }): JSX.Element {
   const { t } = useWords()
   const route = useRoute()
   const live = useMemo(() => new Live(''), [])
@@ -109,7 +112,7 @@ function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; se
     if (picture.connection === 'ended') onEnded()
   }, [picture.connection])
   const panel = useMemo(() => ({ live, picture }), [live, picture])
-  const screen = <Screen route={route} known={session} />
+  const screen = <Screen route={route} known={session} renew={renew} />
   return (
     <Shared.Provider value={panel}>
       {route.name === 'wall' ? screen : (
@@ -121,6 +124,7 @@ function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; se
               <NavLink to={pathTo.overview()} on={route.name === 'overview'}>{t.nav.overview}</NavLink>
               <NavLink to={pathTo.polls()} on={['polls', 'poll', 'edit'].includes(route.name)}>{t.nav.polls}</NavLink>
               <NavLink to={pathTo.create()} on={route.name === 'new'}>{t.nav.create}</NavLink>
+              <NavLink to={pathTo.operators()} on={route.name === 'operators'}>{t.nav.operators}</NavLink>
               {session.clouds && <NavLink to={pathTo.clouds()} on={route.name === 'clouds'}>{t.nav.clouds}</NavLink>}
               {session.drills && <NavLink to={pathTo.drills()} on={['drills', 'drill'].includes(route.name)}>{t.nav.drills}</NavLink>}
             </nav>
@@ -141,7 +145,7 @@ function NavLink({ to, on, children }: { to: string; on: boolean; children: stri
   return <Link to={to} aria-current={on ? 'page' : undefined}>{children}</Link>
 }
 
-function Screen({ route, known }: { route: Route; known: SessionView }): JSX.Element {
+function Screen({ route, known, renew }: { route: Route; known: SessionView; renew: () => void }): JSX.Element {
   switch (route.name) {
     case 'overview': return <OverviewScreen poll={route.poll} />
     case 'polls': return <PollsScreen />
@@ -149,6 +153,7 @@ function Screen({ route, known }: { route: Route; known: SessionView }): JSX.Ele
     case 'edit': return <EditScreen key={route.id} id={route.id} />
     case 'poll': return <PollScreen key={route.id} id={route.id} tab={route.tab} />
     case 'wall': return <WallScreen id={route.id} />
+    case 'operators': return <OperatorsScreen session={known} renew={renew} />
     case 'clouds': return known.clouds ? <CloudsScreen /> : <LostScreen />
     case 'drills': return known.drills ? <DrillsScreen /> : <LostScreen />
     case 'drill': return known.drills ? <DrillScreen key={route.run} run={route.run} /> : <LostScreen />

@@ -187,6 +187,40 @@ export interface SessionView {
   /** Whether there are such screens. */
   clouds: boolean
   drills: boolean
+  /** Whether the actor is an account, which has passkeys. */
+  account: boolean
+  /** A session that may register a passkey and nothing else; `named` is whom it is for, if that is said already. */
+  enrols: boolean
+  named?: string
+  /** Whether there can be passkeys at this address. */
+  passkeys: boolean
+}
+
+/** How to log in: whether by passkey alone, and whether there can be any here. */
+export interface Doors {
+  passkeys: boolean
+  possible: boolean
+}
+
+export interface Passkey {
+  id: string
+  label: string
+  added_at: string
+  last_used_at: string | null
+  synced: boolean
+  current: boolean
+}
+
+export interface Account {
+  name: string
+  mine: boolean
+  passkeys: Passkey[]
+}
+
+/** A challenge on its way to an authenticator. */
+export interface Begun<T> {
+  ceremony: string
+  options: T
 }
 
 export type NodeState = 'ready' | 'draining' | 'drained' | 'down'
