@@ -60,6 +60,7 @@ type config struct {
 	Vault   vault.Settings     `koanf:"vault"`
 	Origin  string             `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
 	Recover string             `koanf:"recover" doc:"Makes a recovery link for the operator of this name, prints it, and ends: with it they register a passkey, once, in 15 minutes. Who made it is in the operators' audit chain."`
+	Require bool               `koanf:"require-passkey" doc:"Refuses what changes a poll or the clouds to operators who have no passkey yet. Those who have one always confirm it by it. Needs -public-origin to be a name. Default: for a machine of one's own, off."`
 	Link    string             `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
 	Nomad   nomadSettings      `koanf:"nomad"`
 	Drills  string             `koanf:"drills" doc:"The directory into which popvote drill writes its reports (--reports), which are then shown. Default: none are."`
@@ -152,7 +153,7 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 		go known.Follow(ctx)
 		deps.Clouds = known
 	}
-	panel, err := server.New(server.Config{PublicOrigin: c.Origin, Drills: c.Drills}, deps)
+	panel, err := server.New(server.Config{PublicOrigin: c.Origin, Drills: c.Drills, RequirePasskey: c.Require}, deps)
 	if err != nil {
 		return wrong(err)
 	}
@@ -165,8 +166,9 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	var unsaid error
+	link := panel.LoginLink() // which asks whether there are passkeys: before anybody waits for it
 	err = service.Serve(ctx, service.Options{Log: log, Health: health, Started: func([]net.Addr) {
-		if unsaid = handOver(c.Link, panel.LoginLink(), out); unsaid != nil {
+		if unsaid = handOver(c.Link, link, out); unsaid != nil {
 			giveUp()
 		}
 	}},

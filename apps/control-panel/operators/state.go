@@ -20,6 +20,8 @@ const (
 	PasskeyAdded   = "passkey-added"
 	PasskeyRemoved = "passkey-removed"
 	SignedIn       = "signed-in"
+	// ActProved is an act that the operator's passkey has signed. What came of it is in the poll's chain.
+	ActProved = "act-proved"
 	// LinkMade is a link by which somebody may register a passkey; RecoveryMade is one that was made on the machine.
 	LinkMade     = "link-made"
 	RecoveryMade = "recovery-made"
@@ -48,7 +50,8 @@ type Detail struct {
 	Link       string               `json:"link,omitempty"` // LinkID
 	Until      *time.Time           `json:"until,omitempty"`
 	// Times is how often something was refused since the entry before that says the same.
-	Times int `json:"times,omitempty"`
+	Times int  `json:"times,omitempty"`
+	Act   *Act `json:"act,omitempty"`
 }
 
 // State is what the chain says up to an entry. It is not changed any more once it can be read.
@@ -74,7 +77,7 @@ type Passkey struct {
 	Account    string
 	Label      string
 	AddedAt    time.Time
-	LastUsedAt time.Time // zero if it was never used to sign in
+	LastUsedAt time.Time // zero if it was never used
 	Credential webauthn.Credential
 }
 
@@ -118,7 +121,7 @@ func (s *State) follow(e *ballotapi.AuditEntry) error {
 		}
 	case PasskeyRemoved:
 		delete(s.passkeys, d.Passkey)
-	case SignedIn:
+	case SignedIn, ActProved:
 		s.used(d, e.At)
 	case LinkMade, RecoveryMade:
 		if d.Until == nil {

@@ -15,6 +15,7 @@ type purpose int
 const (
 	toSignIn purpose = iota
 	toRegister
+	toAct
 )
 
 // ceremony is a challenge that waits for its one answer.
@@ -25,6 +26,7 @@ type ceremony struct {
 	// session is who asked, empty for a sign-in.
 	session [32]byte
 	account operators.Account
+	act     operators.Act // of toAct
 }
 
 const (

@@ -11,7 +11,7 @@ import (
 // changes are all requests that change something.
 var changes = []string{
 	"/api/login", "/api/sign-in", "/api/sign-in/begin", "/api/logout", "/api/links",
-	"/api/passkeys", "/api/passkeys/begin", "/api/passkeys/remove", "/api/drafts/check", "/api/drafts",
+	"/api/passkeys", "/api/passkeys/begin", "/api/passkeys/remove", "/api/acts", "/api/drafts/check", "/api/drafts",
 	"/api/polls/p/open", "/api/polls/p/pause", "/api/polls/p/resume", "/api/polls/p/close",
 	"/api/polls/p/publish", "/api/polls/p/extend", "/api/polls/p/count", "/api/polls/p/destroy-key",
 }

@@ -39,6 +39,7 @@ func (c *clock) advance(d time.Duration) {
 type panel struct {
 	t      *testing.T
 	server *server.Server
+	deps   server.Deps
 	http   *httptest.Server
 	box    *box
 	clock  *clock
@@ -89,6 +90,7 @@ func newPanelWith(t *testing.T, change func(*server.Config, *server.Deps)) *pane
 	}
 	change(&config, &deps)
 	var err error
+	p.deps = deps
 	p.server, err = server.New(config, deps)
 	if err != nil {
 		t.Fatal(err)

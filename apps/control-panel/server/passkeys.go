@@ -133,7 +133,7 @@ func (s *Server) signInBy(ctx context.Context, body answerRequest) (cookie strin
 	if err != nil {
 		return "", nil, err
 	}
-	p, used, err := s.assertion(state, begun, body.Credential)
+	p, used, _, err := s.assertion(state, begun, body.Credential)
 	if err != nil {
 		return "", nil, err
 	}
@@ -167,34 +167,44 @@ type refusal struct {
 func (r *refusal) Unwrap() error { return r.trouble }
 
 // assertion checks an authenticator's answer: that it is to this challenge, from this origin, by a passkey that is
-// known, by somebody whom the authenticator has verified. It returns the passkey, and how it is after this use.
-func (s *Server) assertion(state *operators.State, begun *ceremony, answer []byte) (operators.Passkey, *webauthn.Credential, error) {
-	var p operators.Passkey
+// known, and the session's own where there is one, by somebody whom the authenticator has verified. It returns the
+// passkey, how it is after this use, and what was signed.
+func (s *Server) assertion(state *operators.State, begun *ceremony, answer []byte) (p operators.Passkey, used *webauthn.Credential, proof operators.Answer, err error) {
 	refuse := func(action string, err error) error {
 		account, _ := state.Account(p.Account)
 		return &refusal{errPasskey, action, operators.Detail{Account: p.Account, Name: account.Name, Passkey: p.ID, Label: p.Label}, err.Error()}
 	}
 	parsed, err := protocol.ParseCredentialRequestResponseBytes(answer)
 	if err != nil {
-		return p, nil, refuse(operators.PasskeyRefused, err)
+		return p, nil, proof, refuse(operators.PasskeyRefused, err)
 	}
-	known := func(rawID, handle []byte) (webauthn.User, error) {
-		found, ok := state.Passkey(base64.RawURLEncoding.EncodeToString(rawID))
-		if !ok || found.Account != base64.RawURLEncoding.EncodeToString(handle) {
-			return nil, errors.New("it is not known, or was removed")
-		}
-		p = found
-		account, _ := state.Account(p.Account)
-		return state.User(account), nil
+	found, ok := state.Passkey(base64.RawURLEncoding.EncodeToString(parsed.RawID))
+	if !ok || begun.purpose == toAct && found.Account != begun.account.ID {
+		return p, nil, proof, refuse(operators.PasskeyRefused, errors.New("it is not known, or was removed"))
 	}
-	_, used, err := s.rp.ValidatePasskeyLogin(known, *begun.data, parsed)
+	p = found
+	account, _ := state.Account(p.Account)
+	if begun.purpose == toAct {
+		// Only passkeys that were there when it was asked for may have gone meanwhile; none of them may answer.
+		data := *begun.data
+		data.AllowedCredentialIDs = nil
+		used, err = s.rp.ValidateLogin(state.User(account), data, parsed)
+	} else {
+		_, used, err = s.rp.ValidatePasskeyLogin(func(_, handle []byte) (webauthn.User, error) {
+			if p.Account != base64.RawURLEncoding.EncodeToString(handle) {
+				return nil, errors.New("it is another account's")
+			}
+			return state.User(account), nil
+		}, *begun.data, parsed)
+	}
 	if err != nil {
-		return p, nil, refuse(operators.PasskeyRefused, err)
+		return p, nil, proof, refuse(operators.PasskeyRefused, err)
 	}
 	if used.Authenticator.CloneWarning {
-		return p, nil, refuse(operators.CounterRegressed, errors.New("its counter went back: there may be a copy of it"))
+		return p, nil, proof, refuse(operators.CounterRegressed, errors.New("its counter went back: there may be a copy of it"))
 	}
-	return p, used, nil
+	raw := parsed.Raw.AssertionResponse
+	return p, used, operators.Answer{ClientData: raw.ClientDataJSON, AuthenticatorData: raw.AuthenticatorData, Signature: raw.Signature}, nil
 }
 
 // stillGood looks again, at the state that the entry will follow: of two answers of one passkey at once, with the

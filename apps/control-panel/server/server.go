@@ -36,6 +36,9 @@ type Config struct {
 	StatsEvery time.Duration `koanf:"stats_every"`
 	// PartsEvery is how often the state of the parts is read while anybody watches; default 5s.
 	PartsEvery time.Duration `koanf:"parts_every"`
+	// RequirePasskey refuses what changes a poll, the clouds or who may enter to sessions without a passkey; default
+	// false, which is for a machine of one's own. Sessions with one always confirm these by it.
+	RequirePasskey bool `koanf:"require_passkey"`
 	// Drills is the directory into which popvote drill writes its reports; empty: none are shown.
 	Drills string `koanf:"drills"`
 }
@@ -57,23 +60,24 @@ type Deps struct {
 
 // Server is the control panel.
 type Server struct {
-	admin    ballotapi.Admin
-	parts    func(ctx context.Context) []Part
-	clouds   Clouds // nil where nobody knows of any
-	deeds    deeds
-	drills   string // empty for none
-	clock    func() time.Time
-	log      *slog.Logger
-	origin   string
-	sessions *sessions
-	live     *live
-	book     *operators.Book
-	rp       *webauthn.WebAuthn // nil where the origin can have no passkeys
-	pending  ceremonies
-	refusals refusalLog
-	counts   counts
-	handler  http.Handler
-	metrics  metrics
+	admin          ballotapi.Admin
+	parts          func(ctx context.Context) []Part
+	clouds         Clouds // nil where nobody knows of any
+	deeds          deeds
+	drills         string // empty for none
+	clock          func() time.Time
+	log            *slog.Logger
+	origin         string
+	sessions       *sessions
+	live           *live
+	requirePasskey bool
+	book           *operators.Book
+	rp             *webauthn.WebAuthn // nil where the origin can have no passkeys
+	pending        ceremonies
+	refusals       refusalLog
+	counts         counts
+	handler        http.Handler
+	metrics        metrics
 
 	// ctx ends with Close: counts under way and streams stop with it, never with one operator's tab.
 	ctx  context.Context
@@ -96,20 +100,24 @@ func New(config Config, deps Deps) (*Server, error) {
 		}
 	}
 	s := &Server{
-		admin:    deps.Admin,
-		parts:    deps.Parts,
-		clouds:   deps.Clouds,
-		drills:   config.Drills,
-		clock:    deps.Clock,
-		log:      deps.Log,
-		origin:   origin.Scheme + "://" + origin.Host,
-		sessions: newSessions(config, deps.Clock),
-		book:     operators.NewBook(deps.Admin),
-		pending:  ceremonies{clock: deps.Clock, of: map[string]*ceremony{}},
-		metrics:  newMetrics(deps.Metrics),
+		admin:          deps.Admin,
+		parts:          deps.Parts,
+		clouds:         deps.Clouds,
+		drills:         config.Drills,
+		clock:          deps.Clock,
+		log:            deps.Log,
+		origin:         origin.Scheme + "://" + origin.Host,
+		sessions:       newSessions(config, deps.Clock),
+		requirePasskey: config.RequirePasskey,
+		book:           operators.NewBook(deps.Admin),
+		pending:        ceremonies{clock: deps.Clock, of: map[string]*ceremony{}},
+		metrics:        newMetrics(deps.Metrics),
 	}
 	if s.rp, err = relyingParty(origin); err != nil {
 		return nil, fmt.Errorf("couldn't use public_origin %q for passkeys: %w", config.PublicOrigin, err)
+	}
+	if s.rp == nil && s.requirePasskey {
+		return nil, fmt.Errorf("couldn't require passkeys: at %q there can be none: public_origin has to be a name, with https or as localhost", config.PublicOrigin)
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.live = newLive(s.ctx, s, or(config.StatsEvery, time.Second), or(config.PartsEvery, 5*time.Second))
@@ -165,12 +173,13 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 	begun := api.Group("", s.loggedIn)
 	begun.GET("/session", s.whoAmI)
 	begun.POST("/logout", s.logOut)
-	begun.POST("/passkeys", s.addPasskey)
+	begun.POST("/passkeys", s.provedMore, s.addPasskey)
 	begun.POST("/passkeys/begin", s.beginPasskey)
 	in := begun.Group("", s.whole)
+	in.POST("/acts", s.beginAct)
 	in.GET("/passkeys", s.listPasskeys)
-	in.POST("/passkeys/remove", s.removePasskey)
-	in.POST("/links", s.makeLink)
+	in.POST("/passkeys/remove", s.proved, s.removePasskey)
+	in.POST("/links", s.proved, s.makeLink)
 	in.GET("/overview", s.overview)
 	in.GET("/live", s.stream)
 	in.POST("/drafts/check", s.checkDraft)
@@ -188,14 +197,14 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 	one.GET("/bundle.zip", s.bundle)
 	one.GET("/turnout.csv", s.turnoutCSV)
 	for _, move := range moves {
-		one.POST("/"+move.verb, s.move(move))
+		one.POST("/"+move.verb, s.proved, s.move(move))
 	}
-	one.POST("/extend", s.extend)
-	one.POST("/count", s.count)
-	one.POST("/destroy-key", s.destroyKey)
+	one.POST("/extend", s.proved, s.extend)
+	one.POST("/count", s.proved, s.count)
+	one.POST("/destroy-key", s.proved, s.destroyKey)
 	if s.clouds != nil {
 		for path := range cloudDeeds {
-			in.POST(path, s.changeClouds(path))
+			in.POST(path, s.proved, s.changeClouds(path))
 		}
 	}
 	if s.drills != "" {

@@ -6,7 +6,7 @@ import { after, before, it as test } from 'node:test'
 
 import { launch, open, sizes } from './browser.mjs'
 import { freePort, startInstance } from './instance.mjs'
-import { inspect, loginLink } from './panel/desk.mjs'
+import { done, inspect, loginLink, stateIs } from './panel/desk.mjs'
 import { inside, logOut, register, seat } from './panel/seat.mjs'
 
 const phone = { ...sizes.phone, viewport: { width: 390, height: 844 } }
@@ -67,6 +67,33 @@ it('logs in with it, and only if the authenticator knows who it is', async () =>
   await anna.goto(`${panel}/operators`)
   await anna.locator('[data-test=passkey]').waitFor()
   await inspect(anna, 'passkeys-list-phone-zh-Hant-HK')
+})
+
+it('confirms a dangerous act with it, and without it does nothing', async () => {
+  await anna.goto(`${panel}/polls/lunch`)
+  await anna.verified(false)
+  await anna.click('[data-test=do-pause]')
+  await anna.fill('[data-test=confirm]', 'lunch')
+  await anna.fill('[data-test=reason]', 'the rice is burnt')
+  await anna.click('[data-test=act]')
+  await anna.locator('dialog [role=alert]').waitFor()
+  await inspect(anna, 'passkeys-act-phone-zh-Hant-HK')
+  await stateIs(anna, 'open')
+  await anna.verified(true)
+  await anna.click('[data-test=act]')
+  await anna.locator('.entry').waitFor()
+  assert.match(await anna.textContent('.entry'), /Anna.*the rice is burnt/s)
+  await done(anna)
+  await stateIs(anna, 'paused')
+
+  // A script that has the session alone, and no passkey, gets nowhere.
+  const code = await anna.evaluate(async () => {
+    const answer = await fetch('/api/polls/lunch/resume', {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ confirm: 'lunch', reason: 'mischief' }),
+    })
+    return (await answer.json()).code
+  })
+  assert.equal(code, 'proof-needed')
 })
 
 it('invites a colleague, who can do nothing before there is a passkey', async () => {

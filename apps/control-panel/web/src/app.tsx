@@ -1,6 +1,6 @@
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { api, Problem, whenLoggedOut } from './api'
+import { api, Problem, provesActs, whenLoggedOut } from './api'
 import { Live } from './live'
 import { Link, pathTo, Router, useRoute, type Route } from './router'
 import { Account } from './screens/session'
@@ -42,7 +42,10 @@ export function App(): JSX.Element {
   const ask = (): void => {
     setSession({ is: 'asking' })
     api.session().then(
-      (view) => setSession({ is: 'in', view }),
+      (view) => {
+        provesActs(view.account && !view.enrols)
+        setSession({ is: 'in', view })
+      },
       (error: unknown) => setSession(error instanceof Problem && error.status === 401 ? { is: 'out', token: '', ended: false } : { is: 'failed', error }),
     )
   }
@@ -111,7 +114,7 @@ function Inside({ session, renew, setLang, onOut, onEnded }: { session: SessionV
   useEffect(() => {
     if (picture.connection === 'ended') onEnded()
   }, [picture.connection])
-  const panel = useMemo(() => ({ live, picture }), [live, picture])
+  const panel = useMemo(() => ({ live, picture, session }), [live, picture, session])
   const screen = <Screen route={route} known={session} renew={renew} />
   return (
     <Shared.Provider value={panel}>

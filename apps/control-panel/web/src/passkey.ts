@@ -20,12 +20,13 @@ export interface RequestOptions extends Omit<PublicKeyCredentialRequestOptions, 
   allowCredentials?: Descriptor[]
 }
 
-/** bytes reads base64url, text writes it. */
+/** bytes reads base64url. */
 function bytes(encoded: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(encoded.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0))
 }
 
-function text(buffer: ArrayBuffer): string {
+/** base64url writes it. */
+export function base64url(buffer: ArrayBuffer): string {
   return btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '')
 }
 
@@ -48,7 +49,7 @@ async function asked(what: Promise<Credential | null>): Promise<PublicKeyCredent
 
 function head(c: PublicKeyCredential): object {
   return {
-    id: c.id, rawId: text(c.rawId), type: c.type, clientExtensionResults: c.getClientExtensionResults(),
+    id: c.id, rawId: base64url(c.rawId), type: c.type, clientExtensionResults: c.getClientExtensionResults(),
     ...(c.authenticatorAttachment ? { authenticatorAttachment: c.authenticatorAttachment } : {}),
   }
 }
@@ -66,7 +67,7 @@ export async function register(name: string, label: string): Promise<void> {
   await api.addPasskey(ceremony, {
     ...head(c),
     response: {
-      clientDataJSON: text(response.clientDataJSON), attestationObject: text(response.attestationObject), transports: response.getTransports(),
+      clientDataJSON: base64url(response.clientDataJSON), attestationObject: base64url(response.attestationObject), transports: response.getTransports(),
     },
   }, label)
 }
@@ -80,8 +81,8 @@ export async function answer(options: RequestOptions): Promise<unknown> {
   return {
     ...head(c),
     response: {
-      clientDataJSON: text(response.clientDataJSON), authenticatorData: text(response.authenticatorData), signature: text(response.signature),
-      ...(response.userHandle ? { userHandle: text(response.userHandle) } : {}),
+      clientDataJSON: base64url(response.clientDataJSON), authenticatorData: base64url(response.authenticatorData), signature: base64url(response.signature),
+      ...(response.userHandle ? { userHandle: base64url(response.userHandle) } : {}),
     },
   }
 }

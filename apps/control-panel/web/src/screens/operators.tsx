@@ -5,7 +5,7 @@ import { register } from '../passkey'
 import { usePanel, useTitle } from '../state'
 import type { Account, Passkey, SessionView } from '../types'
 import { Modal } from '../views/action'
-import { Loading, Section, Trouble } from '../views/basics'
+import { Loading, Proven, Section, Trouble } from '../views/basics'
 import { useWords } from '../words'
 
 /** Register makes a passkey: of the session's account, or of one that is named here. */
@@ -151,6 +151,7 @@ function Remove({ passkey, name, onClose, onDone }: { passkey: Passkey; name: st
           <textarea rows={2} maxLength={500} value={reason} onInput={(e) => setReason(e.currentTarget.value)} data-test="reason" />
         </label>
         {error !== null && <Trouble error={error} />}
+        <Proven />
         <div class="modal-buttons">
           <button type="button" class="button" onClick={onClose}>{t.action.cancel}</button>
           <button type="submit" class="button danger" disabled={!ready || busy} data-test="remove-passkey">{busy ? t.action.working : t.operators.removeGo}</button>

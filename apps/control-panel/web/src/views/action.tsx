@@ -9,7 +9,7 @@ import { usePanel } from '../state'
 import type { AuditEntry, Done, IdentityKey, PollState, PollView } from '../types'
 import { useWords } from '../words'
 import { Icon } from './icon'
-import { Trouble } from './basics'
+import { Proven, Trouble } from './basics'
 
 export type Verb = 'open' | 'pause' | 'resume' | 'extend' | 'close' | 'count' | 'publish' | 'destroy'
 
@@ -161,6 +161,7 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
         </fieldset>
         {busy && verb === 'count' && <Progress done={live.count?.done ?? 0} total={live.count?.total ?? live.total} />}
         {error !== null && <Trouble error={error} />}
+        {!busy && <Proven />}
         <div class="modal-buttons">
           <button type="button" class="button" onClick={onClose}>{t.action.cancel}</button>
           <button type="submit" class={`button ${tone[verb]}`} disabled={!ready || busy} data-test="act">{busy ? t.action.working : words.go}</button>

@@ -210,6 +210,7 @@ export const en = {
     voterSees: 'What the voter sees',
   },
   action: {
+    proof: 'Your passkey will be asked to confirm exactly this.',
     open: {
       button: 'Open the poll…',
       title: 'Open the poll',
@@ -564,6 +565,9 @@ export const en = {
       'passkey-needed': 'Register a passkey first.',
       'passkey-refused': 'This passkey was not accepted.',
       'passkey-unreadable': 'This passkey can’t be registered here.',
+      'proof-needed': 'This needs a confirmation by your passkey.',
+      'proof-other': 'Your passkey confirmed something else.',
+      'passkey-asked': 'This panel asks for a passkey first. Register one under Operators.',
       'passkey-late': 'This took too long, or was answered before. Begin again.',
       'passkey-cancelled': 'No passkey was used: it was cancelled, or took too long.',
       'passkey-known': 'This device has a passkey of yours for this panel already.',

@@ -193,6 +193,7 @@ export const hans: Messages = {
     voterSees: '投票人看到的',
   },
   action: {
+    proof: '之后会请你的通行密钥确认这件事，只此一件。',
     open: {
       button: '开放投票…',
       title: '开放投票',
@@ -527,6 +528,9 @@ export const hans: Messages = {
       'passkey-needed': '请先注册通行密钥。',
       'passkey-refused': '这个通行密钥没有被接受。',
       'passkey-unreadable': '这个通行密钥不能在这里注册。',
+      'proof-needed': '这样做须由你的通行密钥确认。',
+      'proof-other': '你的通行密钥确认的是另一件事。',
+      'passkey-asked': '这个控制台要求先有通行密钥。请在“操作员”注册。',
       'passkey-late': '时间太长，或者已经回应过。请重新开始。',
       'passkey-cancelled': '没有使用通行密钥：已取消，或者时间太长。',
       'passkey-known': '这台设备已有你在此控制台的通行密钥。',

@@ -193,6 +193,7 @@ export const hant: Messages = {
     voterSees: '投票者看見的',
   },
   action: {
+    proof: '之後會請你的通行密鑰確認這件事，只此一件。',
     open: {
       button: '開放投票…',
       title: '開放投票',
@@ -527,6 +528,9 @@ export const hant: Messages = {
       'passkey-needed': '請先登記通行密鑰。',
       'passkey-refused': '這條通行密鑰不獲接納。',
       'passkey-unreadable': '這條通行密鑰不能在此登記。',
+      'proof-needed': '這樣做須由你的通行密鑰確認。',
+      'proof-other': '你的通行密鑰確認的是另一件事。',
+      'passkey-asked': '這個控制台要求先有通行密鑰。請在「操作員」登記。',
       'passkey-late': '時間太長，或者已經回應過。請重新開始。',
       'passkey-cancelled': '沒有使用通行密鑰：已取消，或者時間太長。',
       'passkey-known': '這部裝置已有你在此控制台的通行密鑰。',
