@@ -28,11 +28,13 @@ type Book struct {
 	moving sync.Mutex
 	state  atomic.Pointer[State]
 	known  atomic.Bool
+	told   func(Notice)
 }
 
-// NewBook returns a book that has read nothing yet.
-func NewBook(chain Chain) *Book {
-	b := &Book{chain: chain}
+// NewBook returns a book that has read nothing yet. tell, where not nil, is given each notice that comes after the
+// first reading; it must not wait.
+func NewBook(chain Chain, tell func(Notice)) *Book {
+	b := &Book{chain: chain, told: tell}
 	b.state.Store(&State{})
 	return b
 }
@@ -87,6 +89,13 @@ func (b *Book) take(entries []ballotapi.AuditEntry) (*State, error) {
 		}
 	}
 	b.state.Store(next)
+	if b.Known() && b.told != nil {
+		for _, n := range next.notices {
+			if n.Seq > s.seq {
+				b.told(n)
+			}
+		}
+	}
 	return next, nil
 }
 

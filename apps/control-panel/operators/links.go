@@ -38,7 +38,7 @@ func Recover(ctx context.Context, chain Chain, name, actor, reason string, now t
 		return "", time.Time{}, err
 	}
 	secret, until = Secret(), now.Add(RecoveryTTL).UTC()
-	err = NewBook(chain).Write(ctx, func(s *State) (*Entry, error) {
+	err = NewBook(chain, nil).Write(ctx, func(s *State) (*Entry, error) {
 		d := Detail{Link: LinkID(secret), Until: &until, Name: name}
 		if a, ok := s.Named(name); ok {
 			d.Account, d.Name = a.ID, a.Name

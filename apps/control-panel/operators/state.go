@@ -30,6 +30,8 @@ const (
 	LinkRefused      = "link-refused"
 	PasskeyRefused   = "passkey-refused"
 	CounterRegressed = "counter-regressed"
+	// NoticesSeen is how far an operator has seen the notices.
+	NoticesSeen = "notices-seen"
 )
 
 // Entry is what an entry of the chain is to say.
@@ -52,6 +54,10 @@ type Detail struct {
 	// Times is how often something was refused since the entry before that says the same.
 	Times int  `json:"times,omitempty"`
 	Act   *Act `json:"act,omitempty"`
+	// Device is a browser's hash; NewDevice says that the account had not signed in from it.
+	Device    string `json:"device,omitempty"`
+	NewDevice bool   `json:"new_device,omitempty"`
+	UpTo      int64  `json:"up_to,omitempty"` // Notice.Seq
 }
 
 // State is what the chain says up to an entry. It is not changed any more once it can be read.
@@ -61,6 +67,9 @@ type State struct {
 	accounts map[string]Account
 	passkeys map[string]Passkey
 	links    map[string]Link
+	notices  []Notice
+	seen     map[string]int64 // by account
+	devices  map[string]bool  // by account and device
 }
 
 // Account is an operator. What they do is in every audit chain under their name.
@@ -93,6 +102,7 @@ type Link struct {
 func (s *State) clone() *State {
 	c := *s
 	c.accounts, c.passkeys, c.links = clone(s.accounts), clone(s.passkeys), clone(s.links)
+	c.seen, c.devices = clone(s.seen), clone(s.devices)
 	return &c
 }
 
@@ -110,6 +120,7 @@ func (s *State) follow(e *ballotapi.AuditEntry) error {
 		return err
 	}
 	s.seq, s.hash = e.Seq, e.Hash
+	s.notice(e, &d)
 	switch e.Action {
 	case PasskeyAdded:
 		if d.Credential == nil {

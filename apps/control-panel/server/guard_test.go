@@ -11,7 +11,7 @@ import (
 // changes are all requests that change something.
 var changes = []string{
 	"/api/login", "/api/sign-in", "/api/sign-in/begin", "/api/logout", "/api/links",
-	"/api/passkeys", "/api/passkeys/begin", "/api/passkeys/remove", "/api/acts", "/api/drafts/check", "/api/drafts",
+	"/api/passkeys", "/api/passkeys/begin", "/api/passkeys/remove", "/api/acts", "/api/notices/seen", "/api/drafts/check", "/api/drafts",
 	"/api/polls/p/open", "/api/polls/p/pause", "/api/polls/p/resume", "/api/polls/p/close",
 	"/api/polls/p/publish", "/api/polls/p/extend", "/api/polls/p/count", "/api/polls/p/destroy-key",
 }
@@ -20,7 +20,7 @@ var changes = []string{
 const doors = 3
 
 var reads = []string{
-	"/api/session", "/api/passkeys", "/api/overview", "/api/live", "/api/polls/p", "/api/polls/p/stats", "/api/polls/p/audit", "/api/polls/p/audit.csv",
+	"/api/session", "/api/passkeys", "/api/notices", "/api/overview", "/api/live", "/api/polls/p", "/api/polls/p/stats", "/api/polls/p/audit", "/api/polls/p/audit.csv",
 	"/api/polls/p/turnout.csv", "/api/polls/p/result", "/api/polls/p/result.json", "/api/polls/p/result.csv", "/api/polls/p/result.nist.json",
 	"/api/polls/p/certificate.json", "/api/polls/p/bundle.zip",
 }

@@ -112,16 +112,17 @@ func (s *Server) signIn(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	cookie, in, err := s.signInBy(c, body)
+	device, hash := s.device(c)
+	cookie, in, err := s.signInBy(c, body, hash)
 	if err != nil {
 		s.refusedPasskey(c, err)
 		s.fail(c, err)
 		return
 	}
-	s.letIn(c, cookie, in, "passkey")
+	s.letIn(c, cookie, in, "passkey", device)
 }
 
-func (s *Server) signInBy(ctx context.Context, body answerRequest) (cookie string, in *session, err error) {
+func (s *Server) signInBy(ctx context.Context, body answerRequest, device string) (cookie string, in *session, err error) {
 	if s.rp == nil {
 		return "", nil, errNoPasskeys
 	}
@@ -143,7 +144,9 @@ func (s *Server) signInBy(ctx context.Context, body answerRequest) (cookie strin
 			return nil, err
 		}
 		account, _ = state.Account(p.Account)
-		return &operators.Entry{Actor: account.Name, Action: operators.SignedIn, Detail: usedDetail(p, used)}, nil
+		d := usedDetail(p, used)
+		d.Name, d.Device, d.NewDevice = account.Name, device, !state.KnownDevice(account.ID, device)
+		return &operators.Entry{Actor: account.Name, Action: operators.SignedIn, Detail: d}, nil
 	})
 	if err != nil {
 		return "", nil, err
@@ -325,6 +328,7 @@ func (s *Server) addPasskey(c *gin.Context) {
 
 func (s *Server) keepPasskey(c *gin.Context, in *session, account operators.Account, label string, made *webauthn.Credential) {
 	id := base64.RawURLEncoding.EncodeToString(made.ID)
+	device, hash := s.device(c)
 	err := s.book.Write(c, func(state *operators.State) (*operators.Entry, error) {
 		if _, ok := state.Passkey(id); ok {
 			return nil, errPasskeyForm
@@ -337,7 +341,7 @@ func (s *Server) keepPasskey(c *gin.Context, in *session, account operators.Acco
 			return nil, errAccountTaken
 		}
 		return &operators.Entry{Actor: account.Name, Action: operators.PasskeyAdded, Detail: operators.Detail{
-			Account: account.ID, Name: account.Name, Passkey: id, Label: label, Credential: made,
+			Account: account.ID, Name: account.Name, Passkey: id, Label: label, Credential: made, Device: hash,
 		}}, nil
 	})
 	if err != nil {
@@ -355,7 +359,7 @@ func (s *Server) keepPasskey(c *gin.Context, in *session, account operators.Acco
 		s.fail(c, errTooMany)
 		return
 	}
-	s.letIn(c, cookie, now, "passkey")
+	s.letIn(c, cookie, now, "passkey", device)
 }
 
 type accountView struct {

@@ -109,10 +109,10 @@ func New(config Config, deps Deps) (*Server, error) {
 		origin:         origin.Scheme + "://" + origin.Host,
 		sessions:       newSessions(config, deps.Clock),
 		requirePasskey: config.RequirePasskey,
-		book:           operators.NewBook(deps.Admin),
 		pending:        ceremonies{clock: deps.Clock, of: map[string]*ceremony{}},
 		metrics:        newMetrics(deps.Metrics),
 	}
+	s.book = operators.NewBook(deps.Admin, func(n operators.Notice) { s.metrics.notices.WithLabelValues(n.Kind).Add(float64(n.Times)) })
 	if s.rp, err = relyingParty(origin); err != nil {
 		return nil, fmt.Errorf("couldn't use public_origin %q for passkeys: %w", config.PublicOrigin, err)
 	}
@@ -177,6 +177,8 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 	begun.POST("/passkeys/begin", s.beginPasskey)
 	in := begun.Group("", s.whole)
 	in.POST("/acts", s.beginAct)
+	in.GET("/notices", s.listNotices)
+	in.POST("/notices/seen", s.seeNotices)
 	in.GET("/passkeys", s.listPasskeys)
 	in.POST("/passkeys/remove", s.proved, s.removePasskey)
 	in.POST("/links", s.proved, s.makeLink)

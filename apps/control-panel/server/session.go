@@ -41,8 +41,9 @@ type session struct {
 	who
 
 	// These are sessions.mu's.
-	seen  time.Time
-	ended bool
+	seen    time.Time
+	noticed int64 // how far the notices were seen, of a session without an account
+	ended   bool
 }
 
 // who is what a session was begun with. It does not change: whoever gets more gets another session.
@@ -150,6 +151,18 @@ func (s *sessions) alive(who *session) bool {
 	return true
 }
 
+func (s *sessions) seenBy(in *session) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return in.noticed
+}
+
+func (s *sessions) see(in *session, upTo int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in.noticed = max(in.noticed, upTo)
+}
+
 func (s *sessions) end(who *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,7 +255,7 @@ func (s *Server) logIn(c *gin.Context) {
 	}
 	if state == nil || !state.InUse() {
 		if cookie, in, ok := s.sessions.redeem(body.Token); ok {
-			s.letIn(c, cookie, in, "ok")
+			s.letIn(c, cookie, in, "ok", "")
 			return
 		}
 	}
@@ -268,7 +281,7 @@ func (s *Server) logIn(c *gin.Context) {
 		s.fail(c, errTooMany)
 		return
 	}
-	s.letIn(c, cookie, in, "ok")
+	s.letIn(c, cookie, in, "ok", "")
 }
 
 // useLink uses a link of the operators' chain up.
@@ -285,10 +298,13 @@ func (s *Server) useLink(ctx context.Context, id string) (of who, err error) {
 }
 
 // letIn gives a session to the browser.
-func (s *Server) letIn(c *gin.Context, cookie string, in *session, outcome string) {
+func (s *Server) letIn(c *gin.Context, cookie string, in *session, outcome, device string) {
 	s.metrics.logins.WithLabelValues(outcome).Inc()
 	s.log.InfoContext(c, "operator logged in", slogActor(in.actor))
 	s.setCookie(c.Writer, cookie)
+	if device != "" {
+		s.rememberDevice(c.Writer, device)
+	}
 	c.JSON(http.StatusOK, s.sessionView(in))
 }
 

@@ -126,6 +126,17 @@ it('lets nobody in by a link alone any more', async () => {
   await stranger.locator('[data-test=passkey-login]').waitFor()
   await inspect(stranger, 'passkeys-link-refused-desktop-en')
   await stranger.done()
+
+  // Whoever is in is told, on every screen.
+  await anna.locator('[data-test=unseen]').waitFor()
+  await anna.click('nav a[href="/operators"]')
+  await anna.locator('[data-test=notice]', { hasText: 'link was refused' }).waitFor()
+  await inspect(anna, 'passkeys-notices-desktop-en')
+  await anna.click('[data-test=see-notices]')
+  await anna.locator('[data-test=unseen]').waitFor({ state: 'detached' })
+  await anna.selectOption('[data-test=lang]', 'zh-Hans')
+  await anna.setViewportSize(phone.viewport)
+  await inspect(anna, 'passkeys-notices-phone-zh-Hans')
 })
 
 it('is brought back by a recovery link from the machine, and a lost passkey is removed', async () => {

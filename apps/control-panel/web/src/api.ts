@@ -1,4 +1,4 @@
-import type { Account, AuditView, Begun, CloudDeed, Definition, Done, Doors, DraftView, DrillReport, DrillRun, Fault, JWK, PollView, ResultView, SessionView } from './types'
+import type { Account, AuditView, Begun, CloudDeed, Definition, Done, Doors, DraftView, DrillReport, DrillRun, Fault, JWK, Notices, PollView, ResultView, SessionView } from './types'
 import { answer, base64url, type CreationOptions, type RequestOptions } from './passkey'
 
 interface Document {
@@ -109,6 +109,8 @@ export const api = {
   doors: () => ask<Doors>('GET', '/api/sign-in'),
   beginSignIn: () => ask<Begun<RequestOptions>>('POST', '/api/sign-in/begin', {}),
   signIn: (ceremony: string, credential: unknown) => ask<SessionView>('POST', '/api/sign-in', { ceremony, credential }),
+  notices: () => ask<Notices>('GET', '/api/notices'),
+  sawNotices: (up_to: number) => ask<undefined>('POST', '/api/notices/seen', { up_to }),
   passkeys: () => ask<{ accounts: Account[] }>('GET', '/api/passkeys'),
   beginPasskey: (name: string) => ask<Begun<CreationOptions>>('POST', '/api/passkeys/begin', name ? { name } : {}),
   addPasskey: (ceremony: string, credential: unknown, label: string) => act<SessionView>('/api/passkeys', { ceremony, credential, label }),

@@ -1,4 +1,4 @@
-import type { JSX } from 'preact'
+import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { api, Problem, provesActs, whenLoggedOut } from './api'
 import { Live } from './live'
@@ -15,7 +15,7 @@ import { PollsScreen } from './screens/polls'
 import { WallScreen } from './screens/wall'
 import { Shared, useNow, usePanel, usePicture, useTitle } from './state'
 import { applyTheme, rememberedTheme, type Theme } from './theme'
-import { langs, type Lang, type SessionView } from './types'
+import { langs, type Lang, type Notices, type SessionView } from './types'
 import { Loading, Nothing, Trouble } from './views/basics'
 import { Icon } from './views/icon'
 import { catalogue, remember, remembered, speechIn, useWords, Voice } from './words'
@@ -106,7 +106,7 @@ function Mark(): JSX.Element {
 }
 
 function Inside({ session, renew, setLang, onOut, onEnded }: { session: SessionView; renew: () => void; setLang: (l: Lang) => void; onOut: () => void; onEnded: () => void }): JSX.Element {
-  const { t } = useWords()
+  const { t, f } = useWords()
   const route = useRoute()
   const live = useMemo(() => new Live(''), [])
   useEffect(() => () => live.close(), [live])
@@ -115,7 +115,17 @@ function Inside({ session, renew, setLang, onOut, onEnded }: { session: SessionV
     if (picture.connection === 'ended') onEnded()
   }, [picture.connection])
   const panel = useMemo(() => ({ live, picture, session }), [live, picture, session])
-  const screen = <Screen route={route} known={session} renew={renew} />
+  const newest = picture.overview?.notice ?? 0
+  const [told, setTold] = useState<Notices>({ seen: 0, notices: [] })
+  useEffect(() => {
+    if (newest > 0) api.notices().then(setTold, () => undefined) // asked again with the next one
+  }, [newest])
+  const unseen = told.notices.filter((n) => n.seq > told.seen).length
+  const see = (): void => {
+    const last = told.notices[0]?.seq ?? 0
+    api.sawNotices(last).then(() => setTold((now) => ({ ...now, seen: Math.max(now.seen, last) })), () => undefined)
+  }
+  const screen = <Screen route={route} known={session} renew={renew} told={told} see={see} />
   return (
     <Shared.Provider value={panel}>
       {route.name === 'wall' ? screen : (
@@ -127,7 +137,7 @@ function Inside({ session, renew, setLang, onOut, onEnded }: { session: SessionV
               <NavLink to={pathTo.overview()} on={route.name === 'overview'}>{t.nav.overview}</NavLink>
               <NavLink to={pathTo.polls()} on={['polls', 'poll', 'edit'].includes(route.name)}>{t.nav.polls}</NavLink>
               <NavLink to={pathTo.create()} on={route.name === 'new'}>{t.nav.create}</NavLink>
-              <NavLink to={pathTo.operators()} on={route.name === 'operators'}>{t.nav.operators}</NavLink>
+              <NavLink to={pathTo.operators()} on={route.name === 'operators'}>{t.nav.operators}{unseen > 0 && <span class="unseen" data-test="unseen" aria-label={t.operators.unseen(f.num(unseen))}>{f.num(unseen)}</span>}</NavLink>
               {session.clouds && <NavLink to={pathTo.clouds()} on={route.name === 'clouds'}>{t.nav.clouds}</NavLink>}
               {session.drills && <NavLink to={pathTo.drills()} on={['drills', 'drill'].includes(route.name)}>{t.nav.drills}</NavLink>}
             </nav>
@@ -144,11 +154,19 @@ function Inside({ session, renew, setLang, onOut, onEnded }: { session: SessionV
   )
 }
 
-function NavLink({ to, on, children }: { to: string; on: boolean; children: string }): JSX.Element {
+function NavLink({ to, on, children }: { to: string; on: boolean; children: ComponentChildren }): JSX.Element {
   return <Link to={to} aria-current={on ? 'page' : undefined}>{children}</Link>
 }
 
-function Screen({ route, known, renew }: { route: Route; known: SessionView; renew: () => void }): JSX.Element {
+interface ScreenProps {
+  route: Route
+  known: SessionView
+  renew: () => void
+  told: Notices
+  see: () => void
+}
+
+function Screen({ route, known, renew, told, see }: ScreenProps): JSX.Element {
   switch (route.name) {
     case 'overview': return <OverviewScreen poll={route.poll} />
     case 'polls': return <PollsScreen />
@@ -156,7 +174,7 @@ function Screen({ route, known, renew }: { route: Route; known: SessionView; ren
     case 'edit': return <EditScreen key={route.id} id={route.id} />
     case 'poll': return <PollScreen key={route.id} id={route.id} tab={route.tab} />
     case 'wall': return <WallScreen id={route.id} />
-    case 'operators': return <OperatorsScreen session={known} renew={renew} />
+    case 'operators': return <OperatorsScreen session={known} renew={renew} told={told} see={see} />
     case 'clouds': return known.clouds ? <CloudsScreen /> : <LostScreen />
     case 'drills': return known.drills ? <DrillsScreen /> : <LostScreen />
     case 'drill': return known.drills ? <DrillScreen key={route.run} run={route.run} /> : <LostScreen />

@@ -38,6 +38,28 @@ export interface Overview {
   /** null while the ballot server does not answer. */
   polls: PollSummary[] | null
   parts: Part[]
+  /** The number of the newest notice. */
+  notice?: number
+}
+
+export type NoticeKind =
+  | 'link-refused' | 'passkey-refused' | 'counter-regressed' | 'recovery-made' | 'link-made' | 'passkey-added' | 'passkey-removed' | 'new-device'
+
+/** Notice is something that every operator is told of. */
+export interface Notice {
+  seq: number
+  at: string
+  kind: NoticeKind
+  name?: string
+  label?: string
+  by: string
+  reason?: string
+  times?: number
+}
+
+export interface Notices {
+  seen: number
+  notices: Notice[]
 }
 
 export interface MinuteCount {

@@ -3,9 +3,10 @@ import { useEffect, useState } from 'preact/hooks'
 import { api } from '../api'
 import { register } from '../passkey'
 import { usePanel, useTitle } from '../state'
-import type { Account, Passkey, SessionView } from '../types'
+import type { Account, Notice, NoticeKind, Notices, Passkey, SessionView } from '../types'
 import { Modal } from '../views/action'
 import { Loading, Proven, Section, Trouble } from '../views/basics'
+import { Icon, type Shape } from '../views/icon'
 import { useWords } from '../words'
 
 /** Register makes a passkey: of the session's account, or of one that is named here. */
@@ -65,7 +66,7 @@ export function EnrolScreen({ session, onDone }: { session: SessionView; onDone:
 }
 
 /** OperatorsScreen lists who may enter, and lets passkeys be added and removed. `renew` asks who is logged in again. */
-export function OperatorsScreen({ session, renew }: { session: SessionView; renew: () => void }): JSX.Element {
+export function OperatorsScreen({ session, renew, told, see }: { session: SessionView; renew: () => void; told: Notices; see: () => void }): JSX.Element {
   const { t } = useWords()
   const { live } = usePanel()
   const [accounts, setAccounts] = useState<Account[] | null>(null)
@@ -82,6 +83,7 @@ export function OperatorsScreen({ session, renew }: { session: SessionView; rene
     <main id="main" class="screen">
       <header class="screen-head"><h1 tabIndex={-1}>{t.operators.title}</h1></header>
       <p class="quiet">{t.operators.what}</p>
+      {told.notices.length > 0 && <NoticeList told={told} see={see} />}
       {error !== null && <Trouble error={error} retry={load} />}
       {error === null && accounts === null && <Loading rows={3} />}
       {accounts?.map((a) => (
@@ -158,5 +160,37 @@ function Remove({ passkey, name, onClose, onDone }: { passkey: Passkey; name: st
         </div>
       </form>
     </Modal>
+  )
+}
+
+/** alarming is what nobody of the house may have done; the rest is worth a look. */
+const alarming: readonly NoticeKind[] = ['counter-regressed', 'recovery-made', 'passkey-refused', 'link-refused']
+
+const few = 5
+
+/** NoticeList tells of suspicious sign-ins, and of who was let in. */
+function NoticeList({ told, see }: { told: Notices; see: () => void }): JSX.Element {
+  const { t, f } = useWords()
+  const [all, setAll] = useState(false)
+  const unseen = told.notices.filter((n) => n.seq > told.seen).length
+  const shown = all ? told.notices : told.notices.slice(0, Math.max(few, unseen))
+  const shape = (n: Notice): Shape => (alarming.includes(n.kind) ? 'bad' : 'watch')
+  return (
+    <Section id="notices" title={t.operators.notices} {...(unseen > 0 ? { note: t.operators.unseen(f.num(unseen)) } : {})}
+      aside={unseen > 0 ? <button type="button" class="button small" onClick={see} data-test="see-notices">{t.operators.see}</button> : undefined}>
+      <ul class="notices">
+        {shown.map((n) => (
+          <li key={n.seq} class={`${alarming.includes(n.kind) ? 'alarming' : ''} ${n.seq > told.seen ? 'new' : ''}`} data-test="notice">
+            <Icon shape={shape(n)} />
+            <div>
+              <p>{t.operators.kinds[n.kind]({ name: n.name ?? '', label: n.label ?? '', by: n.by, times: n.times ?? 1, count: f.num(n.times ?? 1) })}</p>
+              {n.reason && <p class="quiet" lang="en">{n.reason}</p>}
+            </div>
+            <time dateTime={n.at}>{f.when(n.at)}</time>
+          </li>
+        ))}
+      </ul>
+      {shown.length < told.notices.length && <button type="button" class="linklike" onClick={() => setAll(true)}>{t.common.more}</button>}
+    </Section>
   )
 }

@@ -614,6 +614,19 @@ export const en = {
     } as Record<string, string>,
   },
   operators: {
+    notices: 'What you should know of',
+    unseen: (n: string) => `${n} new`,
+    see: 'I have seen these',
+    kinds: {
+      'link-refused': (p: NoticeWords) => (p.times === 1 ? 'A log-in link was refused: it was used before, too old, or not enough any more.' : `${p.count} log-in links were refused: used before, too old, or not enough any more.`),
+      'passkey-refused': (p: NoticeWords) => `${p.name ? `The passkey “${p.label}” of ${p.name} was refused` : 'A passkey that is not known was refused'}${p.times === 1 ? '.' : `; with the like of it, ${p.count} times.`}`,
+      'counter-regressed': (p: NoticeWords) => `There may be a copy of the passkey “${p.label}” of ${p.name}: its counter went back. It was refused. Remove it, unless you know better.`,
+      'recovery-made': (p: NoticeWords) => `A recovery link for ${p.name} was made on the machine, by ${p.by}.`,
+      'link-made': (p: NoticeWords) => `${p.by} made a link for a colleague.`,
+      'passkey-added': (p: NoticeWords) => `${p.name} registered the passkey “${p.label}”.`,
+      'passkey-removed': (p: NoticeWords) => `${p.by} removed the passkey “${p.label}” of ${p.name}.`,
+      'new-device': (p: NoticeWords) => `${p.name} logged in from a browser that was not known, with “${p.label}”.`,
+    },
     title: 'Operators',
     what: 'Who may enter this panel, and with which passkeys. All of it is in the operators’ audit chain.',
     link: 'You are logged in by a link. Anybody who has such a link can log in, and it can be asked for by a false page. A passkey cannot: it answers to this address alone.',
@@ -658,3 +671,12 @@ interface VerdictWords {
 }
 
 export type Messages = typeof en
+
+/** NoticeWords is what a notice's sentence is made of; count is times, written. */
+export interface NoticeWords {
+  name: string
+  label: string
+  by: string
+  times: number
+  count: string
+}
