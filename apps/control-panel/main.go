@@ -61,6 +61,7 @@ type config struct {
 	Origin  string             `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
 	Recover string             `koanf:"recover" doc:"Makes a recovery link for the operator of this name, prints it, and ends: with it they register a passkey, once, in 15 minutes. Who made it is in the operators' audit chain."`
 	Require bool               `koanf:"require-passkey" doc:"Refuses what changes a poll or the clouds to operators who have no passkey yet. Those who have one always confirm it by it. Needs -public-origin to be a name. Default: for a machine of one's own, off."`
+	Needed  int                `koanf:"operators-needed" doc:"How many operators it takes to open, close, extend and publish a poll and to destroy its identity key: 1, or 2, of whom one proposes and another confirms within an hour, each by a passkey."`
 	Link    string             `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
 	Nomad   nomadSettings      `koanf:"nomad"`
 	Drills  string             `koanf:"drills" doc:"The directory into which popvote drill writes its reports (--reports), which are then shown. Default: none are."`
@@ -73,7 +74,7 @@ type nomadSettings struct {
 }
 
 func defaults() config {
-	return config{Listen: "127.0.0.1:8081", Admin: "127.0.0.1:8091", Log: service.DefaultLog()}
+	return config{Listen: "127.0.0.1:8081", Admin: "127.0.0.1:8091", Needed: 1, Log: service.DefaultLog()}
 }
 
 // Validate implements what service.LoadConfig asks.
@@ -153,7 +154,7 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 		go known.Follow(ctx)
 		deps.Clouds = known
 	}
-	panel, err := server.New(server.Config{PublicOrigin: c.Origin, Drills: c.Drills, RequirePasskey: c.Require}, deps)
+	panel, err := server.New(server.Config{PublicOrigin: c.Origin, Drills: c.Drills, RequirePasskey: c.Require, OperatorsNeeded: c.Needed}, deps)
 	if err != nil {
 		return wrong(err)
 	}

@@ -16,6 +16,8 @@ type Notice struct {
 	Name, Label string
 	// By and Reason are the entry's.
 	By, Reason string
+	// Poll and Verb are a proposal's.
+	Poll, Verb string
 	// Times is how often it happened since the notice before of its kind.
 	Times int
 }
@@ -30,7 +32,7 @@ const keptNotices = 200
 func noticed(e *ballotapi.AuditEntry, d *Detail) (Notice, bool) {
 	kind := e.Action
 	switch e.Action {
-	case LinkRefused, PasskeyRefused, CounterRegressed, RecoveryMade, LinkMade, PasskeyAdded, PasskeyRemoved:
+	case LinkRefused, PasskeyRefused, CounterRegressed, RecoveryMade, LinkMade, PasskeyAdded, PasskeyRemoved, Proposed, ProposalWithdrawn:
 	case SignedIn:
 		if !d.NewDevice {
 			return Notice{}, false
@@ -39,7 +41,7 @@ func noticed(e *ballotapi.AuditEntry, d *Detail) (Notice, bool) {
 	default:
 		return Notice{}, false
 	}
-	return Notice{Seq: e.Seq, At: e.At, Kind: kind, Name: d.Name, Label: d.Label, By: e.Actor, Reason: e.Reason, Times: max(1, d.Times)}, true
+	return Notice{Seq: e.Seq, At: e.At, Kind: kind, Name: d.Name, Label: d.Label, By: e.Actor, Reason: e.Reason, Poll: d.Poll, Verb: d.Verb, Times: max(1, d.Times)}, true
 }
 
 // Notices are the last ones, the oldest first.

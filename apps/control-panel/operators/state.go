@@ -30,6 +30,10 @@ const (
 	LinkRefused      = "link-refused"
 	PasskeyRefused   = "passkey-refused"
 	CounterRegressed = "counter-regressed"
+	// Proposed is what takes two operators, and waits for the second.
+	Proposed          = "proposed"
+	ProposalConfirmed = "proposal-confirmed"
+	ProposalWithdrawn = "proposal-withdrawn"
 	// NoticesSeen is how far an operator has seen the notices.
 	NoticesSeen = "notices-seen"
 )
@@ -58,6 +62,11 @@ type Detail struct {
 	Device    string `json:"device,omitempty"`
 	NewDevice bool   `json:"new_device,omitempty"`
 	UpTo      int64  `json:"up_to,omitempty"` // Notice.Seq
+	// Proposal is its ID, Verb and Body what is to be done to Poll.
+	Proposal string          `json:"proposal,omitempty"`
+	Poll     string          `json:"poll,omitempty"`
+	Verb     string          `json:"verb,omitempty"`
+	Body     json.RawMessage `json:"body,omitempty"`
 }
 
 // State is what the chain says up to an entry. It is not changed any more once it can be read.
@@ -67,6 +76,7 @@ type State struct {
 	accounts map[string]Account
 	passkeys map[string]Passkey
 	links    map[string]Link
+	proposed map[string]Proposal
 	notices  []Notice
 	seen     map[string]int64 // by account
 	devices  map[string]bool  // by account and device
@@ -102,6 +112,7 @@ type Link struct {
 func (s *State) clone() *State {
 	c := *s
 	c.accounts, c.passkeys, c.links = clone(s.accounts), clone(s.passkeys), clone(s.links)
+	c.proposed = clone(s.proposed)
 	c.seen, c.devices = clone(s.seen), clone(s.devices)
 	return &c
 }
@@ -139,6 +150,15 @@ func (s *State) follow(e *ballotapi.AuditEntry) error {
 			return errNoUntil
 		}
 		s.links[d.Link] = Link{Until: *d.Until, Recovery: e.Action == RecoveryMade, Name: d.Name, Account: d.Account}
+	case Proposed:
+		if d.Until == nil {
+			return errNoUntil
+		}
+		s.proposed[d.Proposal] = Proposal{
+			ID: d.Proposal, Account: d.Account, Name: d.Name, Poll: d.Poll, Verb: d.Verb, Body: d.Body, Reason: e.Reason, At: e.At, Until: *d.Until,
+		}
+	case ProposalConfirmed, ProposalWithdrawn:
+		delete(s.proposed, d.Proposal)
 	case LinkUsed:
 		delete(s.links, d.Link)
 	}

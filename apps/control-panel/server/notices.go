@@ -50,6 +50,8 @@ type noticeView struct {
 	Label  string    `json:"label,omitempty"`
 	By     string    `json:"by"`
 	Reason string    `json:"reason,omitempty"`
+	Poll   string    `json:"poll,omitempty"`
+	Verb   string    `json:"verb,omitempty"`
 	Times  int       `json:"times,omitempty"`
 }
 
@@ -61,7 +63,7 @@ func (s *Server) listNotices(c *gin.Context) {
 	}
 	view := noticesView{Seen: s.seen(operator(c), state), Notices: []noticeView{}}
 	for _, n := range slices.Backward(state.Notices()) {
-		view.Notices = append(view.Notices, noticeView{n.Seq, n.At, n.Kind, n.Name, n.Label, n.By, n.Reason, n.Times})
+		view.Notices = append(view.Notices, noticeView{n.Seq, n.At, n.Kind, n.Name, n.Label, n.By, n.Reason, n.Poll, n.Verb, n.Times})
 	}
 	c.JSON(http.StatusOK, view)
 }

@@ -76,6 +76,8 @@ var (
 	errProofNeeded   = tell(http.StatusForbidden, "proof-needed", "This needs a confirmation by your passkey. Nothing was done.")
 	errOtherAct      = tell(http.StatusForbidden, "proof-other", "Your passkey confirmed something else. Nothing was done.")
 	errPasskeyAsked  = tell(http.StatusForbidden, "passkey-asked", "This panel asks for a passkey before anything that changes a poll. Nothing was done. Register one first.")
+	errNoProposal    = tell(http.StatusNotFound, "proposal-gone", "This proposal was confirmed or withdrawn already, or is too old. Nothing was done.")
+	errSecondNeeded  = tell(http.StatusForbidden, "second-needed", "Another operator has to confirm what you proposed. Nothing was done.")
 	errCeremony      = tell(http.StatusConflict, "passkey-late", "This took too long, or was answered before. Nothing was done. Begin again.")
 	errNoPasskeys    = tell(http.StatusConflict, "passkeys-impossible", "There can be no passkeys at this address. The panel has to be opened by a name, over https or as localhost.")
 	errAccountName   = tell(http.StatusUnprocessableEntity, "account-name-wrong", "An operator's name has 2 to 40 letters, digits, spaces, dots, hyphens or underscores, and begins with a letter.")

@@ -39,6 +39,9 @@ type Config struct {
 	// RequirePasskey refuses what changes a poll, the clouds or who may enter to sessions without a passkey; default
 	// false, which is for a machine of one's own. Sessions with one always confirm these by it.
 	RequirePasskey bool `koanf:"require_passkey"`
+	// OperatorsNeeded is how many operators it takes to open, close, extend and publish a poll and to destroy its
+	// identity key: 1, the default, or 2, each with a passkey of their own.
+	OperatorsNeeded int `koanf:"operators_needed"`
 	// Drills is the directory into which popvote drill writes its reports; empty: none are shown.
 	Drills string `koanf:"drills"`
 }
@@ -71,6 +74,8 @@ type Server struct {
 	sessions       *sessions
 	live           *live
 	requirePasskey bool
+	needed         int
+	joint          map[string]gin.HandlerFunc // what takes as many operators, by verb
 	book           *operators.Book
 	rp             *webauthn.WebAuthn // nil where the origin can have no passkeys
 	pending        ceremonies
@@ -109,12 +114,22 @@ func New(config Config, deps Deps) (*Server, error) {
 		origin:         origin.Scheme + "://" + origin.Host,
 		sessions:       newSessions(config, deps.Clock),
 		requirePasskey: config.RequirePasskey,
+		needed:         max(1, config.OperatorsNeeded),
 		pending:        ceremonies{clock: deps.Clock, of: map[string]*ceremony{}},
 		metrics:        newMetrics(deps.Metrics),
 	}
 	s.book = operators.NewBook(deps.Admin, func(n operators.Notice) { s.metrics.notices.WithLabelValues(n.Kind).Add(float64(n.Times)) })
 	if s.rp, err = relyingParty(origin); err != nil {
 		return nil, fmt.Errorf("couldn't use public_origin %q for passkeys: %w", config.PublicOrigin, err)
+	}
+	if config.OperatorsNeeded < 0 || config.OperatorsNeeded > 2 || s.needed > 1 && s.rp == nil {
+		return nil, fmt.Errorf("couldn't have %d operators decide together: it is 1 or 2, and 2 need passkeys, for which public_origin has to be a name, with https or as localhost", config.OperatorsNeeded)
+	}
+	s.joint = map[string]gin.HandlerFunc{"extend": s.extend, "destroy-key": s.destroyKey}
+	for _, m := range moves {
+		if m.two {
+			s.joint[m.verb] = s.move(m)
+		}
 	}
 	if s.rp == nil && s.requirePasskey {
 		return nil, fmt.Errorf("couldn't require passkeys: at %q there can be none: public_origin has to be a name, with https or as localhost", config.PublicOrigin)
@@ -177,6 +192,11 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 	begun.POST("/passkeys/begin", s.beginPasskey)
 	in := begun.Group("", s.whole)
 	in.POST("/acts", s.beginAct)
+	if s.needed > 1 {
+		in.GET("/proposals", s.listProposals)
+		in.POST("/proposals/confirm", s.proved, s.confirmProposal)
+		in.POST("/proposals/withdraw", s.withdrawProposal)
+	}
 	in.GET("/notices", s.listNotices)
 	in.POST("/notices/seen", s.seeNotices)
 	in.GET("/passkeys", s.listPasskeys)
@@ -199,11 +219,14 @@ func (s *Server) routes(https bool, pages http.Handler) http.Handler {
 	one.GET("/bundle.zip", s.bundle)
 	one.GET("/turnout.csv", s.turnoutCSV)
 	for _, move := range moves {
-		one.POST("/"+move.verb, s.proved, s.move(move))
+		if s.joint[move.verb] == nil {
+			one.POST("/"+move.verb, s.proved, s.move(move))
+		}
 	}
-	one.POST("/extend", s.proved, s.extend)
+	for verb, do := range s.joint {
+		one.POST("/"+verb, s.proved, s.jointly(verb), do)
+	}
 	one.POST("/count", s.proved, s.count)
-	one.POST("/destroy-key", s.proved, s.destroyKey)
 	if s.clouds != nil {
 		for path := range cloudDeeds {
 			in.POST(path, s.proved, s.changeClouds(path))

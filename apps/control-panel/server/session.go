@@ -228,12 +228,14 @@ type sessionView struct {
 	Named  string `json:"named,omitempty"`
 	// Passkeys says whether there can be passkeys at this origin.
 	Passkeys bool `json:"passkeys"`
+	// Needed is how many operators it takes to open, close, extend, publish and destroy.
+	Needed int `json:"operators_needed"`
 }
 
 func (s *Server) sessionView(in *session) sessionView {
 	return sessionView{
 		in.actor, s.sessions.until(in), s.clock(), s.clouds != nil, s.drills != "",
-		in.account != "", in.enrols, in.named, s.rp != nil,
+		in.account != "", in.enrols, in.named, s.rp != nil, s.needed,
 	}
 }
 
@@ -394,5 +396,5 @@ func operator(c *gin.Context) *session { return c.MustGet(sessionKey).(*session)
 
 // change signs an operator's reason with who gave it.
 func change(c *gin.Context, reason string) ballotapi.Change {
-	return ballotapi.Change{Actor: operator(c).actor, Reason: reason}
+	return ballotapi.Change{Actor: actor(c), Reason: reason}
 }

@@ -1,4 +1,4 @@
-import type { Account, AuditView, Begun, CloudDeed, Definition, Done, Doors, DraftView, DrillReport, DrillRun, Fault, JWK, Notices, PollView, ResultView, SessionView } from './types'
+import type { Account, AuditView, Begun, CloudDeed, Decided, Definition, Done, Doors, DraftView, DrillReport, DrillRun, Fault, JWK, Notices, PollView, Proposal, ResultView, SessionView } from './types'
 import { answer, base64url, type CreationOptions, type RequestOptions } from './passkey'
 
 interface Document {
@@ -111,6 +111,9 @@ export const api = {
   signIn: (ceremony: string, credential: unknown) => ask<SessionView>('POST', '/api/sign-in', { ceremony, credential }),
   notices: () => ask<Notices>('GET', '/api/notices'),
   sawNotices: (up_to: number) => ask<undefined>('POST', '/api/notices/seen', { up_to }),
+  proposals: () => ask<{ proposals: Proposal[] }>('GET', '/api/proposals'),
+  confirmProposal: (proposal: string, d: Decision) => act<Done>('/api/proposals/confirm', { ...d, proposal }),
+  withdrawProposal: (proposal: string, d: Decision) => ask<undefined>('POST', '/api/proposals/withdraw', { ...d, proposal }),
   passkeys: () => ask<{ accounts: Account[] }>('GET', '/api/passkeys'),
   beginPasskey: (name: string) => ask<Begun<CreationOptions>>('POST', '/api/passkeys/begin', name ? { name } : {}),
   addPasskey: (ceremony: string, credential: unknown, label: string) => act<SessionView>('/api/passkeys', { ceremony, credential, label }),
@@ -121,8 +124,8 @@ export const api = {
   check: (draft: Draft) => ask<DraftView>('POST', '/api/drafts/check', draft),
   save: (draft: Draft, reason: string, replace: boolean) =>
     ask<Done>('POST', '/api/drafts', { ...draft, reason, replace }),
-  move: (id: string, verb: string, d: Decision) => act<Done>(at(id, `/${verb}`), d),
-  extend: (id: string, d: Decision, closes_at: string) => act<Done>(at(id, '/extend'), { ...d, closes_at }),
+  move: (id: string, verb: string, d: Decision) => act<Decided>(at(id, `/${verb}`), d),
+  extend: (id: string, d: Decision, closes_at: string) => act<Decided>(at(id, '/extend'), { ...d, closes_at }),
   count: (id: string, d: Decision, secret: { shares: string[] } | { key: string }) =>
     act<Done>(at(id, '/count'), { ...d, ...secret }),
   cloud: (deed: Deed, to: string, d: Decision, more: object) =>

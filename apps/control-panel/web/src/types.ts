@@ -43,7 +43,7 @@ export interface Overview {
 }
 
 export type NoticeKind =
-  | 'link-refused' | 'passkey-refused' | 'counter-regressed' | 'recovery-made' | 'link-made' | 'passkey-added' | 'passkey-removed' | 'new-device'
+  | 'link-refused' | 'passkey-refused' | 'counter-regressed' | 'recovery-made' | 'link-made' | 'passkey-added' | 'passkey-removed' | 'new-device' | 'proposed' | 'proposal-withdrawn'
 
 /** Notice is something that every operator is told of. */
 export interface Notice {
@@ -54,7 +54,24 @@ export interface Notice {
   label?: string
   by: string
   reason?: string
+  poll?: string
+  verb?: ProposedVerb
   times?: number
+}
+
+export type ProposedVerb = 'open' | 'close' | 'publish' | 'extend' | 'destroy-key'
+
+/** Proposal waits for a second operator. */
+export interface Proposal {
+  id: string
+  poll: string
+  verb: ProposedVerb
+  by: string
+  reason: string
+  at: string
+  until: string
+  mine: boolean
+  closes_at?: string
 }
 
 export interface Notices {
@@ -216,6 +233,8 @@ export interface SessionView {
   named?: string
   /** Whether there can be passkeys at this address. */
   passkeys: boolean
+  /** How many operators it takes to open, close, extend, publish and destroy. */
+  operators_needed?: number
 }
 
 /** How to log in: whether by passkey alone, and whether there can be any here. */
@@ -384,3 +403,6 @@ export interface DraftView {
   definition: Definition
   existing: PollSummary | null
 }
+
+/** Decided is what came of a decision: it was done, or waits for a second operator. */
+export type Decided = Done | { proposal: Proposal }

@@ -3,11 +3,12 @@ import { useEffect, useState } from 'preact/hooks'
 import { api } from '../api'
 import { register } from '../passkey'
 import { usePanel, useTitle } from '../state'
-import type { Account, Notice, NoticeKind, Notices, Passkey, SessionView } from '../types'
+import type { Account, Notice, NoticeKind, Notices, Passkey, Proposal, ProposedVerb, SessionView } from '../types'
 import { Modal } from '../views/action'
 import { Loading, Proven, Section, Trouble } from '../views/basics'
 import { Icon, type Shape } from '../views/icon'
 import { useWords } from '../words'
+import type { Messages } from '../words/en'
 
 /** Register makes a passkey: of the session's account, or of one that is named here. */
 export function Register({ named, onDone }: { named: boolean; onDone: () => void }): JSX.Element {
@@ -83,6 +84,7 @@ export function OperatorsScreen({ session, renew, told, see }: { session: Sessio
     <main id="main" class="screen">
       <header class="screen-head"><h1 tabIndex={-1}>{t.operators.title}</h1></header>
       <p class="quiet">{t.operators.what}</p>
+      {(session.operators_needed ?? 1) > 1 && <Proposals told={told} />}
       {told.notices.length > 0 && <NoticeList told={told} see={see} />}
       {error !== null && <Trouble error={error} retry={load} />}
       {error === null && accounts === null && <Loading rows={3} />}
@@ -183,7 +185,7 @@ function NoticeList({ told, see }: { told: Notices; see: () => void }): JSX.Elem
           <li key={n.seq} class={`${alarming.includes(n.kind) ? 'alarming' : ''} ${n.seq > told.seen ? 'new' : ''}`} data-test="notice">
             <Icon shape={shape(n)} />
             <div>
-              <p>{t.operators.kinds[n.kind]({ name: n.name ?? '', label: n.label ?? '', by: n.by, times: n.times ?? 1, count: f.num(n.times ?? 1) })}</p>
+              <p>{t.operators.kinds[n.kind]({ name: n.name ?? '', label: n.label ?? '', by: n.by, poll: n.poll ?? '', deed: n.verb ? deedOf(n.verb, t) : '', times: n.times ?? 1, count: f.num(n.times ?? 1) })}</p>
               {n.reason && <p class="quiet" lang="en">{n.reason}</p>}
             </div>
             <time dateTime={n.at}>{f.when(n.at)}</time>
@@ -192,5 +194,91 @@ function NoticeList({ told, see }: { told: Notices; see: () => void }): JSX.Elem
       </ul>
       {shown.length < told.notices.length && <button type="button" class="linklike" onClick={() => setAll(true)}>{t.common.more}</button>}
     </Section>
+  )
+}
+
+const deedOf = (verb: ProposedVerb, t: Messages): string => t.action[verb === 'destroy-key' ? 'destroy' : verb].title
+
+/** Proposals wait for a second operator. */
+function Proposals({ told }: { told: Notices }): JSX.Element {
+  const { t, f } = useWords()
+  const [list, setList] = useState<Proposal[] | null>(null)
+  const [error, setError] = useState<unknown>(null)
+  const [ending, setEnding] = useState<{ proposal: Proposal; confirms: boolean } | null>(null)
+  const load = (): void => {
+    setError(null)
+    api.proposals().then((d) => setList(d.proposals), setError)
+  }
+  useEffect(load, [told])
+  return (
+    <Section id="proposals" title={t.operators.waiting}>
+      {error !== null && <Trouble error={error} retry={load} />}
+      {list?.length === 0 && <p class="quiet">{t.operators.waitingNone}</p>}
+      <ul class="notices">
+        {list?.map((p) => (
+          <li key={p.id} data-test="proposal">
+            <Icon shape="paused" />
+            <div>
+              <p><b>{deedOf(p.verb, t)}</b> <code>{p.poll}</code>{p.closes_at && <> {f.when(p.closes_at)}</>}</p>
+              <p>{p.by}: {p.reason}</p>
+              <p class="quiet">{t.operators.until(f.when(p.until))}{p.mine && <> {t.operators.mine}</>}</p>
+            </div>
+            <span class="row end">
+              {!p.mine && <button type="button" class="button small main" onClick={() => setEnding({ proposal: p, confirms: true })} data-test="confirm-proposal">{t.operators.confirm}</button>}
+              <button type="button" class="button small" onClick={() => setEnding({ proposal: p, confirms: false })} data-test="withdraw-proposal">{t.operators.withdraw}</button>
+            </span>
+          </li>
+        ))}
+      </ul>
+      {ending && <EndProposal {...ending} onClose={() => setEnding(null)} onDone={() => { setEnding(null); load() }} />}
+    </Section>
+  )
+}
+
+function EndProposal({ proposal: p, confirms, onClose, onDone }: { proposal: Proposal; confirms: boolean; onClose: () => void; onDone: () => void }): JSX.Element {
+  const { t, f } = useWords()
+  const [confirm, setConfirm] = useState('')
+  const [reason, setReason] = useState('')
+  const [busy, setBusy] = useState(false)
+  const [error, setError] = useState<unknown>(null)
+  const ready = confirm === p.poll && reason.trim().length >= 3
+  const submit = async (): Promise<void> => {
+    setBusy(true)
+    setError(null)
+    try {
+      const d = { confirm, reason: reason.trim() }
+      await (confirms ? api.confirmProposal(p.id, d) : api.withdrawProposal(p.id, d))
+      onDone()
+    } catch (e) {
+      setError(e)
+    } finally {
+      setBusy(false)
+    }
+  }
+  return (
+    <Modal title={confirms ? deedOf(p.verb, t) : t.operators.withdrawTitle} onClose={onClose}>
+      <p class={`consequence ${confirms ? 'tone-danger' : ''}`}>{(confirms ? t.operators.confirmWhat : t.operators.withdrawWhat)({ deed: deedOf(p.verb, t), poll: p.poll, by: p.by, reason: p.reason, until: p.closes_at ? f.when(p.closes_at) : '' })}</p>
+      <form
+        onSubmit={(e) => {
+          e.preventDefault()
+          if (ready && !busy) void submit()
+        }}
+      >
+        <label class="field">
+          <span>{t.action.confirm(p.poll)}</span>
+          <input value={confirm} onInput={(e) => setConfirm(e.currentTarget.value)} autocomplete="off" autocapitalize="none" spellcheck={false} class="code" placeholder={p.poll} data-test="confirm" />
+        </label>
+        <label class="field">
+          <span>{t.action.reason}</span>
+          <textarea rows={2} maxLength={500} value={reason} onInput={(e) => setReason(e.currentTarget.value)} data-test="reason" />
+        </label>
+        {error !== null && <Trouble error={error} />}
+        {confirms && <Proven />}
+        <div class="modal-buttons">
+          <button type="button" class="button" onClick={onClose}>{t.action.cancel}</button>
+          <button type="submit" class={`button ${confirms ? 'danger' : 'main'}`} disabled={!ready || busy} data-test="act">{busy ? t.action.working : confirms ? t.operators.confirmGo : t.operators.withdraw}</button>
+        </div>
+      </form>
+    </Modal>
   )
 }

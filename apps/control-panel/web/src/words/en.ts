@@ -210,6 +210,9 @@ export const en = {
     voterSees: 'What the voter sees',
   },
   action: {
+    two: 'A second operator has to confirm this before it is done.',
+    propose: 'Propose it',
+    proposed: (until: string) => `Proposed. Nothing is done until a colleague confirms it under Operators, by ${until}.`,
     proof: 'Your passkey will be asked to confirm exactly this.',
     open: {
       button: 'Open the poll…',
@@ -565,6 +568,8 @@ export const en = {
       'passkey-needed': 'Register a passkey first.',
       'passkey-refused': 'This passkey was not accepted.',
       'passkey-unreadable': 'This passkey can’t be registered here.',
+      'proposal-gone': 'This was confirmed or withdrawn already, or is too old.',
+      'second-needed': 'Another operator has to confirm what you proposed.',
       'proof-needed': 'This needs a confirmation by your passkey.',
       'proof-other': 'Your passkey confirmed something else.',
       'passkey-asked': 'This panel asks for a passkey first. Register one under Operators.',
@@ -614,6 +619,16 @@ export const en = {
     } as Record<string, string>,
   },
   operators: {
+    waiting: 'Waiting for a second operator',
+    waitingNone: 'Nothing waits. Opening, closing, extending, publishing and destroying a key take two operators here.',
+    until: (time: string) => `Lapses at ${time}.`,
+    mine: 'You proposed it: a colleague has to confirm.',
+    confirm: 'Confirm…',
+    confirmGo: 'Confirm, and do it',
+    confirmWhat: (p: ProposalWords) => `${p.by} proposed for the poll ${p.poll}: ${p.deed}${p.until ? `, until ${p.until}` : ''}. Why: ${p.reason} With your confirmation it is done at once.`,
+    withdraw: 'Withdraw…',
+    withdrawTitle: 'Withdraw a proposal',
+    withdrawWhat: (p: ProposalWords) => `What ${p.by} proposed for the poll ${p.poll} (${p.deed}) will not be done.`,
     notices: 'What you should know of',
     unseen: (n: string) => `${n} new`,
     see: 'I have seen these',
@@ -625,6 +640,8 @@ export const en = {
       'link-made': (p: NoticeWords) => `${p.by} made a link for a colleague.`,
       'passkey-added': (p: NoticeWords) => `${p.name} registered the passkey “${p.label}”.`,
       'passkey-removed': (p: NoticeWords) => `${p.by} removed the passkey “${p.label}” of ${p.name}.`,
+      proposed: (p: NoticeWords) => `${p.by} proposed for the poll ${p.poll}: ${p.deed}.`,
+      'proposal-withdrawn': (p: NoticeWords) => `${p.by} withdrew what ${p.name} had proposed for the poll ${p.poll}: ${p.deed}.`,
       'new-device': (p: NoticeWords) => `${p.name} logged in from a browser that was not known, with “${p.label}”.`,
     },
     title: 'Operators',
@@ -677,6 +694,17 @@ export interface NoticeWords {
   name: string
   label: string
   by: string
+  poll: string
+  deed: string
   times: number
   count: string
+}
+
+/** ProposalWords is what a sentence about a proposal is made of; until is an extension's. */
+export interface ProposalWords {
+  deed: string
+  poll: string
+  by: string
+  reason: string
+  until: string
 }
