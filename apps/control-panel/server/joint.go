@@ -138,7 +138,7 @@ func (s *Server) endProposal(c *gin.Context, action string) (p operators.Proposa
 		s.fail(c, err)
 		return p, false
 	}
-	s.log.InfoContext(c, action, slog.String("poll", p.Poll), slog.String("step", p.Verb), slogActor(in.actor), slog.String("proposed_by", p.Name))
+	s.log.InfoContext(c, "proposal ended", slog.String("how", action), slog.String("poll", p.Poll), slog.String("step", p.Verb), slogActor(in.actor), slog.String("proposed_by", p.Name))
 	return p, true
 }
 

@@ -188,7 +188,7 @@ func (s *Server) assertion(state *operators.State, begun *ceremony, answer []byt
 	p = found
 	account, _ := state.Account(p.Account)
 	if begun.purpose == toAct {
-		// Only passkeys that were there when it was asked for may have gone meanwhile; none of them may answer.
+		// One of the list may have been removed meanwhile, which is no reason to refuse another: whose it is is known.
 		data := *begun.data
 		data.AllowedCredentialIDs = nil
 		used, err = s.rp.ValidateLogin(state.User(account), data, parsed)

@@ -625,7 +625,7 @@ export const en = {
     mine: 'You proposed it: a colleague has to confirm.',
     confirm: 'Confirm…',
     confirmGo: 'Confirm, and do it',
-    confirmWhat: (p: ProposalWords) => `${p.by} proposed for the poll ${p.poll}: ${p.deed}${p.until ? `, until ${p.until}` : ''}. Why: ${p.reason} With your confirmation it is done at once.`,
+    confirmWhat: (p: ProposalWords) => `${p.by} proposed for the poll ${p.poll}: ${p.deed}${p.until ? `, until ${p.until}` : ''}. Why: “${p.reason}”. With your confirmation it is done at once.`,
     withdraw: 'Withdraw…',
     withdrawTitle: 'Withdraw a proposal',
     withdrawWhat: (p: ProposalWords) => `What ${p.by} proposed for the poll ${p.poll} (${p.deed}) will not be done.`,

@@ -588,7 +588,7 @@ export const hans: Messages = {
     mine: '这是你提出的，须由同事确认。',
     confirm: '确认…',
     confirmGo: '确认并执行',
-    confirmWhat: (p) => `${p.by} 就投票 ${p.poll} 提出：${p.deed}${p.until ? `，至 ${p.until}` : ''}。原因：${p.reason} 你确认之后会立即执行。`,
+    confirmWhat: (p) => `${p.by} 就投票 ${p.poll} 提出：${p.deed}${p.until ? `，至 ${p.until}` : ''}。原因：“${p.reason}”。你确认之后会立即执行。`,
     withdraw: '撤回…',
     withdrawTitle: '撤回提议',
     withdrawWhat: (p) => `${p.by} 就投票 ${p.poll} 提出的（${p.deed}）不会执行。`,

@@ -588,7 +588,7 @@ export const hant: Messages = {
     mine: '這是你提出的，須由同事確認。',
     confirm: '確認…',
     confirmGo: '確認並執行',
-    confirmWhat: (p) => `${p.by} 就投票 ${p.poll} 提出：${p.deed}${p.until ? `，至 ${p.until}` : ''}。原因：${p.reason} 你確認之後會即時執行。`,
+    confirmWhat: (p) => `${p.by} 就投票 ${p.poll} 提出：${p.deed}${p.until ? `，至 ${p.until}` : ''}。原因：「${p.reason}」。你確認之後會即時執行。`,
     withdraw: '撤回…',
     withdrawTitle: '撤回提議',
     withdrawWhat: (p) => `${p.by} 就投票 ${p.poll} 提出的（${p.deed}）不會執行。`,
