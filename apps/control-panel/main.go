@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/popvote/popvote/apps/control-panel/clouds"
+	"github.com/popvote/popvote/apps/control-panel/operators"
 	"github.com/popvote/popvote/apps/control-panel/server"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp"
 	"github.com/popvote/popvote/libs/custody"
@@ -29,6 +30,10 @@ const usage = `control-panel is where operators open, watch, close and count pol
 
 It reaches ballot-server over mutual TLS, and prints a log-in link that works once
 when it starts. It answers /livez, /readyz, /metrics and /version at -admin.
+
+Who logged in by the link can register passkeys, if -public-origin is a name and not an
+address. Once anybody has one, no link is printed, and none lets anybody in by itself:
+-recover makes one for an operator who has no passkey at hand.
 
 Where the ballot servers are is said by their addresses, or known to Consul. With
 -consul-address it follows them as they come and go, its own cloud's first, and while
@@ -54,6 +59,9 @@ type config struct {
 	TLS     string             `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
 	Vault   vault.Settings     `koanf:"vault"`
 	Origin  string             `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
+	Recover string             `koanf:"recover" doc:"Makes a recovery link for the operator of this name, prints it, and ends: with it they register a passkey, once, in 15 minutes. Who made it is in the operators' audit chain."`
+	Require bool               `koanf:"require-passkey" doc:"Refuses what changes a poll or the clouds to operators who have no passkey yet. Those who have one always confirm it by it. Needs -public-origin to be a name. Default: for a machine of one's own, off."`
+	Needed  int                `koanf:"operators-needed" doc:"How many operators it takes to open, close, extend and publish a poll and to destroy its identity key: 1, or 2, of whom one proposes and another confirms within an hour, each by a passkey."`
 	Link    string             `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
 	Nomad   nomadSettings      `koanf:"nomad"`
 	Drills  string             `koanf:"drills" doc:"The directory into which popvote drill writes its reports (--reports), which are then shown. Default: none are."`
@@ -66,7 +74,7 @@ type nomadSettings struct {
 }
 
 func defaults() config {
-	return config{Listen: "127.0.0.1:8081", Admin: "127.0.0.1:8091", Log: service.DefaultLog()}
+	return config{Listen: "127.0.0.1:8081", Admin: "127.0.0.1:8091", Needed: 1, Log: service.DefaultLog()}
 }
 
 // Validate implements what service.LoadConfig asks.
@@ -123,6 +131,9 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, box.Close()) }()
 
+	if c.Recover != "" {
+		return makeRecoveryLink(ctx, c, box, out)
+	}
 	open, err := service.Listen(ctx, "operators", c.Listen)
 	if err != nil {
 		return err
@@ -143,7 +154,7 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 		go known.Follow(ctx)
 		deps.Clouds = known
 	}
-	panel, err := server.New(server.Config{PublicOrigin: c.Origin, Drills: c.Drills}, deps)
+	panel, err := server.New(server.Config{PublicOrigin: c.Origin, Drills: c.Drills, RequirePasskey: c.Require, OperatorsNeeded: c.Needed}, deps)
 	if err != nil {
 		return wrong(err)
 	}
@@ -156,8 +167,9 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	var unsaid error
+	link := panel.LoginLink() // which asks whether there are passkeys: before anybody waits for it
 	err = service.Serve(ctx, service.Options{Log: log, Health: health, Started: func([]net.Addr) {
-		if unsaid = handOver(c.Link, panel.LoginLink(), out); unsaid != nil {
+		if unsaid = handOver(c.Link, link, out); unsaid != nil {
 			giveUp()
 		}
 	}},
@@ -166,10 +178,31 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 	return errors.Join(err, unsaid)
 }
 
+// makeRecoveryLink is for an operator who has no passkey at hand. A panel that runs takes the link: both read it in
+// the operators' audit chain.
+func makeRecoveryLink(ctx context.Context, c config, chain operators.Chain, out io.Writer) error {
+	if c.Origin == "" {
+		c.Origin = "http://" + c.Listen
+	}
+	secret, until, err := operators.Recover(ctx, chain, c.Recover, "control-panel -recover", "", time.Now())
+	if err != nil {
+		return fmt.Errorf("couldn't make a recovery link for %q: %w", c.Recover, err)
+	}
+	_, err = fmt.Fprintf(out, "%s registers a passkey, once, until %s, at %s\n", c.Recover, until.Format(time.TimeOnly+" MST"), server.LinkTo(c.Origin, secret))
+	if err != nil {
+		return fmt.Errorf("couldn't print the recovery link: %w", err)
+	}
+	return nil
+}
+
 // handOver gives the log-in link to whoever started the program.
 func handOver(path, link string, out io.Writer) error {
 	if path == "" {
-		if _, err := fmt.Fprintln(out, "Log in, once, at "+link); err != nil {
+		how := "Log in, once, at "
+		if !server.LogsIn(link) {
+			how = "Sign in with a passkey at "
+		}
+		if _, err := fmt.Fprintln(out, how+link); err != nil {
 			return fmt.Errorf("couldn't print the log-in link: %w", err)
 		}
 		return nil

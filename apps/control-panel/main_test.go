@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popvote/popvote/apps/control-panel/operators"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp/overhttptest"
 	"github.com/popvote/popvote/libs/consultest"
@@ -28,6 +29,49 @@ type wellBox struct {
 }
 
 func (wellBox) Health(context.Context) (ballotapi.Health, error) { return ballotapi.Health{}, nil }
+
+func (wellBox) Operators(context.Context, int64) ([]ballotapi.AuditEntry, error) { return nil, nil }
+
+// chainBox keeps the operators' chain as well.
+type chainBox struct {
+	wellBox
+
+	noted chan ballotapi.Note
+}
+
+func (b chainBox) NoteOperators(_ context.Context, after int64, n ballotapi.Note) (*ballotapi.AuditEntry, error) {
+	b.noted <- n
+	e := ballotapi.AuditEntry{Seq: after + 1, Actor: n.Actor, Action: n.Action, Reason: n.Reason, Detail: n.Detail}
+	e.Hash = e.Digest()
+	return &e, nil
+}
+
+// TestARecoveryLinkIsMadeOnTheMachine: it is printed once, and the chain has its hash, whom it is for and who made it.
+func TestARecoveryLinkIsMadeOnTheMachine(t *testing.T) {
+	dir := site(t)
+	box := chainBox{noted: make(chan ballotapi.Note, 1)}
+	ballots := overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), box)
+	var out, errs servicetest.Output
+	args := arguments(dir, ballots, "-public-origin", "https://panel.example.hk", "-recover", "Chan Tai Man")
+	if err := run(t.Context(), args, &out, &errs); err != nil {
+		t.Fatal(err)
+	}
+	_, secret, ok := strings.Cut(strings.TrimSpace(out.String()), "https://panel.example.hk/#login=")
+	if !ok || len(secret) != 43 {
+		t.Fatalf("it says %q", out.String())
+	}
+	n := <-box.noted
+	if n.Action != operators.RecoveryMade || n.Actor != "control-panel -recover" || !strings.Contains(n.Detail, "Chan Tai Man") ||
+		!strings.Contains(n.Detail, operators.LinkID(secret)) || strings.Contains(n.Detail, secret) {
+		t.Errorf("the chain says %+v", n)
+	}
+	if strings.Contains(errs.String(), secret) {
+		t.Error("the log has it")
+	}
+	if err := run(t.Context(), arguments(dir, ballots, "-recover", "clock"), &out, &errs); !errors.Is(err, operators.ErrName) {
+		t.Errorf("for the clock: %v", err)
+	}
+}
 
 func site(t *testing.T) string {
 	t.Helper()

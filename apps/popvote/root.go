@@ -47,6 +47,7 @@ and open the address it prints.
 	root.AddCommand(
 		newUpCommand(),
 		newPollCommand(),
+		newOperatorCommand(),
 		newVerifyCommand(),
 		newTrusteeCommand(),
 		newProbeCommand(),

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	panelserver "github.com/popvote/popvote/apps/control-panel/server"
 )
 
 // started is what an instance says once it serves; as JSON it is one line, for programs that wait
@@ -44,7 +46,11 @@ func (n *node) summary(ctx context.Context, w io.Writer, out output) error {
 	t.row("  Vote", s.Voters)
 	t.row("  Simulated phone", s.Phone)
 	t.row("  Control panel", s.PanelLink)
-	t.row("", "(this link works once)")
+	if panelserver.LogsIn(s.PanelLink) {
+		t.row("", "(this link works once)")
+	} else {
+		t.row("", "(sign in with a passkey)")
+	}
 	t.row("  Probes, metrics", s.Admin)
 	t.row("  Data", s.Data)
 	for i, dir := range s.Shares {

@@ -21,6 +21,8 @@ type upConfig struct {
 	PhoneListen  string            `koanf:"phone-listen" doc:"Where the simulated phone is. Never on a network: whoever reaches it can send SMS as anybody."`
 	AdminListen  string            `koanf:"admin-listen" doc:"Where probes come: /livez, /readyz, /metrics, /version."`
 	PublicOrigin string            `koanf:"public-origin" doc:"The voter page's origin as browsers see it (https://vote.example.hk). Default: whatever Host a request names."`
+	RequireKey   bool              `koanf:"require-passkey" doc:"Refuse what changes a poll to operators who have no passkey yet. Those who have one always confirm it by it. Needs --panel-origin to be a name."`
+	Needed       int               `koanf:"operators-needed" doc:"How many operators it takes to open, close, extend and publish a poll in the panel and to destroy its identity key: 1, or 2, of whom one proposes and another confirms within an hour, each by a passkey. Commands on this machine need one."`
 	PanelOrigin  string            `koanf:"panel-origin" doc:"The control panel's origin as browsers see it. Default: http:// and the address it listens on."`
 	AllowOrigin  []string          `koanf:"allow-origin" doc:"Origins of mirrors whose pages may call the API, separated by commas. Default: none."`
 	Proxies      []string          `koanf:"trusted-proxies" doc:"Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas; none where clients connect directly."`
@@ -47,6 +49,7 @@ func defaultUpConfig() *upConfig {
 	return &upConfig{
 		Data:        "data",
 		Listen:      "127.0.0.1:8080",
+		Needed:      1,
 		PanelListen: "127.0.0.1:8081",
 		PhoneListen: "127.0.0.1:8082",
 		AdminListen: "127.0.0.1:8083",

@@ -21,17 +21,27 @@ func (e AuditEntry) Digest() []byte {
 
 // VerifyAudit checks a poll's whole chain, oldest first, and names the first entry that does not fit.
 func VerifyAudit(poll string, chain []AuditEntry) error {
-	var prev []byte
-	for i, e := range chain {
+	return verifyFrom("the audit chain of "+poll, poll, 0, nil, chain)
+}
+
+// VerifyOperators checks the part of the operators' chain that follows an entry of the number and hash given (0
+// and nil: the whole chain).
+func VerifyOperators(seq int64, hash []byte, chain []AuditEntry) error {
+	return verifyFrom("the operators' audit chain", "", seq, hash, chain)
+}
+
+func verifyFrom(which, poll string, seq int64, prev []byte, chain []AuditEntry) error {
+	for _, e := range chain {
+		seq++
 		switch {
-		case e.Seq != int64(i+1):
-			return fmt.Errorf("the audit chain of %s has entry %d where %d belongs", poll, e.Seq, i+1)
+		case e.Seq != seq:
+			return fmt.Errorf("%s has entry %d where %d belongs", which, e.Seq, seq)
 		case e.Poll != poll:
-			return fmt.Errorf("entry %d of the audit chain of %s is about another poll", e.Seq, poll)
+			return fmt.Errorf("entry %d of %s is about another poll", e.Seq, which)
 		case !bytes.Equal(e.Prev, prev):
-			return fmt.Errorf("entry %d of the audit chain of %s does not follow the one before it", e.Seq, poll)
+			return fmt.Errorf("entry %d of %s does not follow the one before it", e.Seq, which)
 		case !bytes.Equal(e.Hash, e.Digest()):
-			return fmt.Errorf("entry %d of the audit chain of %s was changed", e.Seq, poll)
+			return fmt.Errorf("entry %d of %s was changed", e.Seq, which)
 		}
 		prev = e.Hash
 	}

@@ -141,9 +141,26 @@ type Admin interface {
 	// the poll promised has passed, and puts a signed Certificate into the audit chain. When it was cut
 	// short, doing it again finishes it.
 	DestroyIdentityKey(ctx context.Context, id string, c Change) error
+	// Operators returns the operators' own audit chain after its entry of number after (0: all of it), oldest
+	// first. Its entries are about no poll: who may sign in, who did, and what was refused.
+	Operators(ctx context.Context, after int64) ([]AuditEntry, error)
+	// NoteOperators adds an entry to that chain if after is still the number of its last entry, and returns it;
+	// nil, and nothing was added, if somebody was faster.
+	NoteOperators(ctx context.Context, after int64, n Note) (*AuditEntry, error)
 	// Health says how the ballot server itself is.
 	Health(ctx context.Context) (Health, error)
 }
+
+// Note is what an entry of the operators' chain is to say.
+type Note struct {
+	Change
+	Action string `json:"action"`
+	// Detail is JSON text of at most MaxNoteDetail bytes.
+	Detail string `json:"detail"`
+}
+
+// MaxNoteDetail bounds a Note's detail, in bytes.
+const MaxNoteDetail = 32 << 10
 
 // Refused is a change that a poll's state does not allow.
 type Refused struct {
@@ -195,7 +212,8 @@ type CountProgress struct {
 	Total int64 `json:"total"`
 }
 
-// AuditEntry is one change of a poll. Hash covers the entry and the hash before it.
+// AuditEntry is one change of a poll, or with an empty Poll one entry of the operators' chain. Hash covers the
+// entry and the hash before it.
 type AuditEntry struct {
 	Seq    int64     `json:"seq"`
 	At     time.Time `json:"at"`

@@ -67,7 +67,7 @@ func TestOpenRefusesNewerSchema(t *testing.T) {
 	b := newBox(t)
 	b.close()
 	b.raw(`INSERT INTO migrations (id) VALUES ('0099')`)
-	b.refuses("newer PopVote", "0099", "0001")
+	b.refuses("newer PopVote", "0099", "0003")
 }
 
 // TestOpenTakesWithdrawnSchema: data directories made before the first release may have a table that is no
@@ -281,7 +281,7 @@ func TestHealth(t *testing.T) {
 	b := newBox(t)
 	h, err := b.Health(t.Context())
 	b.ok(err)
-	if h.Schema != 1 || h.QueueMax != 8192 || !strings.HasPrefix(h.Database, "SQLite 3.") || h.DiskFree <= 0 {
+	if h.Schema != 2 || h.QueueMax != 8192 || !strings.HasPrefix(h.Database, "SQLite 3.") || h.DiskFree <= 0 {
 		t.Errorf("%+v", h)
 	}
 }

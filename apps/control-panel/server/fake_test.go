@@ -29,6 +29,8 @@ type box struct {
 	ended  chan error    // where set, gets what ended a waiting Count
 	bundle func(w io.Writer) error
 	signer *signed.Signer
+	// chain is the operators'.
+	chain []ballotapi.AuditEntry
 }
 
 type kept struct {
@@ -288,6 +290,45 @@ func (b *box) DestroyIdentityKey(_ context.Context, id string, c ballotapi.Chang
 	})
 	b.entry(p, id, ballotapi.ActionKeyDestroyed, c, ballotapi.CertificateDetail{Certificate: certificate})
 	return err
+}
+
+func (b *box) Operators(_ context.Context, after int64) ([]ballotapi.AuditEntry, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down {
+		return nil, errDown
+	}
+	return slices.Clone(b.chain[min(after, int64(len(b.chain))):]), nil
+}
+
+func (b *box) NoteOperators(_ context.Context, after int64, n ballotapi.Note) (*ballotapi.AuditEntry, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down {
+		return nil, errDown
+	}
+	if after != int64(len(b.chain)) {
+		return nil, nil
+	}
+	e := ballotapi.AuditEntry{Seq: after + 1, At: b.now(), Actor: n.Actor, Action: n.Action, Reason: n.Reason, Detail: n.Detail}
+	if after > 0 {
+		e.Prev = b.chain[after-1].Hash
+	}
+	e.Hash = e.Digest()
+	b.chain = append(b.chain, e)
+	return &e, nil
+}
+
+// noted are the operators' chain's entries of an action.
+func (b *box) noted(action string) (found []ballotapi.AuditEntry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.chain {
+		if e.Action == action {
+			found = append(found, e)
+		}
+	}
+	return found
 }
 
 // What only others read is of no use to the panel.

@@ -93,6 +93,6 @@ func (s *Server) destroyKey(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.log.InfoContext(c, "identity key destroyed", slog.String("poll", id), slogActor(operator(c).actor))
+	s.log.InfoContext(c, "identity key destroyed", slog.String("poll", id), slogActor(actor(c)))
 	s.done(c, id)
 }

@@ -148,7 +148,7 @@ func (l *live) watchSystem() (*topic[*overviewView], chan struct{}, func()) {
 		func(t *topic[*overviewView]) { l.system = t },
 		l.partsEvery,
 		func(ctx context.Context) (*overviewView, error) {
-			view := &overviewView{Parts: l.server.allParts(ctx)}
+			view := &overviewView{Parts: l.server.allParts(ctx), Notice: l.server.book.State().NewestNotice()}
 			polls, err := l.server.admin.AllPolls(ctx)
 			view.Now, view.Polls = l.server.clock(), some(polls)
 			if err != nil {
@@ -251,7 +251,7 @@ func (s *Server) stream(c *gin.Context) {
 		case <-statsWoken:
 			out.stats(s, id, stats)
 		}
-		if !s.sessions.alive(who) {
+		if !s.sessions.alive(who) || !s.holds(who) {
 			out.event("ended", struct{}{})
 			return
 		}

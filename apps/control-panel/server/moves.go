@@ -13,16 +13,18 @@ import (
 
 // moves are the steps of a poll's life that need nothing but a decision.
 var moves = []step{
-	{"open", poll.Open},
-	{"pause", poll.Paused},
-	{"resume", poll.Open},
-	{"close", poll.Closed},
-	{"publish", poll.Published},
+	{verb: "open", to: poll.Open, two: true},
+	{verb: "pause", to: poll.Paused},
+	{verb: "resume", to: poll.Open},
+	{verb: "close", to: poll.Closed, two: true},
+	{verb: "publish", to: poll.Published, two: true},
 }
 
 type step struct {
 	verb string
 	to   poll.State
+	// two operators are needed for it, where the configuration says so.
+	two bool
 }
 
 // decision is what every change of a poll asks of the operator: the id typed, and a reason.
@@ -54,7 +56,7 @@ func (s *Server) move(m step) gin.HandlerFunc {
 			s.fail(c, err)
 			return
 		}
-		s.log.InfoContext(c, "poll moved", slog.String("poll", id), slog.String("step", m.verb), slogActor(operator(c).actor))
+		s.log.InfoContext(c, "poll moved", slog.String("poll", id), slog.String("step", m.verb), slogActor(actor(c)))
 		s.done(c, id)
 	}
 }
@@ -83,7 +85,7 @@ func (s *Server) extend(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.log.InfoContext(c, "poll extended", slog.String("poll", id), slog.Time("closes_at", body.ClosesAt), slogActor(operator(c).actor))
+	s.log.InfoContext(c, "poll extended", slog.String("poll", id), slog.Time("closes_at", body.ClosesAt), slogActor(actor(c)))
 	s.done(c, id)
 }
 
@@ -107,7 +109,7 @@ func (s *Server) done(c *gin.Context, id string) {
 		s.log.WarnContext(c, "couldn't read back the audit trail", slog.String("poll", id), slog.Any("error", err))
 	}
 	for i := len(entries) - 1; i >= 0; i-- {
-		if entries[i].Actor == operator(c).actor {
+		if entries[i].Actor == actor(c) {
 			view.Entry = &entries[i]
 			break
 		}

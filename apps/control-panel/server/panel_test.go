@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/popvote/popvote/apps/control-panel/server"
 	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/trustee"
@@ -39,6 +41,8 @@ func (c *clock) advance(d time.Duration) {
 type panel struct {
 	t      *testing.T
 	server *server.Server
+	deps   server.Deps
+	meters *prometheus.Registry
 	http   *httptest.Server
 	box    *box
 	clock  *clock
@@ -89,6 +93,11 @@ func newPanelWith(t *testing.T, change func(*server.Config, *server.Deps)) *pane
 	}
 	change(&config, &deps)
 	var err error
+	if deps.Metrics == nil {
+		p.meters = prometheus.NewRegistry()
+		deps.Metrics = p.meters
+	}
+	p.deps = deps
 	p.server, err = server.New(config, deps)
 	if err != nil {
 		t.Fatal(err)
@@ -220,4 +229,23 @@ func decision(id string) map[string]any {
 func with(m map[string]any, key string, value any) map[string]any {
 	m[key] = value
 	return m
+}
+
+// metric is the value of a counter with one label, as name{label="value"}.
+func (p *panel) metric(name string) float64 {
+	p.t.Helper()
+	families, err := p.meters.Gather()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if f.GetName()+"{"+l.GetName()+"=\""+l.GetValue()+"\"}" == name {
+					return m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return 0
 }

@@ -20,6 +20,8 @@ type overviewView struct {
 	Now   time.Time      `json:"now"`
 	Polls []poll.Summary `json:"polls"`
 	Parts []Part         `json:"parts"`
+	// Notice is the number of the newest notice; 0 if there is none.
+	Notice int64 `json:"notice"`
 }
 
 func (s *Server) overview(c *gin.Context) {
@@ -28,7 +30,7 @@ func (s *Server) overview(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, overviewView{s.clock(), some(polls), s.allParts(c)})
+	c.JSON(http.StatusOK, overviewView{s.clock(), some(polls), s.allParts(c), s.book.State().NewestNotice()})
 }
 
 // pollView is one poll whole: its manifest, and what an operator would edit.

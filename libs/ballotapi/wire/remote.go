@@ -168,6 +168,16 @@ func (r *Remote) DestroyIdentityKey(ctx context.Context, id string, change ballo
 	return r.change(ctx, "destroy-identity-key", request{Poll: id, Change: change})
 }
 
+// Operators implements ballotapi.Admin.
+func (r *Remote) Operators(ctx context.Context, after int64) ([]ballotapi.AuditEntry, error) {
+	return get[[]ballotapi.AuditEntry](ctx, r, "operators", request{After: after})
+}
+
+// NoteOperators implements ballotapi.Admin.
+func (r *Remote) NoteOperators(ctx context.Context, after int64, n ballotapi.Note) (*ballotapi.AuditEntry, error) {
+	return get[*ballotapi.AuditEntry](ctx, r, "note-operators", request{After: after, Note: n})
+}
+
 // Health implements ballotapi.Admin.
 func (r *Remote) Health(ctx context.Context) (ballotapi.Health, error) {
 	return get[ballotapi.Health](ctx, r, "health", request{})

@@ -29,7 +29,7 @@ type Method struct {
 	Name string
 	// Interface says whose it is: who may read is not yet who may administer.
 	Interface Interface
-	// Changes says that it changes a poll: it must not be sent twice.
+	// Changes says that it changes something: it must not be sent twice.
 	Changes bool
 
 	// do calls it: a value is answered as JSON, []byte as it is, and a stream writes itself.
@@ -46,6 +46,8 @@ type request struct {
 	Key    []byte           `json:"key,omitempty"`
 	Path   string           `json:"path,omitempty"`
 	Change ballotapi.Change `json:"change"`
+	After  int64            `json:"after,omitempty"`
+	Note   ballotapi.Note   `json:"note,omitzero"`
 }
 
 // reply is an answer or an error.
@@ -106,6 +108,12 @@ var Methods = []Method{
 	}},
 	{"destroy-identity-key", Admin, true, func(ctx context.Context, a ballotapi.Admin, r request, _ io.Writer) (any, error) {
 		return nil, a.DestroyIdentityKey(ctx, r.Poll, r.Change)
+	}},
+	{"operators", Admin, false, func(ctx context.Context, a ballotapi.Admin, r request, _ io.Writer) (any, error) {
+		return a.Operators(ctx, r.After)
+	}},
+	{"note-operators", Admin, true, func(ctx context.Context, a ballotapi.Admin, r request, _ io.Writer) (any, error) {
+		return a.NoteOperators(ctx, r.After, r.Note)
 	}},
 	{"health", Admin, false, func(ctx context.Context, a ballotapi.Admin, _ request, _ io.Writer) (any, error) {
 		return a.Health(ctx)

@@ -86,7 +86,7 @@ func (db *DB) Empty(t testing.TB) {
 	t.Helper()
 	var all string
 	for _, table := range []string{
-		"participation", "leaves", "unlogged", "batches", "log_hashes", "turnout", "took", "manifests", "audit", "results", "polls",
+		"participation", "leaves", "unlogged", "batches", "log_hashes", "turnout", "took", "manifests", "audit", "results", "polls", "operators",
 	} {
 		all += "DELETE FROM " + table + ";"
 	}

@@ -25,6 +25,7 @@ const (
 // the version after starts without them.
 var postgresMigrations = []*gormigrate.Migration{
 	{ID: "0001", Migrate: script(postgres0001)},
+	{ID: "0003", Migrate: script(postgres0003)},
 }
 
 // postgres0001 is schema0001 in PostgreSQL's words; see there for what the columns are. Ciphertexts and
@@ -143,6 +144,21 @@ GRANT SELECT, INSERT ON participation, batches, leaves, manifests, audit, result
 GRANT SELECT, INSERT, UPDATE ON polls, log_hashes, turnout, took TO popvote_ballot;
 GRANT SELECT, INSERT, DELETE ON unlogged TO popvote_ballot;
 GRANT SELECT ON migrations TO popvote_ballot;
+`
+
+// postgres0003 is schema0003 in PostgreSQL's words.
+const postgres0003 = `
+CREATE TABLE operators (
+	seq    bigint NOT NULL PRIMARY KEY,
+	at     bigint NOT NULL,
+	actor  text   NOT NULL,
+	action text   NOT NULL,
+	reason text   NOT NULL,
+	detail text   NOT NULL,
+	prev   bytea  NOT NULL,
+	hash   bytea  NOT NULL
+);
+GRANT SELECT, INSERT ON operators TO popvote_ballot;
 `
 
 // migrating is the key of the lock that one migration has at a time.

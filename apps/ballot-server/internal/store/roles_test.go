@@ -22,7 +22,7 @@ var rights = map[string]string{
 	"turnout": "SELECT INSERT UPDATE", "took": "SELECT INSERT UPDATE",
 	"unlogged":      "SELECT INSERT DELETE",
 	"participation": "SELECT INSERT", "batches": "SELECT INSERT", "leaves": "SELECT INSERT",
-	"manifests": "SELECT INSERT", "audit": "SELECT INSERT", "results": "SELECT INSERT",
+	"manifests": "SELECT INSERT", "audit": "SELECT INSERT", "operators": "SELECT INSERT", "results": "SELECT INSERT",
 	"migrations": "SELECT",
 }
 
@@ -57,7 +57,7 @@ func TestBallotRole(t *testing.T) {
 		"DELETE FROM polls", "DELETE FROM turnout", "DELETE FROM migrations",
 	}
 	for table, column := range map[string]string{
-		"participation": "voter", "batches": "sealed", "leaves": "leaf", "manifests": "jws", "audit": "reason", "results": "jws",
+		"participation": "voter", "batches": "sealed", "leaves": "leaf", "manifests": "jws", "audit": "reason", "operators": "reason", "results": "jws",
 	} {
 		tries = append(tries, "UPDATE "+table+" SET "+column+" = "+column, "DELETE FROM "+table, "TRUNCATE "+table)
 	}
@@ -134,7 +134,7 @@ func TestSchemasOfOtherVersions(t *testing.T) {
 		return migrateTo(ctx, owner, &gormigrate.Migration{ID: withdrawn, Migrate: script(postgresEpochs)})
 	})
 	before := openTest(t, Config{DSN: db.Ballot, TestClock: true})
-	if before.Schema() != 2 {
+	if before.Schema() != 3 {
 		t.Fatalf("the schema is %d", before.Schema())
 	}
 	addPoll(t, before, "p")

@@ -14,6 +14,7 @@ import (
 // migrations are SQLite's.
 var migrations = []*gormigrate.Migration{
 	{ID: "0001", Migrate: script(schema0001)},
+	{ID: "0003", Migrate: script(schema0003)},
 }
 
 // schema0001 is the box. What it leaves out is the point: participation and ballots share no column but
@@ -126,6 +127,20 @@ CREATE TABLE results (
 	jws       TEXT    NOT NULL,
 	opened    BLOB    NOT NULL, -- the opened ballots, sorted, a line each, gzip
 	tally_key BLOB              -- only where the poll reveals it
+) STRICT;
+`
+
+// schema0003 is the operators' own audit chain; its columns are those of audit.
+const schema0003 = `
+CREATE TABLE operators (
+	seq    INTEGER PRIMARY KEY,
+	at     INTEGER NOT NULL,
+	actor  TEXT    NOT NULL,
+	action TEXT    NOT NULL,
+	reason TEXT    NOT NULL,
+	detail TEXT    NOT NULL,
+	prev   BLOB    NOT NULL,
+	hash   BLOB    NOT NULL
 ) STRICT;
 `
 

@@ -1,4 +1,5 @@
-import type { AuditView, CloudDeed, Definition, Done, DraftView, DrillReport, DrillRun, Fault, JWK, PollView, ResultView, SessionView } from './types'
+import type { Account, AuditView, Begun, CloudDeed, Decided, Definition, Done, Doors, DraftView, DrillReport, DrillRun, Fault, JWK, Notices, PollView, Proposal, ResultView, SessionView } from './types'
+import { answer, base64url, type CreationOptions, type RequestOptions } from './passkey'
 
 interface Document {
   code: string
@@ -41,14 +42,14 @@ export function whenLoggedOut(f: Listener): void {
   onLoggedOut = f
 }
 
-async function ask<T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+async function ask<T>(method: 'GET' | 'POST', path: string, body?: unknown, proof = ''): Promise<T> {
   let answer: Response
   try {
     answer = await fetch(path, {
       method,
       credentials: 'same-origin',
       cache: 'no-store',
-      ...(body === undefined ? {} : { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { headers: { 'Content-Type': 'application/json', ...(proof ? { 'Popvote-Proof': proof } : {}) }, body: JSON.stringify(body) }),
     })
   } catch {
     // Of a request that got no answer nobody knows whether it was obeyed.
@@ -67,6 +68,22 @@ async function ask<T>(method: 'GET' | 'POST', path: string, body?: unknown): Pro
     throw problem
   }
   return data as T
+}
+
+let proves = false
+
+/** provesActs says whether the operator has a passkey, which from then on confirms each act. */
+export function provesActs(yes: boolean): void {
+  proves = yes
+}
+
+/** act is ask for what is dangerous: the operator's passkey signs what will be sent before it is. */
+async function act<T>(path: string, body: unknown): Promise<T> {
+  if (!proves) return ask<T>('POST', path, body)
+  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(body)))
+  const { ceremony, options } = await ask<Begun<RequestOptions>>('POST', '/api/acts', { path, body_hash: base64url(hash) })
+  const credential = JSON.stringify(await answer(options))
+  return ask<T>('POST', path, body, `${ceremony} ${base64url(new TextEncoder().encode(credential).buffer)}`)
 }
 
 const at = (id: string, rest = ''): string => `/api/polls/${encodeURIComponent(id)}${rest}`
@@ -88,19 +105,31 @@ export const api = {
   session: () => ask<SessionView>('GET', '/api/session'),
   logIn: (token: string) => ask<SessionView>('POST', '/api/login', { token }),
   logOut: () => ask<undefined>('POST', '/api/logout', {}),
-  link: () => ask<{ link: string; until: string }>('POST', '/api/links', {}),
+  link: () => act<{ link: string; until: string; enrols: boolean }>('/api/links', {}),
+  doors: () => ask<Doors>('GET', '/api/sign-in'),
+  beginSignIn: () => ask<Begun<RequestOptions>>('POST', '/api/sign-in/begin', {}),
+  signIn: (ceremony: string, credential: unknown) => ask<SessionView>('POST', '/api/sign-in', { ceremony, credential }),
+  notices: () => ask<Notices>('GET', '/api/notices'),
+  sawNotices: (up_to: number) => ask<undefined>('POST', '/api/notices/seen', { up_to }),
+  proposals: () => ask<{ proposals: Proposal[] }>('GET', '/api/proposals'),
+  confirmProposal: (proposal: string, d: Decision) => act<Done>('/api/proposals/confirm', { ...d, proposal }),
+  withdrawProposal: (proposal: string, d: Decision) => ask<undefined>('POST', '/api/proposals/withdraw', { ...d, proposal }),
+  passkeys: () => ask<{ accounts: Account[] }>('GET', '/api/passkeys'),
+  beginPasskey: (name: string) => ask<Begun<CreationOptions>>('POST', '/api/passkeys/begin', name ? { name } : {}),
+  addPasskey: (ceremony: string, credential: unknown, label: string) => act<SessionView>('/api/passkeys', { ceremony, credential, label }),
+  removePasskey: (passkey: string, reason: string) => act<undefined>('/api/passkeys/remove', { passkey, reason }),
   poll: (id: string) => ask<PollView>('GET', at(id)),
   audit: (id: string) => ask<AuditView>('GET', at(id, '/audit')),
   result: (id: string) => ask<ResultView>('GET', at(id, '/result')),
   check: (draft: Draft) => ask<DraftView>('POST', '/api/drafts/check', draft),
   save: (draft: Draft, reason: string, replace: boolean) =>
     ask<Done>('POST', '/api/drafts', { ...draft, reason, replace }),
-  move: (id: string, verb: string, d: Decision) => ask<Done>('POST', at(id, `/${verb}`), d),
-  extend: (id: string, d: Decision, closes_at: string) => ask<Done>('POST', at(id, '/extend'), { ...d, closes_at }),
+  move: (id: string, verb: string, d: Decision) => act<Decided>(at(id, `/${verb}`), d),
+  extend: (id: string, d: Decision, closes_at: string) => act<Decided>(at(id, '/extend'), { ...d, closes_at }),
   count: (id: string, d: Decision, secret: { shares: string[] } | { key: string }) =>
-    ask<Done>('POST', at(id, '/count'), { ...d, ...secret }),
+    act<Done>(at(id, '/count'), { ...d, ...secret }),
   cloud: (deed: Deed, to: string, d: Decision, more: object) =>
-    ask<{ deed: CloudDeed }>('POST', `/api/${deed === 'drain' || deed === 'undrain' ? 'clouds' : 'jobs'}/${encodeURIComponent(to)}/${deed}`, { ...d, ...more }),
+    act<{ deed: CloudDeed }>(`/api/${deed === 'drain' || deed === 'undrain' ? 'clouds' : 'jobs'}/${encodeURIComponent(to)}/${deed}`, { ...d, ...more }),
   drills: () => ask<{ runs: DrillRun[] }>('GET', '/api/drills'),
   drill: (run: string) => ask<{ reports: DrillReport[] }>('GET', `/api/drills/${encodeURIComponent(run)}`),
 }

@@ -1,6 +1,6 @@
-import type { JSX } from 'preact'
+import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { api, Problem, whenLoggedOut } from './api'
+import { api, Problem, provesActs, whenLoggedOut } from './api'
 import { Live } from './live'
 import { Link, pathTo, Router, useRoute, type Route } from './router'
 import { Account } from './screens/session'
@@ -8,13 +8,14 @@ import { CloudsScreen } from './screens/clouds'
 import { DrillScreen, DrillsScreen } from './screens/drills'
 import { EditScreen } from './screens/edit'
 import { LoginScreen, tokenIn } from './screens/login'
+import { EnrolScreen, OperatorsScreen } from './screens/operators'
 import { OverviewScreen } from './screens/overview'
 import { PollScreen } from './screens/poll'
 import { PollsScreen } from './screens/polls'
 import { WallScreen } from './screens/wall'
 import { Shared, useNow, usePanel, usePicture, useTitle } from './state'
 import { applyTheme, rememberedTheme, type Theme } from './theme'
-import { langs, type Lang, type SessionView } from './types'
+import { langs, type Lang, type Notices, type SessionView } from './types'
 import { Loading, Nothing, Trouble } from './views/basics'
 import { Icon } from './views/icon'
 import { catalogue, remember, remembered, speechIn, useWords, Voice } from './words'
@@ -41,7 +42,10 @@ export function App(): JSX.Element {
   const ask = (): void => {
     setSession({ is: 'asking' })
     api.session().then(
-      (view) => setSession({ is: 'in', view }),
+      (view) => {
+        provesActs(view.account && !view.enrols)
+        setSession({ is: 'in', view })
+      },
       (error: unknown) => setSession(error instanceof Problem && error.status === 401 ? { is: 'out', token: '', ended: false } : { is: 'failed', error }),
     )
   }
@@ -64,8 +68,10 @@ export function App(): JSX.Element {
   return (
     <Voice.Provider value={speech}>
       <Router>
-        {session.is === 'in' ? (
-          <Inside session={session.view} setLang={setLang} onOut={() => setSession({ is: 'out', token: '', ended: false })} onEnded={() => setSession({ is: 'out', token: '', ended: true })} />
+        {session.is === 'in' && session.view.enrols ? (
+          <Outside setLang={setLang}><EnrolScreen session={session.view} onDone={ask} /></Outside>
+        ) : session.is === 'in' ? (
+          <Inside session={session.view} renew={ask} setLang={setLang} onOut={() => setSession({ is: 'out', token: '', ended: false })} onEnded={() => setSession({ is: 'out', token: '', ended: true })} />
         ) : (
           <Outside setLang={setLang}>
             {session.is === 'out' ? <LoginScreen token={session.token} ended={session.ended} onIn={ask} />
@@ -99,8 +105,8 @@ function Mark(): JSX.Element {
   )
 }
 
-function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; setLang: (l: Lang) => void; onOut: () => void; onEnded: () => void }): JSX.Element {
-  const { t } = useWords()
+function Inside({ session, renew, setLang, onOut, onEnded }: { session: SessionView; renew: () => void; setLang: (l: Lang) => void; onOut: () => void; onEnded: () => void }): JSX.Element {
+  const { t, f } = useWords()
   const route = useRoute()
   const live = useMemo(() => new Live(''), [])
   useEffect(() => () => live.close(), [live])
@@ -108,8 +114,18 @@ function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; se
   useEffect(() => {
     if (picture.connection === 'ended') onEnded()
   }, [picture.connection])
-  const panel = useMemo(() => ({ live, picture }), [live, picture])
-  const screen = <Screen route={route} known={session} />
+  const panel = useMemo(() => ({ live, picture, session }), [live, picture, session])
+  const newest = picture.overview?.notice ?? 0
+  const [told, setTold] = useState<Notices>({ seen: 0, notices: [] })
+  useEffect(() => {
+    if (newest > 0) api.notices().then(setTold, () => undefined) // asked again with the next one
+  }, [newest])
+  const unseen = told.notices.filter((n) => n.seq > told.seen).length
+  const see = (): void => {
+    const last = told.notices[0]?.seq ?? 0
+    api.sawNotices(last).then(() => setTold((now) => ({ ...now, seen: Math.max(now.seen, last) })), () => undefined)
+  }
+  const screen = <Screen route={route} known={session} renew={renew} told={told} see={see} />
   return (
     <Shared.Provider value={panel}>
       {route.name === 'wall' ? screen : (
@@ -121,6 +137,7 @@ function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; se
               <NavLink to={pathTo.overview()} on={route.name === 'overview'}>{t.nav.overview}</NavLink>
               <NavLink to={pathTo.polls()} on={['polls', 'poll', 'edit'].includes(route.name)}>{t.nav.polls}</NavLink>
               <NavLink to={pathTo.create()} on={route.name === 'new'}>{t.nav.create}</NavLink>
+              <NavLink to={pathTo.operators()} on={route.name === 'operators'}>{t.nav.operators}{unseen > 0 && <span class="unseen" data-test="unseen" aria-label={t.operators.unseen(f.num(unseen))}>{f.num(unseen)}</span>}</NavLink>
               {session.clouds && <NavLink to={pathTo.clouds()} on={route.name === 'clouds'}>{t.nav.clouds}</NavLink>}
               {session.drills && <NavLink to={pathTo.drills()} on={['drills', 'drill'].includes(route.name)}>{t.nav.drills}</NavLink>}
             </nav>
@@ -137,11 +154,19 @@ function Inside({ session, setLang, onOut, onEnded }: { session: SessionView; se
   )
 }
 
-function NavLink({ to, on, children }: { to: string; on: boolean; children: string }): JSX.Element {
+function NavLink({ to, on, children }: { to: string; on: boolean; children: ComponentChildren }): JSX.Element {
   return <Link to={to} aria-current={on ? 'page' : undefined}>{children}</Link>
 }
 
-function Screen({ route, known }: { route: Route; known: SessionView }): JSX.Element {
+interface ScreenProps {
+  route: Route
+  known: SessionView
+  renew: () => void
+  told: Notices
+  see: () => void
+}
+
+function Screen({ route, known, renew, told, see }: ScreenProps): JSX.Element {
   switch (route.name) {
     case 'overview': return <OverviewScreen poll={route.poll} />
     case 'polls': return <PollsScreen />
@@ -149,6 +174,7 @@ function Screen({ route, known }: { route: Route; known: SessionView }): JSX.Ele
     case 'edit': return <EditScreen key={route.id} id={route.id} />
     case 'poll': return <PollScreen key={route.id} id={route.id} tab={route.tab} />
     case 'wall': return <WallScreen id={route.id} />
+    case 'operators': return <OperatorsScreen session={known} renew={renew} told={told} see={see} />
     case 'clouds': return known.clouds ? <CloudsScreen /> : <LostScreen />
     case 'drills': return known.drills ? <DrillsScreen /> : <LostScreen />
     case 'drill': return known.drills ? <DrillScreen key={route.run} run={route.run} /> : <LostScreen />

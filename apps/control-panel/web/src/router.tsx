@@ -11,6 +11,7 @@ export type Route =
   | { name: 'poll'; id: string; tab: Tab }
   | { name: 'edit'; id: string }
   | { name: 'wall'; id: string }
+  | { name: 'operators' }
   | { name: 'clouds' }
   | { name: 'drills' }
   | { name: 'drill'; run: string }
@@ -24,6 +25,7 @@ export function routeOf(path: string, query: string): Route {
   if (first === undefined) return { name: 'overview', poll: new URLSearchParams(query).get('poll') ?? '' }
   if (first === 'new' && second === undefined) return { name: 'new' }
   if (first === 'wall' && third === undefined) return { name: 'wall', id: second ?? '' }
+  if (first === 'operators' && second === undefined) return { name: 'operators' }
   if (first === 'clouds' && second === undefined) return { name: 'clouds' }
   if (first === 'drills' && third === undefined) return second === undefined ? { name: 'drills' } : { name: 'drill', run: second }
   if (first !== 'polls') return { name: 'lost' }
@@ -48,6 +50,7 @@ export const pathTo = {
   create: () => '/new',
   poll: (id: string, tab: Tab = 'numbers') => `/polls/${encodeURIComponent(id)}${tab === 'numbers' ? '' : `/${tab}`}`,
   edit: (id: string) => `/polls/${encodeURIComponent(id)}/edit`,
+  operators: () => '/operators',
   clouds: () => '/clouds',
   drills: () => '/drills',
   drill: (run: string) => `/drills/${encodeURIComponent(run)}`,

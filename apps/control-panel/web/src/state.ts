@@ -1,11 +1,13 @@
 import { createContext } from 'preact'
 import { useContext, useEffect, useState } from 'preact/hooks'
+import type { SessionView } from './types'
 import { blank, type Live, type Picture } from './live'
 
 /** Panel is what every screen shares: the live picture, and the server's clock. */
 export interface Panel {
   live: Live
   picture: Picture
+  session: SessionView
 }
 
 export const Shared = createContext<Panel | null>(null)

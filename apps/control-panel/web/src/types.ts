@@ -38,6 +38,45 @@ export interface Overview {
   /** null while the ballot server does not answer. */
   polls: PollSummary[] | null
   parts: Part[]
+  /** The number of the newest notice. */
+  notice?: number
+}
+
+export type NoticeKind =
+  | 'link-refused' | 'passkey-refused' | 'counter-regressed' | 'recovery-made' | 'link-made' | 'passkey-added' | 'passkey-removed' | 'new-device' | 'proposed' | 'proposal-withdrawn'
+
+/** Notice is something that every operator is told of. */
+export interface Notice {
+  seq: number
+  at: string
+  kind: NoticeKind
+  name?: string
+  label?: string
+  by: string
+  reason?: string
+  poll?: string
+  verb?: ProposedVerb
+  times?: number
+}
+
+export type ProposedVerb = 'open' | 'close' | 'publish' | 'extend' | 'destroy-key'
+
+/** Proposal waits for a second operator. */
+export interface Proposal {
+  id: string
+  poll: string
+  verb: ProposedVerb
+  by: string
+  reason: string
+  at: string
+  until: string
+  mine: boolean
+  closes_at?: string
+}
+
+export interface Notices {
+  seen: number
+  notices: Notice[]
 }
 
 export interface MinuteCount {
@@ -188,6 +227,42 @@ export interface SessionView {
   /** Whether there are such screens. */
   clouds: boolean
   drills: boolean
+  /** Whether the actor is an account, which has passkeys. */
+  account: boolean
+  /** A session that may register a passkey and nothing else; `named` is whom it is for, if that is said already. */
+  enrols: boolean
+  named?: string
+  /** Whether there can be passkeys at this address. */
+  passkeys: boolean
+  /** How many operators it takes to open, close, extend, publish and destroy. */
+  operators_needed?: number
+}
+
+/** How to log in: whether by passkey alone, and whether there can be any here. */
+export interface Doors {
+  passkeys: boolean
+  possible: boolean
+}
+
+export interface Passkey {
+  id: string
+  label: string
+  added_at: string
+  last_used_at: string | null
+  synced: boolean
+  current: boolean
+}
+
+export interface Account {
+  name: string
+  mine: boolean
+  passkeys: Passkey[]
+}
+
+/** A challenge on its way to an authenticator. */
+export interface Begun<T> {
+  ceremony: string
+  options: T
 }
 
 export type NodeState = 'ready' | 'draining' | 'drained' | 'down'
@@ -329,3 +404,6 @@ export interface DraftView {
   definition: Definition
   existing: PollSummary | null
 }
+
+/** Decided is what came of a decision: it was done, or waits for a second operator. */
+export type Decided = Done | { proposal: Proposal }

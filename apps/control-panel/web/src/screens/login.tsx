@@ -1,6 +1,7 @@
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { api, Problem } from '../api'
+import { signIn } from '../passkey'
 import { useTitle } from '../state'
 import { Trouble } from '../views/basics'
 import { Icon } from '../views/icon'
@@ -17,12 +18,25 @@ export function LoginScreen({ token, ended, onIn }: { token: string; ended: bool
   const [bad, setBad] = useState(false)
   const [busy, setBusy] = useState(token !== '')
   const [error, setError] = useState<unknown>(null)
+  // Until the server says otherwise, there is the link.
+  const [passkeys, setPasskeys] = useState(false)
   useTitle(t.login.title)
+  useEffect(() => {
+    api.doors().then((d) => setPasskeys(d.passkeys && d.possible), () => undefined)
+  }, [error])
 
   const use = (secret: string): void => {
     setBusy(true)
     setError(null)
     api.logIn(secret).then(onIn, (e: unknown) => {
+      setError(e)
+      setBusy(false)
+    })
+  }
+  const usePasskey = (): void => {
+    setBusy(true)
+    setError(null)
+    signIn().then(onIn, (e: unknown) => {
       setError(e)
       setBusy(false)
     })
@@ -49,8 +63,18 @@ export function LoginScreen({ token, ended, onIn }: { token: string; ended: bool
           ) : error !== null ? (
             <Trouble error={error} />
           ) : null}
-          <p>{t.login.need}</p>
-          <p class="quiet">{t.login.where}</p>
+          {passkeys ? (
+            <>
+              <button type="button" class="button main" onClick={usePasskey} data-test="passkey-login">{t.login.passkey}</button>
+              <p class="quiet">{t.login.passkeyWhat}</p>
+              <details><summary>{t.login.lost}</summary><p>{t.login.lostHelp}</p></details>
+            </>
+          ) : (
+            <>
+              <p>{t.login.need}</p>
+              <p class="quiet">{t.login.where}</p>
+            </>
+          )}
           <form
             onSubmit={(e) => {
               e.preventDefault()
@@ -60,11 +84,11 @@ export function LoginScreen({ token, ended, onIn }: { token: string; ended: bool
             }}
           >
             <label class="field">
-              <span>{t.login.have}</span>
+              <span>{passkeys ? t.login.haveInvite : t.login.have}</span>
               <input type="password" value={link} onInput={(e) => setLink(e.currentTarget.value)} autocomplete="off" spellcheck={false} aria-invalid={bad} aria-describedby={bad ? 'bad-link' : undefined} />
               {bad && <small class="hint bad" id="bad-link" role="alert">{t.login.badLink}</small>}
             </label>
-            <button type="submit" class="button main">{t.login.go}</button>
+            <button type="submit" class={passkeys ? 'button' : 'button main'}>{t.login.go}</button>
           </form>
         </>
       )}

@@ -6,10 +6,10 @@ import { global, hex, local, said } from '../format'
 import { Link, pathTo } from '../router'
 import { readShare, tally, type Share } from '../shares'
 import { usePanel } from '../state'
-import type { AuditEntry, Done, IdentityKey, PollState, PollView } from '../types'
+import type { AuditEntry, Decided, IdentityKey, PollState, PollView } from '../types'
 import { useWords } from '../words'
 import { Icon } from './icon'
-import { Trouble } from './basics'
+import { Proven, Trouble } from './basics'
 
 export type Verb = 'open' | 'pause' | 'resume' | 'extend' | 'close' | 'count' | 'publish' | 'destroy'
 
@@ -78,8 +78,9 @@ interface ActionProps {
 }
 
 export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
-  const { t, lang } = useWords()
-  const { picture } = usePanel()
+  const { t, f, lang } = useWords()
+  const { picture, session } = usePanel()
+  const two = (session.operators_needed ?? 1) > 1 && ['open', 'close', 'publish', 'extend', 'destroy'].includes(verb)
   const m = view.manifest
   const live = picture.stats?.poll === m.id ? picture.stats : view.stats
   // The sentence is about the moment the dialog opened, but its numbers keep up with the box.
@@ -91,7 +92,7 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
   const [key, setKey] = useState<string | null>(null)
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState<unknown>(null)
-  const [done, setDone] = useState<Done | null>(null)
+  const [done, setDone] = useState<Decided | null>(null)
   const words = t.action[verb]
   const what = useSentence(verb, view, live, end, now)
 
@@ -118,6 +119,17 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
     }
   }
 
+  if (done && 'proposal' in done) {
+    return (
+      <Modal title={words.title} onClose={onClose}>
+        <p class="done" role="status" data-test="proposed"><Icon shape="paused" size={20} /> {t.action.proposed(f.when(done.proposal.until))}</p>
+        <div class="modal-buttons">
+          <Link class="button" to={pathTo.operators()}>{t.operators.title}</Link>
+          <button type="button" class="button main" onClick={onClose} autofocus>{t.action.close_}</button>
+        </div>
+      </Modal>
+    )
+  }
   if (done) {
     return (
       <Modal title={words.title} onClose={onClose}>
@@ -161,9 +173,11 @@ export function Action({ verb, view, onClose }: ActionProps): JSX.Element {
         </fieldset>
         {busy && verb === 'count' && <Progress done={live.count?.done ?? 0} total={live.count?.total ?? live.total} />}
         {error !== null && <Trouble error={error} />}
+        {two && <p class="quiet">{t.action.two}</p>}
+        {!busy && <Proven />}
         <div class="modal-buttons">
           <button type="button" class="button" onClick={onClose}>{t.action.cancel}</button>
-          <button type="submit" class={`button ${tone[verb]}`} disabled={!ready || busy} data-test="act">{busy ? t.action.working : words.go}</button>
+          <button type="submit" class={`button ${tone[verb]}`} disabled={!ready || busy} data-test="act">{busy ? t.action.working : two ? t.action.propose : words.go}</button>
         </div>
       </form>
     </Modal>

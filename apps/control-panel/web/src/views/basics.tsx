@@ -2,6 +2,7 @@ import type { ComponentChildren, JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { Problem } from '../api'
 import type { PartState, PollKind, PollState } from '../types'
+import { usePanel } from '../state'
 import { useWords } from '../words'
 import { Icon } from './icon'
 
@@ -134,4 +135,11 @@ export function Fields({ rows, class: extra = '' }: { rows: readonly (readonly [
       )}
     </dl>
   )
+}
+
+/** Proven says before an act that the passkey will be asked for. */
+export function Proven(): JSX.Element | null {
+  const { t } = useWords()
+  const { session } = usePanel()
+  return session.account ? <p class="quiet">{t.action.proof}</p> : null
 }

@@ -5,7 +5,7 @@ import { copiesIn, nodesIn, total } from '../sky'
 import type { CloudDeed, CloudMap, Group, Job } from '../types'
 import { useWords, type Speech } from '../words'
 import { Emphasise, mark, Modal } from './action'
-import { Trouble } from './basics'
+import { Proven, Trouble } from './basics'
 import { Icon } from './icon'
 
 /** Wanted is what an operator is about to have done. */
@@ -144,6 +144,7 @@ export function CloudAction({ wanted, map, onClose }: { wanted: Wanted; map: Clo
           </label>
         </fieldset>
         {error !== null && <Trouble error={error} />}
+        {!busy && <Proven />}
         <div class="modal-buttons">
           <button type="button" class="button" onClick={onClose}>{t.action.cancel}</button>
           <button type="submit" class={`button ${tone}`} disabled={!ready || busy} data-test="act">{busy ? t.action.working : words.go}</button>

@@ -5,7 +5,7 @@ export const en = {
   name: 'English',
   panel: 'Control panel',
   skip: 'Skip to the content',
-  nav: { label: 'Screens', overview: 'Overview', polls: 'Polls', create: 'New poll', clouds: 'Clouds', drills: 'Drills', wall: 'Wall', lang: 'Language', theme: 'Colours', account: 'Session' },
+  nav: { label: 'Screens', overview: 'Overview', polls: 'Polls', create: 'New poll', clouds: 'Clouds', drills: 'Drills', operators: 'Operators', wall: 'Wall', lang: 'Language', theme: 'Colours', account: 'Session' },
   theme: { system: 'As the system', light: 'Light', dark: 'Dark' },
   session: {
     out: 'Log out',
@@ -13,6 +13,10 @@ export const en = {
     linkTitle: 'A log-in link for another device',
     linkWhat: (until: string) => `It works once, until ${until}. Whoever opens it can do everything you can. An unused link made earlier no longer works.`,
     until: (time: string) => `Logged in until ${time}`,
+    invite: 'Invite a colleague',
+    inviteTitle: 'A link for a colleague',
+    inviteWhat: (until: string) => `It works once, until ${until}. Whoever opens it can register a passkey under a name of their own, and then do everything you can.`,
+    passkeys: 'Passkeys',
   },
   connection: {
     live: 'Live',
@@ -34,6 +38,11 @@ export const en = {
     spentHelp: 'Each link logs in one browser, once. Ask somebody who is logged in for another, or start the server again: it prints a new one.',
     ended: 'Your session is over. Nothing you did is lost.',
     badLink: 'This does not look like a log-in link.',
+    passkey: 'Log in with a passkey',
+    passkeyWhat: 'Your device asks for your fingerprint, your face or its PIN.',
+    lost: 'No passkey at hand?',
+    lostHelp: 'A colleague who is logged in can remove a passkey that was lost. To register another, whoever has the machine makes a recovery link: popvote operator recover, or control-panel -recover. Every operator is told.',
+    haveInvite: 'Paste an invitation or a recovery link here',
   },
   states: { draft: 'Draft', open: 'Open', paused: 'Paused', closed: 'Closed', counted: 'Counted', published: 'Published' },
   kinds: { public: 'Public', rehearsal: 'Rehearsal', demo: 'Demo' },
@@ -203,6 +212,10 @@ export const en = {
     voterSees: 'What the voter sees',
   },
   action: {
+    two: 'A second operator has to confirm this before it is done.',
+    propose: 'Propose it',
+    proposed: (until: string) => `Proposed. Nothing is done until a colleague confirms it under Operators, by ${until}.`,
+    proof: 'Your passkey will be asked to confirm exactly this.',
     open: {
       button: 'Open the poll…',
       title: 'Open the poll',
@@ -555,6 +568,25 @@ export const en = {
     retry: 'Try again',
     codes: {
       offline: 'The panel could not be reached.',
+      'passkeys-in-use': 'A link alone lets nobody in any more. Log in with your passkey.',
+      'passkey-needed': 'Register a passkey first.',
+      'passkey-refused': 'This passkey was not accepted.',
+      'passkey-unreadable': 'This passkey can’t be registered here.',
+      'proposal-gone': 'This was confirmed or withdrawn already, or is too old.',
+      'second-needed': 'Another operator has to confirm what you proposed.',
+      'proof-needed': 'This needs a confirmation by your passkey.',
+      'proof-other': 'Your passkey confirmed something else.',
+      'passkey-asked': 'This panel asks for a passkey first. Register one under Operators.',
+      'passkey-late': 'This took too long, or was answered before. Begin again.',
+      'passkey-cancelled': 'No passkey was used: it was cancelled, or took too long.',
+      'passkey-known': 'This device has a passkey of yours for this panel already.',
+      'passkeys-impossible': 'There can be no passkeys at this address.',
+      'passkey-name-wrong': 'Give the passkey a name of 1 to 40 characters.',
+      'passkey-last': 'This is your last passkey: without it you could not log in again. Add another first.',
+      'passkey-not-found': 'There is no such passkey any more.',
+      'account-name-wrong': 'A name has 2 to 40 letters, digits, spaces, dots or hyphens, and begins with a letter.',
+      'account-name-taken': 'Another operator has this name.',
+      'too-many-sessions': 'Too many browsers are logged in.',
       'log-in-needed': 'You are not logged in.',
       'cross-origin': 'Another website sent this request.',
       'confirmation-wrong': 'The id you typed is not this poll’s.',
@@ -590,6 +622,59 @@ export const en = {
       internal: 'Something went wrong on our side.',
     } as Record<string, string>,
   },
+  operators: {
+    waiting: 'Waiting for a second operator',
+    waitingNone: 'Nothing waits. Opening, closing, extending, publishing and destroying a key take two operators here.',
+    until: (time: string) => `Lapses at ${time}.`,
+    mine: 'You proposed it: a colleague has to confirm.',
+    confirm: 'Confirm…',
+    confirmGo: 'Confirm, and do it',
+    confirmWhat: (p: ProposalWords) => `${p.by} proposed for the poll ${p.poll}: ${p.deed}${p.until ? `, until ${p.until}` : ''}. Why: “${p.reason}”. With your confirmation it is done at once.`,
+    withdraw: 'Withdraw…',
+    withdrawTitle: 'Withdraw a proposal',
+    withdrawWhat: (p: ProposalWords) => `What ${p.by} proposed for the poll ${p.poll} (${p.deed}) will not be done.`,
+    notices: 'What you should know of',
+    unseen: (n: string) => `${n} new`,
+    see: 'I have seen these',
+    kinds: {
+      'link-refused': (p: NoticeWords) => (p.times === 1 ? 'A log-in link was refused: it was used before, too old, or not enough any more.' : `${p.count} log-in links were refused: used before, too old, or not enough any more.`),
+      'passkey-refused': (p: NoticeWords) => `${p.name ? `The passkey “${p.label}” of ${p.name} was refused` : 'A passkey that is not known was refused'}${p.times === 1 ? '.' : `; with the like of it, ${p.count} times.`}`,
+      'counter-regressed': (p: NoticeWords) => `There may be a copy of the passkey “${p.label}” of ${p.name}: its counter went back. It was refused. Remove it, unless you know better.`,
+      'recovery-made': (p: NoticeWords) => `A recovery link for ${p.name} was made on the machine, by ${p.by}.`,
+      'link-made': (p: NoticeWords) => `${p.by} made a link for a colleague.`,
+      'passkey-added': (p: NoticeWords) => `${p.name} registered the passkey “${p.label}”.`,
+      'passkey-removed': (p: NoticeWords) => `${p.by} removed the passkey “${p.label}” of ${p.name}.`,
+      proposed: (p: NoticeWords) => `${p.by} proposed for the poll ${p.poll}: ${p.deed}.`,
+      'proposal-withdrawn': (p: NoticeWords) => `${p.by} withdrew what ${p.name} had proposed for the poll ${p.poll}: ${p.deed}.`,
+      'new-device': (p: NoticeWords) => `${p.name} logged in from a browser that was not known, with “${p.label}”.`,
+    },
+    title: 'Operators',
+    what: 'Who may enter this panel, and with which passkeys. All of it is in the operators’ audit chain.',
+    link: 'You are logged in by a link. Anybody who has such a link can log in, and it can be asked for by a false page. A passkey cannot: it answers to this address alone.',
+    linkNext: 'Once somebody has a passkey, links let nobody in any more, and other browsers that logged in by one are logged out.',
+    impossible: 'There can be no passkeys at this address.',
+    impossibleHelp: 'Browsers make passkeys for names, not for numbers: start with --panel-origin http://localhost:8081 and open the panel there, or give it a name and https.',
+    you: 'you',
+    columns: { label: 'Passkey', added: 'Added', used: 'Last used' },
+    never: 'not yet',
+    synced: 'kept in sync by its maker',
+    current: 'this session',
+    none: 'no passkey: cannot log in',
+    add: 'Add a passkey',
+    addWhat: 'Your device, your phone or a security key will ask you to confirm. It has to check that it is you: by fingerprint, face or PIN.',
+    register: 'Register the passkey',
+    name: 'Your name, as it will stand in the audit trail',
+    label: 'What to call the passkey',
+    labelHint: 'For example “Laptop” or “Blue key”.',
+    working: 'Follow your device…',
+    enrolTitle: 'Register a passkey',
+    enrolWhat: 'From now on you log in with it. Nothing else can be done here before.',
+    enrolFor: (name: string) => `This link is for ${name}.`,
+    remove: 'Remove…',
+    removeTitle: 'Remove a passkey',
+    removeWhat: (label: string, name: string) => `“${label}” of ${name} will not log in any more, and sessions that it began end at once. It cannot be put back; another can be registered.`,
+    removeGo: 'Remove it',
+  },
   lost: { title: 'Nothing is here', help: 'This address leads nowhere.', home: 'To the overview' },
   common: { loading: 'Loading…', copy: 'Copy', copied: 'Copied', close: 'Close', more: 'More', list: (items: string[], f: Format) => new Intl.ListFormat(f.lang === 'en' ? 'en-GB' : f.lang).format(items) },
 }
@@ -607,3 +692,23 @@ interface VerdictWords {
 }
 
 export type Messages = typeof en
+
+/** NoticeWords is what a notice's sentence is made of; count is times, written. */
+export interface NoticeWords {
+  name: string
+  label: string
+  by: string
+  poll: string
+  deed: string
+  times: number
+  count: string
+}
+
+/** ProposalWords is what a sentence about a proposal is made of; until is an extension's. */
+export interface ProposalWords {
+  deed: string
+  poll: string
+  by: string
+  reason: string
+  until: string
+}
