@@ -210,8 +210,9 @@ func (i *instance) hold(ctx context.Context, count int, bar *progress.Bar) ([]*w
 	return voters, await(ctx, "all being held", func(ctx context.Context) error {
 		held, err := i.figure(ctx, apiServer, "popvote_api_waiters")
 		bar.At(int64(held), int64(count))
-		if err == nil && held != float64(count) {
-			err = fmt.Errorf("%.0f of %d are", held, count)
+		lost := count - len(still(voters))
+		if err == nil && int(held)+lost < count {
+			err = fmt.Errorf("%.0f of %d are, and %d lost their connection", held, count, lost)
 		}
 		return err
 	})
@@ -261,11 +262,9 @@ func (i *instance) wait(n int64) (*waiting, error) {
 
 // textAll has some of the voters text, so many a second, and sees who hears of it.
 func (i *instance) textAll(ctx context.Context, h *Held, voters []*waiting) error {
-	for _, v := range voters {
-		if v.endedBy(time.Time{}) { // before anybody texted
-			h.Lost++
-		}
-	}
+	h.Lost = len(voters) // before anybody texted
+	voters = still(voters)
+	h.Lost -= len(voters)
 	h.Texted = min(len(voters), textsPerSecond*int(textsFor.Seconds()))
 	// Spread over all, so that they are of every age.
 	texting := make([]*waiting, h.Texted)
@@ -300,12 +299,20 @@ func (i *instance) textAll(ctx context.Context, h *Held, voters []*waiting) erro
 	return nil
 }
 
-// endedBy waits for the end of the voter's connection, until a time; one that has ended has, however late it is.
-func (v *waiting) endedBy(deadline time.Time) bool {
+// hasEnded says whether the voter's connection has.
+func (v *waiting) hasEnded() bool {
 	select {
 	case <-v.ended:
 		return true
 	default:
+		return false
+	}
+}
+
+// endedBy waits for that until a time; what has ended has, however late it is.
+func (v *waiting) endedBy(deadline time.Time) bool {
+	if v.hasEnded() {
+		return true
 	}
 	select {
 	case <-v.ended:
@@ -313,6 +320,16 @@ func (v *waiting) endedBy(deadline time.Time) bool {
 	case <-time.After(time.Until(deadline)):
 		return false
 	}
+}
+
+// still are those who wait.
+func still(voters []*waiting) (left []*waiting) {
+	for _, v := range voters {
+		if !v.hasEnded() {
+			left = append(left, v)
+		}
+	}
+	return left
 }
 
 // memory is an API server's, in bytes.
