@@ -72,10 +72,11 @@ fuzz: ## fuzz everything that parses, a minute in all (FUZZ_TIME=60s)
 chaos: pages ## everything goes wrong for CHAOS_TIME=10m; prints its CHAOS_SEED, which repeats the faults
 	CHAOS_TIME=$(CHAOS_TIME) CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -timeout 0 -v -run '^TestChaos$$' ./apps/e2e
 
-bench: pages cluster-tools ## measure casts and journeys on this machine, beside yardsticks: in one process, then the programs apart, and as in a cluster
-	@for program in popvote api-server ballot-server; do $(MAKE) --no-print-directory "bin/$$program"; done
+bench: pages cluster-tools ## measure casts and journeys on this machine, beside yardsticks: in one process, then the programs apart, as in a cluster, and with voters held
+	@for program in popvote api-server ballot-server sms-gateway; do $(MAKE) --no-print-directory "bin/$$program"; done
 	bin/popvote bench
 	bin/popvote bench --programs bin --edge
+	bin/popvote bench --programs bin --held 50000
 
 # A module of its own, which no program needs.
 jobs-test: bootstrap cluster-tools
