@@ -92,7 +92,7 @@ func (f *figures) begin() {
 		f.spent.WithLabelValues(one.name)
 		f.calls.WithLabelValues(one.name)
 		f.asked.WithLabelValues(one.name)
-		for _, o := range []outcome{sent, permanent, blocked, throttled, unavailable, unknown} {
+		for _, o := range outcomes {
 			f.sent.WithLabelValues(one.name, string(o))
 		}
 	}

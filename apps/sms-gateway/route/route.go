@@ -59,6 +59,7 @@ type Deps struct {
 type Router struct {
 	table   *Table
 	clock   func() time.Time
+	since   time.Time
 	figures *figures
 	routes  []*leader
 	hooks   map[string]http.Handler
@@ -73,11 +74,14 @@ type Router struct {
 // leader is a route as this gateway has met it: what it leads to, and how it does.
 type leader struct {
 	name     string
+	kind     string
 	provider provider.Provider
 
 	// guarded by Router.mu
-	faults faults
-	conv   conversion
+	faults  faults
+	conv    conversion
+	spent   *account // without caps of its own: it says what went to whom
+	trouble *sms.Trouble
 }
 
 var (
@@ -97,7 +101,7 @@ func New(table *Table, kinds map[string]Kind, deps Deps) (*Router, error) {
 		return nil, err
 	}
 	r := &Router{
-		table: table, clock: deps.Clock, hooks: map[string]http.Handler{},
+		table: table, clock: deps.Clock, since: deps.Clock(), hooks: map[string]http.Handler{},
 		history: past, total: newAccount(table.Spend.share(table.Gateways)),
 	}
 	if r.figures, err = newFigures(r); err != nil {
@@ -115,7 +119,8 @@ func New(table *Table, kinds map[string]Kind, deps Deps) (*Router, error) {
 			return nil, fmt.Errorf("couldn't make the route %s: %w", row.Name, err)
 		}
 		r.routes = append(r.routes, &leader{
-			name: row.Name, provider: p, faults: newFaults(), conv: newConversion(table.Conversion.Route),
+			name: row.Name, kind: row.Kind, provider: p,
+			faults: newFaults(), conv: newConversion(table.Conversion.Route), spent: newAccount(Caps{}),
 		})
 		if called, ok := p.(provider.Webhooks); ok {
 			r.hooks[row.Name] = called.Handler()
@@ -332,6 +337,9 @@ func (s *sending) book(now time.Time, price Money) {
 	for _, a := range s.accounts {
 		a.spend(now, s.began, price)
 	}
+	if len(s.accounts) > 0 {
+		s.leg.by.spent.spend(now, s.began, price)
+	}
 	if s.block != nil {
 		s.block.hour.add(now, s.began, price)
 	}
@@ -378,6 +386,9 @@ func (s *sending) end(ctx context.Context, err error) {
 		v = faulty
 	case v == faulty && ctx.Err() != nil && took <= r.table.Slow:
 		v = nothing // whoever asked gave up
+	}
+	if what := troubleOf(outcome, v); what != "" {
+		by.trouble = &sms.Trouble{At: now, What: what}
 	}
 	by.faults.end(now, s.probe, v)
 	if wait, ok := errors.AsType[*sms.Throttled](err); ok {
@@ -442,6 +453,9 @@ const (
 	unavailable outcome = "unavailable"
 	unknown     outcome = "unknown"
 )
+
+// outcomes are all of them.
+var outcomes = []outcome{sent, permanent, blocked, throttled, unavailable, unknown}
 
 // outcomeOf reads a provider's error; whatever it does not say certainly, is unknown.
 func outcomeOf(err error) outcome {

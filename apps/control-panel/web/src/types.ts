@@ -226,6 +226,7 @@ export interface SessionView {
   now: string
   /** Whether there are such screens. */
   clouds: boolean
+  routes: boolean
   drills: boolean
   /** Whether the actor is an account, which has passkeys. */
   account: boolean
@@ -357,6 +358,61 @@ export interface CloudMap {
   services: Service[]
   leaders: Leader[]
   deeds: CloudDeed[]
+}
+
+export type Breaker = 'closed' | 'half_open' | 'open'
+
+/** RouteReport is what one gateway has counted of one route since it began. */
+export interface RouteReport {
+  name: string
+  kind: string
+  sent: number
+  failed: number
+  unknown: number
+  calls: number
+  delivered: number
+  undelivered: number
+  /** The share of the settled codes that were used. */
+  used: number
+  settled: number
+  faults: Breaker
+  conversion: Breaker
+  rests_until?: string
+  away?: boolean
+  spent_hour: number
+  spent_day: number
+  trouble?: { at: string; what: string }
+}
+
+/** Spending is what one gateway has spent under its part of a cap; `to` is a prefix, or all. */
+export interface Spending {
+  to: string
+  hour: number
+  hour_cap: number
+  day: number
+  day_cap: number
+}
+
+export interface GatewayReport {
+  at: string
+  since: string
+  currency?: string
+  routes: RouteReport[] | null
+  spending: Spending[] | null
+  refused: Record<string, number> | null
+}
+
+/** Gateway has a report, or says why not. */
+export interface Gateway {
+  address?: string
+  cloud?: string
+  silent?: 'no_answer' | 'refused' | 'older'
+  report?: GatewayReport
+}
+
+export interface RoutesView {
+  now: string
+  gateways: Gateway[]
 }
 
 export interface DrillRun {
