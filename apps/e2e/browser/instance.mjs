@@ -72,6 +72,14 @@ export async function startInstance(...flags) {
       }
       throw new Error(`no SMS came to ${phone}`)
     },
+    /** Waits until voters are served a poll: API servers read the register every second. */
+    async served(poll) {
+      for (let i = 0; i < 100; i++) {
+        if ((await fetch(`${instance.vote}/v1/polls/${poll}`)).ok) return
+        await new Promise((done) => setTimeout(done, 100))
+      }
+      throw new Error(`poll ${poll} is not served`)
+    },
     async stop() {
       child.kill('SIGTERM')
       const late = setTimeout(() => child.kill('SIGKILL'), 10_000)
