@@ -19,24 +19,46 @@ type Report struct {
 	Refused map[string]int64 `json:"refused"`
 }
 
-// RouteReport is what one gateway has counted of one route.
-type RouteReport struct {
-	Name string `json:"name"`
-	// Kind is the kind of provider.
-	Kind string `json:"kind"`
+// Counts are what became of messages, since the gateway began to count.
+type Counts struct {
 	// Sent are the messages that the provider took, Failed those that it certainly didn't, and Unknown those that
 	// may have gone out. Calls are how many of all these it was to speak.
 	Sent    int64 `json:"sent"`
 	Failed  int64 `json:"failed"`
 	Unknown int64 `json:"unknown"`
 	Calls   int64 `json:"calls"`
-	// Delivered and Undelivered are what receipts said; of the other messages nothing was heard.
+	// Delivered and Undelivered are what receipts said; of the other messages nothing final was heard.
 	Delivered   int64 `json:"delivered"`
 	Undelivered int64 `json:"undelivered"`
+	// Delays are how long receipts of delivery took in the last half-hour, for messages that this gateway sent.
+	Delays []Delay `json:"delays,omitempty"`
 	// Used is the share of the last half-hour's codes that were used, between 0 and 1, of the Settled ones: those
 	// whose voters have had the time. It says nothing where Settled is 0.
 	Used    float64 `json:"used"`
 	Settled int64   `json:"settled"`
+	// SpentHour and SpentDay are what was spent in the last hour and the last 24.
+	SpentHour float64 `json:"spent_hour"`
+	SpentDay  float64 `json:"spent_day"`
+}
+
+// Delay is how many messages were said to be delivered within some seconds of being handed over, and not within
+// those of the Delay before.
+type Delay struct {
+	// Within is 0 for those that took longer than ten minutes.
+	Within float64 `json:"within"`
+	Count  int64   `json:"count"`
+}
+
+// RouteReport is what one gateway has counted of one route.
+type RouteReport struct {
+	Name string `json:"name"`
+	// Kind is the kind of provider.
+	Kind string `json:"kind"`
+	// Counts are of all countries together, with the receipts of messages whose country this gateway doesn't know:
+	// another sent them.
+	Counts
+	// Countries are where the route leads to.
+	Countries []CountryReport `json:"countries"`
 	// Faults is the breaker on errors and latency, Conversion that on codes which nobody uses.
 	Faults     Breaker `json:"faults"`
 	Conversion Breaker `json:"conversion"`
@@ -45,11 +67,15 @@ type RouteReport struct {
 	RestsUntil time.Time `json:"rests_until,omitzero"`
 	// Away says that the provider knows by itself that it can't send: its connection is down.
 	Away bool `json:"away,omitempty"`
-	// SpentHour and SpentDay are what went to the route in the last hour and the last 24.
-	SpentHour float64 `json:"spent_hour"`
-	SpentDay  float64 `json:"spent_day"`
 	// Trouble is the latest; nil if there was none.
 	Trouble *Trouble `json:"trouble,omitempty"`
+}
+
+// CountryReport is what one gateway has counted of one route to one country.
+type CountryReport struct {
+	// To is the country's calling code ("+852"), or "+" for everywhere else.
+	To string `json:"to"`
+	Counts
 }
 
 // Breaker is the state of a breaker.
@@ -71,7 +97,8 @@ type Trouble struct {
 
 // Spending is what one gateway has spent under its part of a cap, in any 60 minutes and any 24 hours.
 type Spending struct {
-	// To is a country's prefix ("+852"), or "all".
+	// To is a country's calling code ("+852"), "+" for everywhere else, or "all". A country whose parts have caps of
+	// their own is here several times.
 	To      string  `json:"to"`
 	Hour    float64 `json:"hour"`
 	HourCap float64 `json:"hour_cap"`

@@ -73,7 +73,7 @@ func (g *gateways) reporter() *overhttp.Reporter {
 // reports is a gateway that sent so many by its one route.
 func reports(n int64) http.Handler {
 	return overhttp.NewReportHandler(func(context.Context) sms.Report {
-		return sms.Report{Currency: "HKD", Routes: []sms.RouteReport{{Name: "line", Sent: n}}}
+		return sms.Report{Currency: "HKD", Routes: []sms.RouteReport{{Name: "line", Counts: sms.Counts{Sent: n}}}}
 	}, []string{"control-panel"})
 }
 

@@ -178,6 +178,136 @@ func TestAReportSaysWhoseCodesNobodyUses(t *testing.T) {
 	})
 }
 
+const finer = `
+currency: USD
+spend: {hour: 100, day: 400}
+block-hour: 50
+routes: [{name: first, kind: fake}, {name: second, kind: fake}]
+countries:
+  - prefix: "+1"
+    routes: [{route: first, price: 1}, {route: second, price: 1}]
+  - prefix: "+1684733"
+    spend: {hour: 10, day: 20}
+    routes: [{route: first, price: 2}]
+  - prefix: "+"
+    routes: [{route: second, price: 3}]
+`
+
+func countryOf(t *testing.T, r sms.RouteReport, to string) sms.CountryReport {
+	t.Helper()
+	for _, one := range r.Countries {
+		if one.To == to {
+			return one
+		}
+	}
+	t.Fatalf("there is no %s in %+v", to, r.Countries)
+	return sms.CountryReport{}
+}
+
+// TestAReportSaysCountriesAndNothingFiner, and what became of messages to each.
+func TestAReportSaysCountriesAndNothingFiner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, finer)
+		for _, number := range []string{"+12015550123", "+16847331234", "+447400123456", "+12015550124"} {
+			m := n.to(number)
+			if err := n.send(m); err != nil {
+				t.Fatal(err)
+			}
+			if number != "+12015550124" {
+				n.Confirm(m.Conversation)
+			}
+		}
+		n.fakes["second"].fails(sms.ErrPermanent)
+		_ = n.send(n.to("+447400123456"))
+		time.Sleep(5 * time.Minute)
+		r := n.Report(t.Context())
+		first, second := row(t, r, "first"), row(t, r, "second")
+		if len(first.Countries) != 1 || len(second.Countries) != 2 {
+			t.Fatalf("%+v", r.Routes)
+		}
+		us, there, elsewhere := countryOf(t, first, "+1"), countryOf(t, second, "+1"), countryOf(t, second, "+")
+		if us.Sent != 3 || us.SpentHour != 4 || us.Settled != 3 || us.Used != 2./3 || us.Failed != 0 {
+			t.Errorf("by the first to +1: %+v", us)
+		}
+		if there.Sent != 0 || there.Used != 1 || there.Settled != 0 || elsewhere.Sent != 1 || elsewhere.Failed != 1 || elsewhere.SpentDay != 3 {
+			t.Errorf("by the second: %+v, %+v", there, elsewhere)
+		}
+		var to []string
+		for _, one := range r.Spending {
+			to = append(to, one.To)
+		}
+		if fmt.Sprint(to) != "[all +1 +1 +]" || r.Spending[2].HourCap != 10 {
+			t.Errorf("spent: %+v", r.Spending)
+		}
+		text, err := json.Marshal(r)
+		if err != nil || strings.Contains(string(text), "684") || strings.Contains(string(text), "+44") {
+			t.Errorf("%v: %s", err, text)
+		}
+	})
+}
+
+// TestReceiptsFindTheirCountry: by the message, by what the provider says, or not at all; each counts once, also one
+// that is here before the provider's own answer.
+func TestReceiptsFindTheirCountry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, reported)
+		tells := func(ref string, to sms.Number, state provider.State) {
+			n.Receipt(t.Context(), provider.Receipt{Provider: "first", Ref: ref, To: to, State: state})
+		}
+		hk := func() (sms.RouteReport, sms.CountryReport) {
+			r := row(t, n.Report(t.Context()), "first")
+			return r, countryOf(t, r, "+852")
+		}
+		for range 3 {
+			if err := n.send(n.to("+85291234567")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(4 * time.Second)
+		for range 2 {
+			tells("first1", "", provider.Accepted)
+			tells("first1", "", provider.Delivered)
+			tells("first2", "+447400123456", provider.Expired) // it is known better here
+		}
+		time.Sleep(20 * time.Minute)
+		tells("first3", "", provider.Delivered)
+		if all, is := hk(); all.Delivered != 2 || all.Undelivered != 1 || is.Delivered != 2 || is.Undelivered != 1 ||
+			fmt.Sprint(is.Delays) != "[{4 1} {0 1}]" || fmt.Sprint(all.Delays) != fmt.Sprint(is.Delays) {
+			t.Errorf("of its own messages: %+v, %+v", all, is)
+		}
+
+		// Of another gateway's messages.
+		for range 2 {
+			tells("theirs1", "+85291234567", provider.Delivered)
+			tells("theirs2", "", provider.Delivered)
+			tells("theirs3", "+447400123456", provider.Rejected) // this route leads to no such country
+			tells("theirs4", "+4915112345678", provider.Delivered)
+		}
+		if all, is := hk(); all.Delivered != 5 || all.Undelivered != 2 || is.Delivered != 3 || is.Undelivered != 1 || len(is.Delays) != 2 {
+			t.Errorf("of another's: %+v, %+v", all, is)
+		}
+
+		// Before the answer: with the number, and without.
+		for _, to := range []sms.Number{"", "+85291234567"} {
+			n.fakes["first"].do(func(context.Context, int) error {
+				time.Sleep(time.Second)
+				tells(fmt.Sprint("first", len(n.fakes["first"].messages())), to, provider.Delivered)
+				return nil
+			})
+			if err := n.send(n.to("+85291234567")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if all, is := hk(); all.Delivered != 7 || is.Delivered != 5 || fmt.Sprint(is.Delays) != "[{1 2} {4 1} {0 1}]" {
+			t.Errorf("early: %+v, %+v", all, is)
+		}
+		time.Sleep(time.Hour)
+		if all, is := hk(); len(is.Delays) != 0 || all.Delivered != 7 {
+			t.Errorf("an hour later: %+v, %+v", all, is)
+		}
+	})
+}
+
 // away is a provider whose connection is down.
 type away struct{ fake }
 

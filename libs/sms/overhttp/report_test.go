@@ -16,12 +16,17 @@ import (
 	"github.com/popvote/popvote/libs/sms"
 )
 
+var counted = sms.Counts{
+	Sent: 90, Failed: 3, Unknown: 2, Calls: 4, Delivered: 80, Undelivered: 5, Delays: []sms.Delay{{Within: 0.5, Count: 79}, {Count: 1}},
+	Used: 0.75, Settled: 60, SpentHour: 25.2, SpentDay: 26.04,
+}
+
 var report = sms.Report{
 	At: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), Since: time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC), Currency: "HKD",
 	Routes: []sms.RouteReport{{
-		Name: "first", Kind: "smpp", Sent: 90, Failed: 3, Unknown: 2, Calls: 4, Delivered: 80, Undelivered: 5, Used: 0.75, Settled: 60,
+		Name: "first", Kind: "smpp", Counts: counted, Countries: []sms.CountryReport{{To: "+852", Counts: counted}},
 		Faults: sms.BreakerOpen, Conversion: sms.BreakerClosed, RestsUntil: time.Date(2030, 1, 2, 3, 4, 10, 0, time.UTC), Away: true,
-		SpentHour: 25.2, SpentDay: 26.04, Trouble: &sms.Trouble{At: time.Date(2030, 1, 2, 3, 4, 0, 0, time.UTC), What: "unavailable"},
+		Trouble: &sms.Trouble{At: time.Date(2030, 1, 2, 3, 4, 0, 0, time.UTC), What: "unavailable"},
 	}},
 	Spending: []sms.Spending{{To: "all", Hour: 25.2, HourCap: 100, Day: 26.04, DayCap: 400}},
 	Refused:  map[string]int64{"spent": 7},
