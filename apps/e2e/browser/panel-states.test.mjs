@@ -108,6 +108,10 @@ const sms = (change) => scene('open', { sky: clouds(), sms: routes(change) })
 state('sms', () => sms(), '/sms', '[data-test=route-twilio-gcp]', async (page) => {
   assert.equal(await page.locator('[data-state=works]').count(), 6)
   assert.equal(await page.locator('[data-test=silent]').count(), 0)
+  assert.equal(await page.locator('[data-test^="reach-"]').count(), 6)
+  // Three gateways' numbers in one line.
+  assert.match(await page.locator('[data-test="reach-+852-twilio"]').textContent(), /9,00\d/)
+  await page.locator('[data-test=placeless]').waitFor()
 }, turns)
 state('sms-ill', () => sms(ill), '/sms', '[data-test=silent]', async (page) => {
   assert.equal(await page.locator('[data-test=silent] li').count(), 2)

@@ -1,4 +1,4 @@
-import type { Gateway, GatewayReport, RouteReport, RoutesView } from './types'
+import type { Counts, Delay, Gateway, GatewayReport, RouteReport, RoutesView } from './types'
 
 /** What is worth knowing about the SMS routes, without words. */
 
@@ -71,6 +71,69 @@ export function sums(view: RoutesView): Sums {
     used: settled > 0 ? of((r) => r.used * r.settled) / settled : null,
     works: all.filter((l) => l.state === 'works').length, routes: all.length,
   }
+}
+
+/** A reach is one route to one country, at all gateways that answer. */
+export interface Reach {
+  to: string
+  route: string
+  sent: number
+  failed: number
+  /** May have gone out. */
+  unknown: number
+  delivered: number
+  undelivered: number
+  /** Taken by the provider, with no final receipt. */
+  silent: number
+  /** The share of codes used; null where none has settled. */
+  used: number | null
+  /** Within how many seconds half and 95 % of the receipts came; Infinity for more than ten minutes, null without any. */
+  half: number | null
+  most: number | null
+  currency: string
+  hour: number
+  day: number
+}
+
+/** reaches are those of all gateways that answer, each country's together and everywhere else last. */
+export function reaches(view: RoutesView): Reach[] {
+  const found = new Map<string, { to: string; route: string; currency: string; counts: Counts[] }>()
+  for (const { report, route } of lines(view)) {
+    for (const c of route.countries ?? []) {
+      const key = `${c.to} ${route.name}`
+      const one = found.get(key) ?? { to: c.to, route: route.name, currency: '', counts: [] }
+      one.currency ||= report.currency ?? ''
+      one.counts.push(c)
+      found.set(key, one)
+    }
+  }
+  return [...found.values()]
+    .map(({ to, route, currency, counts }) => {
+      const of = (pick: (c: Counts) => number): number => counts.reduce((n, c) => n + pick(c), 0)
+      const [sent, delivered, undelivered, settled] = [of((c) => c.sent), of((c) => c.delivered), of((c) => c.undelivered), of((c) => c.settled)]
+      const delays = counts.flatMap((c) => c.delays ?? [])
+      return {
+        to, route, currency, sent, delivered, undelivered, failed: of((c) => c.failed), unknown: of((c) => c.unknown),
+        silent: Math.max(0, sent - delivered - undelivered),
+        used: settled > 0 ? of((c) => c.used * c.settled) / settled : null,
+        half: within(delays, 0.5), most: within(delays, 0.95), hour: of((c) => c.spent_hour), day: of((c) => c.spent_day),
+      }
+    })
+    .sort((a, b) => Number(a.to === '+') - Number(b.to === '+') || compare(a.to, b.to) || compare(a.route, b.route))
+}
+
+/** within is the shortest time in which a share of the receipts came, in seconds; null without any. */
+export function within(delays: readonly Delay[], share: number): number | null {
+  const all = delays.map((d) => ({ within: d.within || Infinity, count: d.count })).sort((a, b) => a.within - b.within)
+  let left = all.reduce((n, d) => n + d.count, 0) * share
+  for (const d of all) if ((left -= d.count) <= 0) return d.within
+  return null
+}
+
+/** placeless is how many final receipts no gateway knows the country of. */
+export function placeless(view: RoutesView): number {
+  const final = (c: Counts): number => c.delivered + c.undelivered
+  return lines(view).reduce((n, { route }) => n + final(route) - (route.countries ?? []).reduce((m, c) => m + final(c), 0), 0)
 }
 
 /** A purse is what one gateway has spent under one of its caps. */

@@ -362,10 +362,8 @@ export interface CloudMap {
 
 export type Breaker = 'closed' | 'half_open' | 'open'
 
-/** RouteReport is what one gateway has counted of one route since it began. */
-export interface RouteReport {
-  name: string
-  kind: string
+/** Counts are what one gateway has counted since it began. */
+export interface Counts {
   sent: number
   failed: number
   unknown: number
@@ -375,16 +373,36 @@ export interface RouteReport {
   /** The share of the settled codes that were used. */
   used: number
   settled: number
+  spent_hour: number
+  spent_day: number
+  /** How many receipts of delivery took how long, in the last half-hour. */
+  delays?: Delay[]
+}
+
+/** Delay is as many as took up to so many seconds, and longer than the delay before; 0 is for more than ten minutes. */
+export interface Delay {
+  within: number
+  count: number
+}
+
+/** CountryReport is of one route to one country, by its calling code; "+" is everywhere else. */
+export interface CountryReport extends Counts {
+  to: string
+}
+
+/** RouteReport is of one route; its receipts are also those whose country the gateway doesn't know. */
+export interface RouteReport extends Counts {
+  name: string
+  kind: string
+  countries?: CountryReport[] | null
   faults: Breaker
   conversion: Breaker
   rests_until?: string
   away?: boolean
-  spent_hour: number
-  spent_day: number
   trouble?: { at: string; what: string }
 }
 
-/** Spending is what one gateway has spent under its part of a cap; `to` is a prefix, or all. */
+/** Spending is what one gateway has spent under its part of a cap; `to` is a calling code, + for everywhere else, or all. */
 export interface Spending {
   to: string
   hour: number

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { routeOf } from '../src/router'
-import { lines, nameOf, placeOf, purses, refusals, silent, since, stateOfRoute, sums } from '../src/routes'
-import type { Gateway, GatewayReport, RouteReport, RoutesView, Spending } from '../src/types'
+import { lines, nameOf, placeless, placeOf, purses, reaches, refusals, silent, since, stateOfRoute, sums, within } from '../src/routes'
+import type { Counts, Gateway, GatewayReport, RouteReport, RoutesView, Spending } from '../src/types'
 import { langs } from '../src/types'
 import { catalogue, speechIn } from '../src/words'
 
@@ -59,6 +59,37 @@ describe('a gateway', () => {
   })
 })
 
+describe('a country', () => {
+  const counts = (change: Partial<Counts> = {}): Counts => ({ sent: 10, failed: 1, unknown: 2, calls: 0, delivered: 8, undelivered: 1, used: 0.5, settled: 10, spent_hour: 2.5, spent_day: 3, ...change })
+  const leads = (...countries: [string, Partial<Counts>][]): Partial<GatewayReport> => ({ routes: [route({ countries: countries.map(([to, change]) => ({ to, ...counts(change) })) })] })
+
+  it('has a line for each route, of all gateways that answer', () => {
+    const all = reaches(view(
+      gateway('aws', leads(['+', {}], ['+852', { delays: [{ within: 2, count: 60 }, { within: 5, count: 30 }] }])),
+      gateway('gcp', leads(['+852', { used: 1, settled: 30, delays: [{ within: 2, count: 5 }, { within: 0, count: 5 }] }], ['+44', { settled: 0, delivered: 12 }])),
+      gone,
+    ))
+    expect(all.map((r) => r.to)).toEqual(['+44', '+852', '+'])
+    expect(all[1]).toEqual({
+      to: '+852', route: 'first', currency: 'HKD', sent: 20, failed: 2, unknown: 4, delivered: 16, undelivered: 2, silent: 2, used: 0.875, half: 2, most: 5, hour: 5, day: 6,
+    })
+    expect(all[0]).toMatchObject({ silent: 0, used: null, half: null, most: null })
+    expect(reaches(view(gone, gateway('aws', { routes: [route({ countries: null })] })))).toEqual([])
+  })
+
+  it('has receipts as late as most of them are', () => {
+    const delays = [{ within: 0, count: 6 }, { within: 30, count: 44 }, { within: 1, count: 50 }]
+    expect([0.5, 0.51, 0.94, 0.95].map((share) => within(delays, share))).toEqual([1, 30, 30, Infinity])
+    expect(within([], 0.5)).toBeNull()
+  })
+
+  it('is not known of every receipt', () => {
+    expect(placeless(view(gateway('aws', leads(['+852', {}])), gone))).toBe(0)
+    expect(placeless(view(gateway('aws', leads(['+852', { delivered: 3 }]))))).toBe(5)
+    expect(placeless(view(gateway('aws')))).toBe(9)
+  })
+})
+
 describe('money', () => {
   it('is as full as the fuller of two caps', () => {
     const spending = [all(2.5, 95), { to: '+852', hour: 9, hour_cap: 10, day: 9, day_cap: 100 }, { to: '+44', hour: 0, hour_cap: 0, day: 0, day_cap: 0 }]
@@ -88,7 +119,7 @@ describe('the words', () => {
       expect(Object.keys(sms.troubles).sort()).toEqual(['blocked', 'slow', 'throttled', 'unavailable', 'unknown'])
       expect(Object.keys(sms.refused.why).sort()).toEqual(['country', 'no_route', 'spent', 'unused'])
       expect(sms.money.of('#1', '#2')).toMatch(/#1.*#2/)
-      expect(sms.money.full('#1') + sms.until('#2') + sms.since('#3') + sms.old('#4')).toMatch(/#1.*#2.*#3.*#4/)
+      expect(sms.money.full('#1') + sms.until('#2') + sms.since('#3') + sms.old('#4') + sms.countries.placeless('#5')).toMatch(/#1.*#2.*#3.*#4.*#5/)
     }
   })
 })

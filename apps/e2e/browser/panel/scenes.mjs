@@ -202,10 +202,16 @@ export function routes(change = () => {}, now = Date.now()) {
     name, kind, sent, failed: Math.round(sent / 90), unknown: Math.round(sent / 400), calls: kind === 'twilio' ? 41 : 0, delivered: Math.round(sent * 0.94), undelivered: Math.round(sent * 0.02),
     used: 0.87, settled: 412, faults: 'closed', conversion: 'closed', spent_hour: sent * price * 0.2, spent_day: sent * price,
   })
+  const country = (r, to, share, i) => ({
+    ...Object.fromEntries(['sent', 'failed', 'unknown', 'calls', 'delivered', 'undelivered', 'settled'].map((k) => [k, Math.floor(r[k] * share)])),
+    to, used: r.used, spent_hour: r.spent_hour * share, spent_day: r.spent_day * share,
+    delays: [{ within: 3 + i, count: 300 }, { within: 8, count: 90 }, { within: 40, count: 20 }, ...(to === '+44' ? [{ within: 0, count: 60 }] : [])],
+  })
   const view = {
     now: iso(now),
     gateways: ['aws', 'gcp', 'hetzner'].map((cloud, i) => {
       const both = [route('local-smpp', 'smpp', 9214 - 311 * i, 0.28), route('twilio', 'twilio', 3071 + 57 * i, 0.31)]
+      both.forEach((r, i) => (r.countries = [country(r, '+852', 0.96, i), country(r, '+44', 0.03, i), { ...country(r, '+', 0, i), delays: [] }]))
       const [hour, day] = ['spent_hour', 'spent_day'].map((k) => both.reduce((n, r) => n + r[k], 0))
       return {
         cloud, address: `10.203.0.${i + 1}:21400`,
@@ -242,7 +248,7 @@ export const free = (view) => {
   const { currency: _, ...rest } = report
   const nothing = { sent: 0, failed: 0, unknown: 0, calls: 0, delivered: 0, undelivered: 0, used: 1, settled: 0, spent_hour: 0, spent_day: 0 }
   view.gateways = [{ report: {
-    ...rest, routes: [{ ...report.routes[0], ...nothing, name: 'simulated', kind: 'simulated' }], refused: { spent: 0, unused: 0, country: 0, no_route: 0 },
+    ...rest, routes: [{ ...report.routes[0], ...nothing, name: 'simulated', kind: 'simulated', countries: [{ ...nothing, to: '+' }] }], refused: { spent: 0, unused: 0, country: 0, no_route: 0 },
     spending: [{ to: 'all', hour: 0, hour_cap: 0, day: 0, day_cap: 0 }],
   } }]
 }

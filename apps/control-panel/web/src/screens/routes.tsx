@@ -1,6 +1,6 @@
 import type { JSX } from 'preact'
 import { useEffect } from 'preact/hooks'
-import { lines, nameOf, nearly, purses, refusals, silent, since, sums, type Line, type Purse, type RouteState } from '../routes'
+import { lines, nameOf, nearly, placeless, purses, reaches, refusals, silent, since, sums, type Line, type Purse, type Reach, type RouteState } from '../routes'
 import { useNow, usePanel, useTitle } from '../state'
 import type { RoutesView } from '../types'
 import { Loading, Nothing, Section } from '../views/basics'
@@ -42,6 +42,7 @@ export function RoutesScreen(): JSX.Element {
             <>
               <Totals view={view} />
               <Table view={view} />
+              <Countries view={view} />
               <Money view={view} />
               <Refused view={view} />
             </>
@@ -134,6 +135,57 @@ function Row({ line: { gateway, report, route: r, state }, view }: { line: Line;
   )
 }
 
+/** Countries are where the routes lead to, all gateways together. */
+function Countries({ view }: { view: RoutesView }): JSX.Element {
+  const { t, f } = useWords()
+  const c = t.sms.columns
+  const heads = [c.sent, c.delivered, c.undelivered, c.silent, c.failed, c.unknown, c.used, c.half, c.most, c.hour, c.day]
+  const all = reaches(view)
+  const one = all.every((r) => r.to === '+')
+  const lost = placeless(view)
+  return (
+    <Section id="countries" title={t.sms.countries.title} note={t.sms.countries.note}>
+      <div class="scroll">
+        <table class="table sky routes reaches">
+          <thead>
+            <tr>
+              <th scope="col">{c.country}</th>
+              <th scope="col">{c.route}</th>
+              {heads.map((h) => <th key={h} scope="col" class="number">{h}</th>)}
+            </tr>
+          </thead>
+          <tbody>{all.map((r) => <ReachRow key={`${r.to} ${r.route}`} reach={r} to={r.to !== '+' ? r.to : one ? t.sms.everywhere : t.sms.elsewhere} />)}</tbody>
+        </table>
+      </div>
+      {lost > 0 && <p class="quiet" data-test="placeless">{t.sms.countries.placeless(f.num(lost))}</p>}
+    </Section>
+  )
+}
+
+function ReachRow({ reach: r, to }: { reach: Reach; to: string }): JSX.Element {
+  const { t, f } = useWords()
+  const c = t.sms.columns
+  const money = (n: number): string => (r.currency ? f.money(n, r.currency) : '—')
+  const delay = (seconds: number | null): string => (seconds === null ? '—' : seconds === Infinity ? t.sms.longer : f.span(seconds))
+  return (
+    <tr data-test={`reach-${r.to}-${r.route}`}>
+      <th scope="row">{to}</th>
+      <td>{r.route}</td>
+      <td class="number" data-label={c.sent}>{f.num(r.sent)}</td>
+      <td class="number" data-label={c.delivered}>{f.num(r.delivered)}</td>
+      <td class="number" data-label={c.undelivered}>{f.num(r.undelivered)}</td>
+      <td class="number" data-label={c.silent}>{f.num(r.silent)}</td>
+      <td class="number" data-label={c.failed}>{f.num(r.failed)}</td>
+      <td class="number" data-label={c.unknown}>{f.num(r.unknown)}</td>
+      <td class="number" data-label={c.used}>{r.used === null ? '—' : f.percent(r.used)}</td>
+      <td class="number" data-label={c.half}>{delay(r.half)}</td>
+      <td class="number" data-label={c.most}>{delay(r.most)}</td>
+      <td class="number" data-label={c.hour}>{money(r.hour)}</td>
+      <td class="number" data-label={c.day}>{money(r.day)}</td>
+    </tr>
+  )
+}
+
 function Money({ view }: { view: RoutesView }): JSX.Element {
   const { t } = useWords()
   const all = purses(view)
@@ -154,7 +206,7 @@ function Money({ view }: { view: RoutesView }): JSX.Element {
                 <th scope="col" class="number">{m.day}</th>
               </tr>
             </thead>
-            <tbody>{all.map((p) => <PurseRow key={`${p.to} ${p.gateway.address ?? ''}`} purse={p} view={view} />)}</tbody>
+            <tbody>{all.map((p, i) => <PurseRow key={i} purse={p} view={view} />)}</tbody>
           </table>
         </div>
       )}
@@ -169,7 +221,7 @@ function PurseRow({ purse: p, view }: { purse: Purse; view: RoutesView }): JSX.E
   const of = (n: number, cap: number): string => m.of(f.money(n, p.currency), f.money(cap, p.currency))
   return (
     <tr data-test={`purse-${p.to}-${p.gateway.cloud ?? ''}`} data-state={state}>
-      <th scope="row">{p.to === 'all' ? m.all : p.to}</th>
+      <th scope="row">{p.to === 'all' ? m.all : p.to === '+' ? t.sms.elsewhere : p.to}</th>
       <td class="quiet">{nameOf(view, p.gateway) || t.sms.here}</td>
       <td><span class={`badge badge-${state}`}><Icon shape={state} size={14} />{m.full(f.percent(p.full))}</span></td>
       <td class="number" data-label={m.hour}>{of(p.hour, p.hourCap)}</td>
