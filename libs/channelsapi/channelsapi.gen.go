@@ -1243,7 +1243,8 @@ type ClientInterface interface {
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+	// one session, and within two minutes once more, in case the answer was lost on the way.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1257,7 +1258,8 @@ type ClientInterface interface {
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+	// one session, and within two minutes once more, in case the answer was lost on the way.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1512,7 +1514,8 @@ func (c *Client) GetResults(ctx context.Context, poll Poll, reqEditors ...Reques
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 // same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+// one session, and within two minutes once more, in case the answer was lost on the way.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1536,7 +1539,8 @@ func (c *Client) CreateSessionWithBody(ctx context.Context, poll Poll, contentTy
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 // same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+// one session, and within two minutes once more, in case the answer was lost on the way.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2336,7 +2340,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+	// one session, and within two minutes once more, in case the answer was lost on the way.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2350,7 +2355,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+	// one session, and within two minutes once more, in case the answer was lost on the way.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3480,7 +3486,8 @@ func (c *ClientWithResponses) GetResultsWithResponse(ctx context.Context, poll P
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 // same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+// one session, and within two minutes once more, in case the answer was lost on the way.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3500,7 +3507,8 @@ func (c *ClientWithResponses) CreateSessionWithBodyWithResponse(ctx context.Cont
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 // same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+// one session, and within two minutes once more, in case the answer was lost on the way.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6682,17 +6690,18 @@ var swaggerSpec = []string{
 	"hc94J+ZXfn5hzGeP3yW9v/FNPrt+H2I149TkXyv5k5xapbBT5PJ0Z7nMEORU8M9PTcES/Mkle9QgfTVN",
 	"FH3bUpppcNJ0qv01jzai4XrIzp02ouHRXaEYxaTgfUIfri14RUX5nISvglPUP8Lo4iVm0Nn5FjUElK4r",
 	"oSt8NmfpJW2q7+XQF92votEv/dK82xaupreFFvQyja9f5P1nnZItnUwBTs+jtiUE6drDiXfUc7kjNGKi",
-	"LtqhpW1N242/LmAi9dUaAW9kkwCpwJdmRjuc0uGdnABa1GdnBHci5Kd8HnVgI9/jd/ZihbXFTRj0YxNM",
-	"gKEFpygOpLG3YP74J7Vvfzs/O/fXIGqtRrC1ru/1TwSO49qI7133VwgK/+z3VxPAH7nA6Kc/by8qaYFl",
-	"obB2FjJP1BJ9QDa9m7Nmha7NkH2PrK/Qq89xdW1mn0W1nrfAYKdnWSYqN8bw0ENxLZQbWGcEX059VKdS",
-	"IsNyIliNvaSCxsixkUNPsc+4eWFqOlEPc+74mE1DdOH0IG2ahYqNGJUTvqR3v/IpCz09fn2cDFUkXBLP",
-	"9XeaD3Na+MjbeW2AAx/gY2J6iY6ioIxRTdijJ8wO2Q/QaiWxwiDqY2jwInsY6GITdfyEoT8Y7jCQasMd",
-	"NkWAm1XGOPwZNP2x/7rTZzuY2yGstz4WuLeLH2hqRv0NA8R8UFKvyunvFWVwnLalxHqXwi7G2YXyEDTz",
-	"u6N/qBpoeKgAiCQlbRsf72hK2RGNddJ+mkrOAtTnrZyBqY+rMVTNYKKCJrzkVwLzAGz7VsZG6VCsicbO",
-	"qPw/JptYMmSDcEQFDCNRQGX5jIKofxcy22noQ/kIQ/iBrk7b/O5cr5QN9VyVWP0eFPSCe1EimomxPxX5",
-	"GPNARRuoBym9wf2nF+Rg6D/IrtuJI4/udkO4WKn41Bt1VqEaNV/7CKHfkVc0z11StlII/fd5L3tvOdVB",
-	"273pb/D3P/rEnQvl/uAj1hRZJKcJ8q4oknFU5IGR0MSL9g0T5MXY0vYKpVZ8QSWhQapq3zuhFwrUXC5q",
-	"I/ImZoZiqQ8pgZJgiRbMagNXh63Z2QO9bUKnuNSUfFJ8VorUuxs7nYPcdvvu9v8FAAD//w==",
+	"LtqhpW1N242/LmAi9dUaAW9kk0CHN1rglA4v5ASggvE/jDdRHdO4fytLwl4xt9KNCR3lDMAu7hM+SNjB",
+	"5Ar9hHD/N/pQ1CloBHciJMB8Hn1jI6Hkd3aThbXFbSQBx15Ux9iFU5Q30thjM3/8m923v51hnvt7FtVi",
+	"I9ha1/c6QAJLc21I+a4LMkSdf/YLsskQiNyQ9NOf1yPVzMC6U1icC7kzqqE+4pse5lmzQtdmyL5H3lro",
+	"1ee4GzfT26Jq1Vvg4NOzLBOVG2P86aG4FsoNrDOCL6c+bFQpkWG9Eiz3XlLFZLwS8AqYYp9x84TVdKIe",
+	"5tzxMZuG8MXpQdo0CyUhMewnfEkPi+VTFnp6/PpAHCp5uKSXDPyl6eOoFj60d14bYPQH+FqZXqInKmh7",
+	"VHT26AmzQ/YDtFpJLGGICh9a1MjgBsreRB0/YehwBtYOYnO4JKcIcLPKGIc/g6Y/9p+P+mwHcztG9tYH",
+	"G/d28QNt2aggYgSaj3rqlVH9vcIYjtO2VlnvUtjFOLtQHoLqf3d4EZUbDS8hAJGkpM7j6yBNrTyisU5e",
+	"UVMqWoB+vpWUMPWBO4bKJUxUULWX/EpgooFtH+PYqE2KRdfYGb0vgNkslizlIH1RhcRImFFZPqMo7d+F",
+	"zHZaElEAwxwBoKvTNoE81ytlQ8FYJVa/BwW94F6UiKZ67E9FPog9UNEG6kENaHD/6QU5GPoPMhx3AtWj",
+	"u90QLpZCPvVWo1Uod83XPgTpd+QVzXualA4Vcgt8Ys3eW06F1nZv+hv8/Y8+cedCuT/4iDVVHMkrg7wr",
+	"imQcFXlgJPbxon0kBXkxtrS9SqwVX1DNaZCq2gdV6AkENZeL2oi8CcqhYO1DytAkWKIVudrI2GFr1/ZA",
+	"b9voKfA1JacXn5Ui9f7MTucgt92+u/1/AQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
