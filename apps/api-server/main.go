@@ -74,7 +74,7 @@ type config struct {
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Most      int                 `koanf:"challenge-most" doc:"The most that -challenge-cost is multiplied by, near this server's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs this machine no more."`
 	Admission float64             `koanf:"admission-rate" doc:"How many sessions a second it begins. Who is beyond it waits, first come, first served; ballots that were begun are not held up. From half of it on everybody's proof of work gets dearer. Take what is slowest behind all servers, such as the SMS that can be sent a second, and divide it among them (docs/waiting-room.md)."`
-	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 30 KB."`
+	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 20 KB."`
 	Waiters   int                 `koanf:"max-waiters" doc:"How many voters may wait for their phone at once, each on a connection; further ones are told to come back. Keep it below -max-connections, or they leave nobody else any."`
 	Drain     time.Duration       `koanf:"drain" doc:"How long it still takes requests after being told to stop, so that load balancers see it first: twice the time between their probes."`
 	Limits    limits              `koanf:"limits"`

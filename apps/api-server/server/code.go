@@ -197,7 +197,7 @@ func (a api) CheckCode(ctx context.Context, r channelsapi.CheckCodeRequestObject
 		if a.deps.Confirmer != nil {
 			a.deps.Confirmer.Confirm(a.conversationOf(session.ID))
 		}
-		verified, err := a.verified(c, session, p)
+		verified, err := a.verified(ctx, c.Writer.Header(), client(c), session, p)
 		return channelsapi.CheckCode200JSONResponse(verified), err
 	case verification.Wrong:
 		return nil, refused(problem.New(problem.CodeWrong).At("/code"))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -13,7 +14,12 @@ import (
 // limit counts an action, and says on the answer how much is left. Where the limiter cannot say,
 // the action goes on, except for sending SMS: that costs money.
 func (s *Server) limit(c *gin.Context, action ratelimit.Action, who ratelimit.Subject) error {
-	d, err := s.deps.Limiter.Take(c.Request.Context(), action, who)
+	return s.take(c.Request.Context(), c.Writer.Header(), action, who)
+}
+
+// take is limit for who has no context of the router; what it says of the limit goes into h.
+func (s *Server) take(ctx context.Context, h http.Header, action ratelimit.Action, who ratelimit.Subject) error {
+	d, err := s.deps.Limiter.Take(ctx, action, who)
 	if err != nil {
 		s.metrics.limiterDown.Inc()
 		if action == ratelimit.Send {
@@ -24,7 +30,6 @@ func (s *Server) limit(c *gin.Context, action ratelimit.Action, who ratelimit.Su
 	if d.Limit.Name == "" {
 		return nil
 	}
-	h := c.Writer.Header()
 	h["Ratelimit-Policy"] = []string{d.Policy()} // as Set would write the name, after some work
 	h["Ratelimit"] = []string{d.Header()}
 	if d.Allowed {
@@ -38,11 +43,11 @@ var errPhoneUsedUp = problem.New(problem.PhoneUsedUp)
 
 // countProved counts that a session has proved its phone, once, however often it asks for what it won. It comes
 // after the proof, so that nobody can use up somebody else's phone, or learn that it is.
-func (s *Server) countProved(c *gin.Context, session *token.Session) error {
+func (s *Server) countProved(ctx context.Context, h http.Header, session *token.Session) error {
 	who := ratelimit.Subject{Phone: session.Phone, Poll: session.Poll}
-	ctx := context.WithoutCancel(c.Request.Context()) // what is counted is marked, whether or not the client is still there
+	refused := s.take(ctx, h, ratelimit.Verify, who)
+	ctx = context.WithoutCancel(ctx) // what is counted is marked, whether or not the client is still there
 	mark := "proved " + session.ID
-	refused := s.limit(c, ratelimit.Verify, who)
 	if refused == nil {
 		// Marked only once it is counted: of many who ask at once none gets past the count. Without a board the
 		// session may be counted again, which is better than that the voter loses what was won.

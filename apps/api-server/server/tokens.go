@@ -1,10 +1,13 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -99,8 +102,8 @@ func sealsNothing(err error) error {
 }
 
 // verified moves a session on once its phone is proved: a new token, which may cast and no more.
-func (s *Server) verified(c *gin.Context, session *token.Session, p *publicPoll) (channelsapi.Verified, error) {
-	if err := s.countProved(c, session); err != nil {
+func (s *Server) verified(ctx context.Context, h http.Header, from netip.Addr, session *token.Session, p *publicPoll) (channelsapi.Verified, error) {
+	if err := s.countProved(ctx, h, session); err != nil {
 		return channelsapi.Verified{}, err
 	}
 	now := s.clock()
@@ -114,7 +117,7 @@ func (s *Server) verified(c *gin.Context, session *token.Session, p *publicPoll)
 	if err != nil {
 		return channelsapi.Verified{}, err
 	}
-	s.toll.Verified(ratelimit.NetworkOf(client(c)), tollSession(session, p))
+	s.toll.Verified(ratelimit.NetworkOf(from), tollSession(session, p))
 	s.metrics.verified.WithLabelValues(session.Poll, string(p.manifest.Verification.Mode)).Inc()
 	return channelsapi.Verified{AccessToken: sealed, ExpiresAt: next.Expires, Seconds: leftSeconds(lifetime)}, nil
 }

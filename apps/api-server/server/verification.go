@@ -2,11 +2,7 @@ package server
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +47,7 @@ func (a api) AwaitVerification(ctx context.Context, _ channelsapi.AwaitVerificat
 	}
 	// Given back where the waiting ends: in the stream's own writing, or here.
 	if accepts(c.Request.Header, "text/event-stream") {
-		return stream{a.Server, c, session, p}, nil
+		return stream{&waiter{a.Server, session, p, client(c)}, c.Request}, nil
 	}
 	defer a.waiters.Add(-1)
 	return a.longPoll(c, session, p)
@@ -89,7 +85,7 @@ func (s *Server) longPoll(c *gin.Context, session *token.Session, p *publicPoll)
 	case got := <-news:
 		switch {
 		case inTime(got, session):
-			verified, err := s.verified(c, session, p)
+			verified, err := s.verified(c.Request.Context(), c.Writer.Header(), client(c), session, p)
 			return channelsapi.AwaitVerification200JSONResponse{Status: channelsapi.VerificationStateStatusVerified, Verified: &verified}, err
 		case got.Err != nil:
 			return nil, boardDown(got.Err)
@@ -106,101 +102,4 @@ func (s *Server) longPoll(c *gin.Context, session *token.Session, p *publicPoll)
 	}
 	seconds := leftSeconds(remaining)
 	return channelsapi.AwaitVerification200JSONResponse{Status: channelsapi.VerificationStateStatusWaiting, Seconds: &seconds}, nil
-}
-
-// stream is an answer that is held: server-sent events, of which only one matters.
-type stream struct {
-	server  *Server
-	c       *gin.Context
-	session *token.Session
-	poll    *publicPoll
-}
-
-// VisitAwaitVerificationResponse holds the connection. A stream that ends without an event means:
-// come back, here or at another server.
-func (t stream) VisitAwaitVerificationResponse(w http.ResponseWriter) error {
-	s := t.server
-	defer s.waiters.Add(-1)
-	ctx := t.c.Request.Context()
-	out := eventWriter{w: w, control: http.NewResponseController(w), clock: s.clock}
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // proxies: pass each event on at once
-	w.WriteHeader(http.StatusOK)
-	if err := out.write("retry: " + strconv.Itoa(1000) + "\n\n"); err != nil {
-		return nil //nolint:nilerr // the client is gone, and nobody is left to be told
-	}
-
-	news, stop, err := s.deps.Board.Watch(ctx, t.session.Await)
-	if err != nil {
-		return nil //nolint:nilerr // the board is away or the client is: the client comes back
-	}
-	defer stop()
-	ping := time.NewTicker(pingEvery)
-	defer ping.Stop()
-	deadline := time.NewTimer(max(settle, t.session.Expires.Sub(s.clock())+settle))
-	defer deadline.Stop()
-	for {
-		var err error
-		select {
-		case got := <-news:
-			switch {
-			case inTime(got, t.session):
-				return t.finish(out)
-			case got.Err == nil: // too late
-				_ = out.write("event: expired\ndata: {}\n\n")
-			}
-			return nil // the board is away: the client comes back
-		case <-ping.C:
-			err = out.write(": ping\n\n")
-		case <-deadline.C:
-			_ = out.write("event: expired\ndata: {}\n\n")
-			return nil
-		case <-s.closing.Done():
-			return nil
-		case <-ctx.Done():
-			return nil
-		}
-		if err != nil {
-			return nil //nolint:nilerr // the client is gone, and nobody is left to be told
-		}
-	}
-}
-
-// finish sends the one event that matters; or, where waiting longer has no use either, what is wrong.
-func (t stream) finish(out eventWriter) error {
-	verified, err := t.server.verified(t.c, t.session, t.poll)
-	if errors.Is(err, errPhoneUsedUp) {
-		data, err := json.Marshal(documentOf(err))
-		if err != nil {
-			return fmt.Errorf("couldn't write the refused event: %w", err)
-		}
-		_ = out.write("event: refused\ndata: " + string(data) + "\n\n") // as below
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(verified)
-	if err != nil {
-		return fmt.Errorf("couldn't write the verified event: %w", err)
-	}
-	_ = out.write("event: verified\ndata: " + string(data) + "\n\n") // a client that is gone comes back and finds it
-	return nil
-}
-
-// eventWriter writes and flushes, each time with a deadline of its own: a held connection outlives
-// the listener's write timeout.
-type eventWriter struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	clock   func() time.Time
-}
-
-func (e eventWriter) write(text string) error {
-	_ = e.control.SetWriteDeadline(e.clock().Add(writeWithin)) // not every writer has deadlines
-	if _, err := e.w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return e.control.Flush()
 }

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -262,32 +264,136 @@ func (awayBoard) Watch(context.Context, verification.Key) (<-chan verification.N
 	return nil, nil, verification.ErrAway
 }
 
-// TestAStreamOutlivesTheWriteTimeout, over a real connection: the listener's timeouts are for short
-// answers.
-func TestAStreamOutlivesTheWriteTimeout(t *testing.T) {
-	w := newWorld(t)
+// listen serves the world over real connections, with timeouts for short answers.
+func (w *world) listen(t *testing.T) (address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := &http.Server{Handler: w.server.Handler(), ReadTimeout: 200 * time.Millisecond, WriteTimeout: 200 * time.Millisecond}
 	go server.Serve(listener)
-	defer server.Close()
-	p := w.someone()
-	s := w.open(sends, p)
-	request, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+listener.Addr().String()+"/v1/verification", nil)
-	eventStream(request)
-	bearer(s.AccessToken)(request)
-	answer, err := http.DefaultClient.Do(request)
+	t.Cleanup(func() { _ = server.Close() })
+	return listener.Addr().String()
+}
+
+// stream asks for events over a connection.
+func (w *world) stream(ctx context.Context, t *testing.T, address, token string) *http.Response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/v1/verification", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	time.AfterFunc(500*time.Millisecond, func() { w.text(p.phone, *s.Verification.Text) })
-	var text strings.Builder
-	lines := bufio.NewScanner(answer.Body)
-	for lines.Scan() {
-		text.WriteString(lines.Text() + "\n")
+	eventStream(request)
+	bearer(token)(request)
+	answer, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
 	}
-	verifiedEvent(t, text.String())
+	t.Cleanup(func() { _ = answer.Body.Close() })
+	return answer
+}
+
+// TestAStreamOutlivesTheWriteTimeout, over a real connection, which is taken from net/http: the answer is whole all the same.
+func TestAStreamOutlivesTheWriteTimeout(t *testing.T) {
+	w := newWorld(t)
+	p := w.someone()
+	s := w.open(sends, p)
+	answer := w.stream(t.Context(), t, w.listen(t), s.AccessToken)
+	time.AfterFunc(500*time.Millisecond, func() { w.text(p.phone, *s.Verification.Text) })
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatalf("it ended before its end: %v", err)
+	}
+	if !strings.HasPrefix(string(text), retryLine) {
+		t.Errorf("%q", text)
+	}
+	castAndVerify(t, w, sends, verifiedEvent(t, string(text)).AccessToken)
+
+	plain, err := http.Get("http://" + answer.Request.URL.Host + "/v1/polls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Body.Close()
+	for _, name := range []string{"Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options", "Cross-Origin-Resource-Policy", "Date"} {
+		if answer.Header.Get(name) == "" || answer.Header.Get(name) != plain.Header.Get(name) && name != "Date" {
+			t.Errorf("%s: %q, of others %q", name, answer.Header.Get(name), plain.Header.Get(name))
+		}
+	}
+	if h := answer.Header; h.Get("Content-Type") != "text/event-stream" || h.Get("Cache-Control") != "no-store" || h.Get("X-Accel-Buffering") != "no" || !answer.Close {
+		t.Errorf("%v", h)
+	}
+}
+
+// TestAHeldConnectionEnds with its client, and with the server: nothing is left of it.
+func TestAHeldConnectionEnds(t *testing.T) {
+	ends := func(t *testing.T, w *world) {
+		t.Helper()
+		for range 100 {
+			if w.server.waiters.Load() == 0 {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Errorf("%d waiters are still counted", w.server.waiters.Load())
+	}
+	for name, leave := range map[string]func(w *world, gone context.CancelFunc, conn net.Conn){
+		"the client leaves": func(_ *world, gone context.CancelFunc, _ net.Conn) { gone() },
+		"the server stops":  func(w *world, _ context.CancelFunc, _ net.Conn) { w.server.Close() },
+		"the client says more": func(_ *world, _ context.CancelFunc, conn net.Conn) {
+			_, _ = conn.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			address := w.listen(t)
+			s := w.open(sends, w.someone())
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_, _ = fmt.Fprintf(conn, "GET /v1/verification HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", address, s.AccessToken)
+			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := make([]byte, len(retryLine))
+			if _, err := io.ReadFull(answer.Body, first); err != nil || string(first) != retryLine || w.server.waiters.Load() != 1 {
+				t.Fatalf("%q, %v, %d waiters", first, err, w.server.waiters.Load())
+			}
+			leave(w, func() { _ = conn.Close() }, conn)
+			ends(t, w)
+			if name == "the client leaves" {
+				return
+			}
+			if rest, err := io.ReadAll(answer.Body); err != nil || len(rest) != 0 {
+				t.Errorf("it ended with %q, %v", rest, err)
+			}
+		})
+	}
+}
+
+// TestOldClientsAreHeldToo: who speaks HTTP/1.0 can't be sent chunks.
+func TestOldClientsAreHeldToo(t *testing.T) {
+	w := newWorld(t)
+	address := w.listen(t)
+	p := w.someone()
+	s := w.open(sends, p)
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "GET /v1/verification HTTP/1.0\r\nHost: %s\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", address, s.AccessToken)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.text(p.phone, *s.Verification.Text)
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || len(answer.TransferEncoding) != 0 {
+		t.Errorf("%v, %v", err, answer.TransferEncoding)
+	}
+	verifiedEvent(t, string(text))
 }
