@@ -23,6 +23,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for HumanCheckProvider.
+const (
+	Hcaptcha  HumanCheckProvider = "hcaptcha"
+	Turnstile HumanCheckProvider = "turnstile"
+)
+
+// Valid indicates whether the value is a known member of the HumanCheckProvider enum.
+func (e HumanCheckProvider) Valid() bool {
+	switch e {
+	case Hcaptcha:
+		return true
+	case Turnstile:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JWKCrv.
 const (
 	P256 JWKCrv = "P-256"
@@ -212,6 +230,9 @@ const (
 	ProblemCodeCodeTooSoon           ProblemCode = "code-too-soon"
 	ProblemCodeCodeWrong             ProblemCode = "code-wrong"
 	ProblemCodeDuplicateField        ProblemCode = "duplicate-field"
+	ProblemCodeHumanCheckFailed      ProblemCode = "human-check-failed"
+	ProblemCodeHumanCheckRequired    ProblemCode = "human-check-required"
+	ProblemCodeHumanCheckUnavailable ProblemCode = "human-check-unavailable"
 	ProblemCodeIdempotencyKeyInvalid ProblemCode = "idempotency-key-invalid"
 	ProblemCodeIdempotencyKeyMissing ProblemCode = "idempotency-key-missing"
 	ProblemCodeIdempotencyKeyReused  ProblemCode = "idempotency-key-reused"
@@ -280,6 +301,12 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeCodeWrong:
 		return true
 	case ProblemCodeDuplicateField:
+		return true
+	case ProblemCodeHumanCheckFailed:
+		return true
+	case ProblemCodeHumanCheckRequired:
+		return true
+	case ProblemCodeHumanCheckUnavailable:
 		return true
 	case ProblemCodeIdempotencyKeyInvalid:
 		return true
@@ -469,6 +496,8 @@ type CastResponse struct {
 
 // Challenge ALTCHA version 2.
 type Challenge struct {
+	// HumanCheck Present where the operator asks for another company's check as well, and it is in use. Frame `page` and the voter's language at its end, from a page whose origin the operator lists. It takes the message `{humanCheck: "hello", poll}`, with the poll's id, from that page, and then says `{humanCheck: "passed", response}`, among other states. No part of ALTCHA's wire form: leave it out of the solved challenge.
+	HumanCheck *HumanCheck            `json:"human_check,omitempty"`
 	Parameters map[string]interface{} `json:"parameters"`
 	Signature  string                 `json:"signature"`
 }
@@ -478,6 +507,18 @@ type CodeRequest struct {
 	// Code Examples: 123456
 	Code string `json:"code"`
 }
+
+// HumanCheck Present where the operator asks for another company's check as well, and it is in use. Frame `page` and the voter's language at its end, from a page whose origin the operator lists. It takes the message `{humanCheck: "hello", poll}`, with the poll's id, from that page, and then says `{humanCheck: "passed", response}`, among other states. No part of ALTCHA's wire form: leave it out of the solved challenge.
+type HumanCheck struct {
+	// Page Examples: https://check.example.hk/human/
+	Page string `json:"page"`
+
+	// Provider Whose service sees the voter's address.
+	Provider HumanCheckProvider `json:"provider"`
+}
+
+// HumanCheckProvider Whose service sees the voter's address.
+type HumanCheckProvider string
 
 // JWK A P-256 public key (RFC 7517); `kid` is its RFC 7638 thumbprint.
 type JWK struct {
@@ -697,6 +738,9 @@ type Problem struct {
 	// * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 	// * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 	// * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
+	// * `human-check-required` (403, not_applied): A human check is asked for as well. Fetch a challenge: its human_check says where the check is. Send the check's response as `human_check`. Where it can't be loaded, fetch a challenge again after some seconds: it has no human_check while the check is out of use.
+	// * `human-check-failed` (403, not_applied): The human check was not passed. Its response was wrong, too old or used before. Have the voter pass the check again.
+	// * `human-check-unavailable` (503, not_applied): The human check's service does not answer. Wait for Retry-After, then fetch another challenge and send all anew. While that service is away, challenges cost more work and need no human check.
 	// * `token-missing` (401, not_applied): There is no access token. Send Authorization: Bearer and the token of the step before.
 	// * `token-invalid` (401, not_applied): The access token is not ours. Start again with step 1; a token must be sent exactly as it was given.
 	// * `token-expired` (401, not_applied): The access token has expired. Start again with step 1; nothing was recorded.
@@ -771,6 +815,9 @@ type ProblemEffect string
 // * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 // * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 // * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
+// * `human-check-required` (403, not_applied): A human check is asked for as well. Fetch a challenge: its human_check says where the check is. Send the check's response as `human_check`. Where it can't be loaded, fetch a challenge again after some seconds: it has no human_check while the check is out of use.
+// * `human-check-failed` (403, not_applied): The human check was not passed. Its response was wrong, too old or used before. Have the voter pass the check again.
+// * `human-check-unavailable` (503, not_applied): The human check's service does not answer. Wait for Retry-After, then fetch another challenge and send all anew. While that service is away, challenges cost more work and need no human check.
 // * `token-missing` (401, not_applied): There is no access token. Send Authorization: Bearer and the token of the step before.
 // * `token-invalid` (401, not_applied): The access token is not ours. Start again with step 1; a token must be sent exactly as it was given.
 // * `token-expired` (401, not_applied): The access token has expired. Start again with step 1; nothing was recorded.
@@ -919,7 +966,10 @@ type SessionRequest struct {
 	// Challenge The solved challenge: base64 of its JSON payload; or, instead, the ticket of the waiting room. The pages for browsers without scripts send the answer to a captcha here.
 	Challenge string                 `json:"challenge"`
 	Channel   *SessionRequestChannel `json:"channel,omitempty"`
-	Identity  struct {
+
+	// HumanCheck The response of the check that the challenge named, good once.
+	HumanCheck *string `json:"human_check,omitempty"`
+	Identity   struct {
 		// Number Examples: A123456(3)
 		Number string                     `json:"number"`
 		Type   SessionRequestIdentityType `json:"type"`
@@ -1238,7 +1288,7 @@ type ClientInterface interface {
 
 	// CreateSessionWithBody Step 1, who are you.
 	//
-	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+	// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -1252,7 +1302,7 @@ type ClientInterface interface {
 
 	// CreateSession Step 1, who are you.
 	//
-	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+	// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -1507,7 +1557,7 @@ func (c *Client) GetResults(ctx context.Context, poll Poll, reqEditors ...Reques
 
 // CreateSessionWithBody Step 1, who are you.
 //
-// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -1531,7 +1581,7 @@ func (c *Client) CreateSessionWithBody(ctx context.Context, poll Poll, contentTy
 
 // CreateSession Step 1, who are you.
 //
-// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -2331,7 +2381,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSessionWithBodyWithResponse Step 1, who are you.
 	//
-	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+	// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -2345,7 +2395,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSessionWithResponse Step 1, who are you.
 	//
-	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+	// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -3475,7 +3525,7 @@ func (c *ClientWithResponses) GetResultsWithResponse(ctx context.Context, poll P
 
 // CreateSessionWithBodyWithResponse Step 1, who are you.
 //
-// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -3495,7 +3545,7 @@ func (c *ClientWithResponses) CreateSessionWithBodyWithResponse(ctx context.Cont
 
 // CreateSessionWithResponse Step 1, who are you.
 //
-// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -6542,157 +6592,166 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dblu31uCrEHsOkPg7W7LsJG4jX7k5aZPTtM2J/TXAqTIWtTelzXqL3CW5LauBgQG+uZp3mKsB5moe",
-	"YZ5mgDnPMVhrkftHomwlTVpg0JvEkvizuLi4uP75Psn0stJKKGeT8fukEDwXBv98xrNCPNPKGV3C51zY",
-	"zMjKSa2ScfJCr1ip1YJxlkFDtuRrdiVExVwhGFd2JcwwSRObFWLJob9bVyIZJ9YZqRbJ7W2aPL/gi+2R",
-	"LwrBcp3VS6HcA8uuhbFSq/vGesOdeCWX0m0PmBs+dwMp3HxQOFfxSg4Md6KE1gO/4L2Hf61Lma0/0yTC",
-	"mfXZ3AmzPf65yLTKLXv45utn7OnR0eggOppUTiyESW5hvIobvhTO7+drXeI+Shiu4q5I0kTxJfSq4Kc0",
-	"MeKXWhqRJ2NnatEd/S9GzJNx8p8OW2o5pF/tIYz7MqcZjbCVVlbQhEbPSrGEPzOtnFC4N7yqSplxWNZh",
-	"RS3++rOFNb7fd0I/Ls7Yx9Lbgju2EsqxlQHiJGw9fvIFYqtD3D1yiU3m2x62DbtUMGjJYK/OvnnY40Gz",
-	"yXf2bsnhFtfqEQD9zrJMWHuhr4TappUfKv5LLYZsOqlHo0cZ7C7+JYb0xY+8Lh1zhisrHctkVQjjxI2j",
-	"RlNA1ZLfvBJq4YpkfDx6/GW6Sa1p8hUvS+3eiF9qYWlj81wCALx8bXQljJNABnNeWpEmVeer94kVvAQy",
-	"2wR8xq04eVybMmVKswpGVIuU6TkTKmMPT56w2doJe8C4yjtwbwB8MhqN0sjxasn7pwDBu6adnv0sMtzk",
-	"Z9y6N56OAcQ+6EZkQlbuPhp945ttzhu6RycueFkKtRDbiDl7dfHsxVnghewYVtyHq3/W43tBp3prXisX",
-	"irvaiDhX6oLfmaXbL7oanYuPo45M5wiKuOHLqoTvfkqOjh89fnICE3U2+tHxfduMQ8Wg+/vbbyNYZq8H",
-	"x09OWFXPSpmxK7EmBvLFk6MvDk7Z9ErmUyYtk84y/P7k0ZfMFfVyVhmp3PamZObacz9AQoKjJ5GzdCXz",
-	"CO7T5Mqtu/2fP4t1vol2Xd+/mTB6ijDCINCFIInj63wbXx43TxgcAJ45ZoWRvJS/IndP2fPz4ycniBXu",
-	"nDDQ5T//NJmsBu/+OpkMt/76S2x1r7hCGUGoeglA/1oMXnDlBi++TVL/AWhRqA7Ynd6Cz18brefbwD8r",
-	"RHYlcmb1GEWWDD5XWioHWwy0LXI2W+NvS67kXFgQR6alXlxeifU0RSZk+dpik1IvHkC3X0H4ySfKaO1O",
-	"8Re4alkpeG7Z3OgltRZ8zrjDv6XKxQ1zmjm4vKAfUd3J05Pjg1OcpekiaTKtxERxC+DPtUmZNmwmFlJZ",
-	"tpKuoOXoXAzZ20IYP0NKgMBwNLsRbCmtRQ4LPWbI0GEKBf+pifLrwvHhu7Vww4napvIGc3FhzuNSaSfY",
-	"w2fH56+ZK/Vi0HY7oKVvIMvpYYwgcDHxiWBdDyyrSp7BolkDP+J9BMPNtVlyR4LSyeN2/EZuShMYZdfV",
-	"lLJHx3QHRWFDqSoKGq9z6XB1KQtD4TY4jVsOw0knljZ6mP0X3Bi+3uZxLfpjJxeOwL58uA/3c+kKYVri",
-	"06alLLpxu0McpclSqo1v4ox9g+vasFf+chyy84pnwqasWFeFUJaue25BL0BCXCI/SdkPQK1G8Jxxy0Yp",
-	"e4ktX8GnI6LU7h3yxT+/fcye/uPtc3Z0/N337PU/3pxvXCgnjyObGqeHLajHLEYidw9+G9mv7zyv2RY9",
-	"kIYuV1LlenWZ87XdhuprbVihV8Cw1gyaMA7yI+1bqa1gD5+OUibnTDqWa0Fn3fL1ATaBGw+PosyFctKt",
-	"maqXM2EscgvrtBE5q1UuDCD+SsBeXRRCwWig/80Ey4V1Rq9FnhIv4uH4Z7CQOUj+gXrkElj6o5MnIyQd",
-	"+ngUO5LEmrYxAux2GwlfAfJBaCSGkuciB54glWdxxJZJAgRWCmv58oj2DHVa0ly3wbC1dKJ7If/txbfP",
-	"v3uI13rKXnz7t68H5y/Ojp+cHPQ+pezs+fng6PjLwTfPvouxDcfLcg2Xyn1SJUgtW5IsApUSLrpjxZgB",
-	"0oC95IjLhhfm3ImBk0sR5bf5vgogtCWy2d4pGra9xou+oLFDQsFfY+u4kmovsL6FdnCGuVrUfEGwNHz2",
-	"rt4od9wiYb6k9kebfDhNvCwQZ/ktXyYrhpxLYUioxEuQzsUAr8XrK7E+iF4pSjuZRYj8bbFmlTAWODnL",
-	"ueNAxSgSpMgB0DYjXTinJK2swjVrhAUVUFq20sYV25KrmM8B1fcg6ULc4HZUtak0aUv7NDfCAZ2Qzn9/",
-	"h00dxE/WHScNAMeIRVdCfRjNa7PgSlpS0TfvMOU4YWZ7r9Cash8OalPeL6HjgLEl4XUutdqfnv/he9xL",
-	"00ZcC15e9nhSLua8Lt0OOeFtIRpBoTLymjvBsDsS+0qWJVwMqFTZQuStjEpUOGTPr4VZz3S+ZhnHO1Ux",
-	"IyrhaXVV6BKkjlp5KhbQnF1ruNigQ2X0tQBBSgMYFsnfFYKa5J1TNdO6FBxRANz/UqtLK8x1MLfts0ac",
-	"1QJMVrCZ0SsLH02tmNKMOli8CqEhc4XR9aLwF9FCWJD5D/EuOkzZCoVz+O3s9UtGkOC1ZLvyOGoZmlkh",
-	"QPEEeZ+u6KVeCuWG7KwsaeEsKyVsOQ4BI0jD9ErtWv8vtVAxxvINLIr2iBCdFVwtxCnjfgJmxLy2sBZm",
-	"l7wshYFLdE/hGpieVIu9L7s0sY47sQ+vP8eGeE0vl9ys9z2JTrpy72NLfJzMl9vMgbbs0pKtNnItyCUS",
-	"6hzOhBcf/TZrlYlwS+Q9AemL41FXQDoZxfC69KL1XWv4sQP7d9Ae6eAeUP3hAgIu/DZ3RLceZI8ikG0w",
-	"NASznTXdxNg2r9sYQOZJh3gDdXiBIOxll4E3N2hXCOjcCV2ZqCPAbOx0l+M24mifmltpIMawf6jiFEPS",
-	"Vdc+wge/jgZP3/n/B+/ej9JHT2//EjcbqYgRlc+sA2EXGMes5OqKiZusrHPhzzMxC43Ng5QcVjdEUwqJ",
-	"aFmhCW9+QFg4DBc1tJR8Jsq9Txz8/zFXP+4+TeVXH8O1l0c3LIjF1eB4dPR4MEIr4kdivJEpO6IsWQtR",
-	"HCkEN5YDcLlY6iiiYIRXMqbeVbos+/f5huTxeWX3DxWpP1yq+nBO/gGsOUYpgRtsMIno2Y8R0p1mF9qu",
-	"XfR3HtYaqAT9g35ytIjWVuQBAvwDBBz8q5GU4gTUetXi1pU9XGfPPPfPheOyjMqyrQIQVoCOOwRQaXfZ",
-	"fqrVldKruP11LkWZx9WjpVjOgA/NvSiILAjkIxTDUsZBwPj7+Q/fM9Shejp5O4ERzqwv+Z0+0x3KvOOu",
-	"tjHXaYfudljiOhRfGzkwYi6Mv5C2emxKDPve0NB3xaWD+8Vovbyv71tq+waaRvXo/nmoLdIcXsd36E5d",
-	"gtnC77+x6ZKXgAqRD362Wk3Zw8ejUco6BHIwZt9rx1aiLAfUEjcV7UYMZX5pmVhWbp0G07NWgjb+mpe1",
-	"QOtzwS2zeilcIdXC27SkG07Uv7FpXpNDWQyQ2uIwnDX0lmW1scytZCaG7FyAPsGzokOOnuoIByiX0Tye",
-	"zveaxa8EO/hZtCq9M0GQSQ2NULh5rJTWWZpFqmteynyvWQArqCGhrxuwC3MJNvWdQVdYFTIrAKVp40nw",
-	"k8Kv0lnqh3PjOAPvqx8ALQAAR082AehuHSyTNhRX+cx3vlhXYsy6vn6gD4JB6abZc5XpXKoFzQ9jDpzW",
-	"g5KbBc396K65ndYMmw7Z97phIUqI3LKlRt2KK/Ylu/qKxi/REjsIJwMnONo1wQPLqH1YpeUy31glmXab",
-	"VV0YruxcmI1ludL25hxtLeoHoA0N6t/Fq/MhO7NXwTlUOFdZxvPcCGuH7C0ZcNDqTasFqFDhLPi1YDOB",
-	"ujMHcsPNXfH1GNXQFeMrvmacOX0lFKmQK45GbOn1auu4cYwvuFQEuNJuMNe1IqgfR841HkdpGWiyQ4Yu",
-	"tdaNgyNZ12i4HeZB48N51mgBG4BEvfLoidIbtW1t1nPpiNhxdOjNKG7Ca8ihhyV0IUCOXwl/zLSRC6m2",
-	"po6Qm7RsJWaMOiCmYfqMl2VYGG0Y+uUqYbiD+TWralq576i9O0paz7ZAfhjci2Fm66xg0LaHXl2WDyyT",
-	"+SlDuYLs80ikBXCc/gQgcuD4T2OIhWYN562EQi8fodx7IsjJufJ2fpSeOjOQJHP/+NRu2FANEJ8RmTa5",
-	"yE/byLGO1cOZNdEQze22QAJQOpCQKHU/JNQOeUbr8wTaAJ1pjZyDRiX7lEUkNkJZfKcuyNFqMW6lsXR5",
-	"MytiFA81rqZ1yTT0Apy86eYvAq+KDvyNAPMeH8fuVs6wwabTZsheeu7OPKdHizTL5YLswsjuTxn3xEsG",
-	"NadZqfVVlw2g4r8/GNi8gQGWHU4kfUdDe/cQggWSr1mjY9G7pjw9clbqjJdoX+qAAvux1DNZirugoRZb",
-	"gPAABrLAjCtmgaUDwaEn71qw8+/Ou9PVyoCIwGe754MuONZMwHCO3Pmwis3ZFanf9P0YycXoawmMKxel",
-	"vEbJwHfGWxt970oE/xocoubq9pjrAuu/2gGo9+ah0C1bzAfugYdgN7A9kkWZxTuEYRQpglkUASErKAzI",
-	"Km5cD59W5IO6QhCfRhkukRAeCqOvBbp30aXpza8cceObLfl6yM7bu8v7HT3s2Aax6M3OhFd/CDvReEO6",
-	"hVeFbuQqGh8FjdKfyizEaHXPwygqpVRG6zmgeqXNVXPehuxr4bKCcdYMReEJh9dHh+1XZPUtr0Uj5rYz",
-	"i5tqtyhBnqcwDKzEN28nnhthC7bfXLYSyu0zE7BzpM2ZmAMD3TkbEBYZoqywtpEFUCwZ+IAUnPDoLh7L",
-	"Mf6RhBkvlJ3VrtDGBx+N2VeCG2A2Xuglscdrm9aJKgDamb27pVG5sDtrc2fWxkboD6c4Om0ErmVtXcMd",
-	"xA3PXLkGOpYkhi3ktehhorvJ98PS2+edsKjI1dudk+R/aL17xzdR0OUT0HPILuDMByyjgAkTmVPSs2Ch",
-	"oNkrsfK711E9urryYKlzcc9l7u3lNrAcZFAIygqZgggmdRpyuMQbpi9KeIrXuaD1xznnhQ98Cbtu5KJw",
-	"2zM0Vx3xw1LMXUOBStw45rxZveHaODHoPFaT/rzNEs9oZtg1GDbHu20JdMQXeshA8cd5u8ysHVvcFLy2",
-	"bpdg9L32sMIdgPDSEvB2yMX2ZQDfIj/tqAtwa3cvKSDyHggtLT+961TjOp2meEIjkHrjEDQCmlD5/ujD",
-	"w7cv9vzg9+MPVU2YwzbOTpwICU3ahs/tOpgpK3kzq13aQa34NZelFziebB/EiMDxM/AXpVd3rUjmYllp",
-	"J1S2HlyJdY/bju7al5edjt+KNagiGm56zgxXuV7SbSxMV3pHiV46xjOjLfAbJLM4IF3GGwNkE4Co5ePo",
-	"BEjn5DEw+bPBPxkf/MpGg6dswC7jsxoRNJf4ed+ctLniegIGLZk0prk0wOUJCdZxldshO8O1r1HM9FYf",
-	"vgyKTophR7hd8Ie3g+BP+0jcPogpwBD0YbLwhIi02pRk1/LRzRjjGrhSJ4q+O7e/CuSvYjd+epNvbAn0",
-	"HLLXPCdhthdC66HFWFm6hHGo1gxEIGS6kruZhrQb88smIG+mbxgvjeD5esjO/DaFcAHrGFkOyEfeUqxY",
-	"hf7Y9IFleqW8y5vg8mMOMKzgDrgaPQxQgo1bcHZRiec4GEk44MuZXNS6tjsmWQXF1ZLVxxuEsLPn2igR",
-	"hcjN1FsBWxRZfi3yJt6SbmCyHw+M1ss4I/0RhDYUw1ecVBwMcmg5D5Bf12Td3Ia9iNxfalGLU9K6mtPQ",
-	"YYqg2DiZXQkXbA6WudqQkJPpZeD93IkBplf5M7yNJ60JXG8rs3HeeMo203qY4ksvTeAE3mR0LUypeY7T",
-	"RZgyTDer7bqDkLitYxUBojF49DESLM/33geONU0+/fy6doD3gbeABxj8x4Mxe+l6Fm/YtyYiyNN5T+Zs",
-	"ybPDCtu4IPxyk/vWysmyk1yI8W50uIPl3AmjeIngjbrgnTeeg05qmFYgujMr4bhcbK08vRscH13sXWN9",
-	"L0iSJhs+idZL1nzu2fmTNNm2vSdp0jeIJ2myYcFO0qRrXCbXHBkUkzTZNq9iZMSm4TNJk74tsvtFcFe2",
-	"lr7wqXFcRq1knViKcI9Bx64lqfncmnOarzoml+Y7b6xo25AZIUmTLaW8952XPnvfoVoL2Otqnc3ndpSe",
-	"LtZ8bvWkZuO2NBfvXaO24UMQVMPnRrZsvwgzbYi27TfdPhvCIiE9JuJFfmkXGZeLmjiXTsst4aD9jm7r",
-	"JE16tySCvXGpJY1fE+8aaNJh5UCiDaPFc9Nd3gYnwnNEpz7qfm6CHj9t3M2SYwLK3THrSxnJzByxUnir",
-	"WQi5YQvNakU8zUd+hXGjkV4UuLN/4KePPOqFfR5vh32ijh5P8w7Ri6THey2boDgNCoC0LDd8pUiQQhsP",
-	"aPsoSnWDiubyhqgCu0U3bf/ooE8WILLE6CbY1oCIFs8xr/g/QISJRGAAe9kR7oASjJ57ycYyaW3dWMtA",
-	"T2qkm24g5Z3xNMaHmGwGPaC2ieGZGP/gMzockZ7sBoSSYZfiMlU8ytw7Xnx0Kg4VaJVUatBpiW73jQIS",
-	"1QeFLdfiHDjt7TbNejYSC14kJJM9uhEe0XGnlyIlOyD+5nED7CQaKLKZbEVbHBDmN6EFJaxvJ9XgWrYT",
-	"WXaFYf57I/UEAkLHY5SIpigiTRtKShmGCVvHuGVzbtDcaH1QQjQmBgfYN6BrAzPUt43tjGHgTZs83V8m",
-	"5mi2WYBbml1eGz4r1x0Nb8jO+do2Jk0+097fSmGL1rtLKcHTpzL6DMrzF2egCD8c3YCYSF7BPGX0sTf1",
-	"QTyDU7qg1WK2JhmVJ2rGXVb0cjen+BXmDHP297fn5OOfvp8AaibJeJJUugIeOcCGkySdoHCFf8DY+Adc",
-	"tJPkdjpR2+moPgKVXQWRdDMg2WXF/YHW55gbFI3xQUW/0IYUS/IBkQL75YjNQDfzNnXCrmLPjM6u5trk",
-	"aH14dJzClwuj6wqbznVNF8L9iXm/JfUTAMPF//+S9ElS9961OLZjFdtwL1xrwGYaSoEQqcRPrcXEiHi0",
-	"u41dQZ0z1DXL7LkZPhTyw0JdvZC6nQ3ooSB3r65LzERmM3RlKpEzbTBiZl9C0YtIUQitXTw9HhgBc0YI",
-	"jE4JZBClo5DMeC8QmwmAJIcjDLHtC9zi0hb8+MlJZLuIH4aD3MRYNL5dsno+hDMFTKziaxDPD1JWiJv4",
-	"kfgAUt2VzBST17cTtaqP7AhM134MtlFupN73hwyj+uKlpY+erDPE3VLp5txNCtdlFAm7eERz9tLmhLfH",
-	"q58IAYdhY55teouB6oXUSI4zuhcvXShscxcFdWvg3MKNArrzh4Wkf3xw7gb2enD3YNmY5A5sfGS1lN1V",
-	"Y/Du1uW1yFv/e3AKwGnHA40R1nSiT5k2cF1bh7wKpU4yxHrW4KVcuLyWZMumrDZ0X4RkuJV0BQhjIRuu",
-	"MfR6u53TWDOsclnBKXCwnyf/ePT0JLJVWcGVEmUvVS9ZiVlHuaRPvKri0kMnOfkD8Ot1pI1skjMqSPPw",
-	"0cE+JQR+Q/ZzGgCIEU7pi6Psk8iMRrPNZfz1yyfHT2kpX9y/kC3u1CRL0eAdC1uczjHjeXeBg1D17b4l",
-	"NSPcpsnPK7uXfLsBezMVjbAb2l3Cz76w+v6/A6QXtVG6/g2ghgE+K6wX3roTP4GRmzrC0vhSsJU2OYqW",
-	"aGcKxR4oLrZJ9GMPv3r2mj3+gjm+QJVN3LiDDe0DTmUyTs6aJLdQVGic/N///R//+u//0XyFRYfGyb/+",
-	"x3/91//6b8ltdHW79oDby1gRogvvHJWqdh9g+ZmtLzvscBcq95BmNwtnMD/smK3ELGW8qlJmHQ+pgVvr",
-	"na0vC12bu7LWQJ7YE5ow1EdYH7Crl172Eo4+TER12vHyYyQ4L1XR9odxehvYIjEG9o8bAkqk3GEbu4su",
-	"eM1y7fPkfZRZiJ5eY6hkEqvKc1l6rr85Aw586QNjd2RS5YLnpVRif7HrY7OVlbhxlxkvy90p1n2Ax+Ts",
-	"9Aaygl+D9BKKGDFbURSbQoGkLE8Zn2EwTcjM541fU8/nwTy/jQACqxDZ1cfB5cxaUiVVnYsuEIqiqnyc",
-	"DwZ/3QEBCFofBwC3V5LiaIJLdRMKCnLqhjftAKSRlmKzYwjMuBsL7plyyp4Pj3bpxbtW9LXRS6b0Khjj",
-	"Ah2mzPpiatz7erNSZ1chd4QV3Cx35AQu7WUp1dU98HPF7NKO2b+/eUnmvidfHD8+IIfxTFM5lZ1ujXvw",
-	"4jBKUKPUHB/HSGEvSzF39+9xJwpx3qneRRFjJbduD4u3d2Y2h/xuC+/Wqe1IvZ21eh26hTUqsXcHaxJq",
-	"9zSce1VlTBbbCJXclxXaKBWNZT9UZ4jC2vy4F1sT2zY6P/NupNLYf6i6vPdRRIAe+Jjk9R5Udpf+fBe9",
-	"dbNeI/U8twOPmogzDL2MFD76CLSQG8Z32ZZXEYixt5qTY4b+Rqfah7jO7vYShUCpD/f7kJb/QQS0qavS",
-	"CF1c7L2LtLLaSLc+h6m6pL2jwvFWJHpTWbMb2h8KZGPtG0wHaFdfOFdRBWmp5nqjspMvi/1aVz9qdO9h",
-	"tSbsY8eHhwvpino2zPTy0Ptvwv/bMjXaV6RKfVJx7TDvzIcEsxKj4bVCZ625FmYcHFBYs4A5w69F2S3r",
-	"SSV4sLzHRHVRkAYyn/YSIaYhLZJyVEmyEaUVw4maqOfGaF/dL1TKZr4od1OD3Q7Zc9CxMm4oUBxgm5WC",
-	"grunbRlUqdiUUsmnE9UNAQu5qitu2dRHrU1TzC+9bD9isnLoRJJXyLme+sDJuiwx72ii9NxHXMteIvW0",
-	"k68+xRWSbtwuBg8gnIjp+0mjr06SMfs//+V/pmwCeqv/dDsde+8fGseCjvn3t+dNVeCm8m06UVjs9iDA",
-	"0ylgj2K49x+xC1Nb1x02ZUpciyZMEvZwhXF3SZqUMhO+CDXZWuYSZKvkrOJZIQbHw1Fbwr3zXbcEUnJR",
-	"GBFSMdDyhjGbA8xzWusatj6FP5pMKfzbh+g2IRLNWWCvqTbyM9JeLDt7/ZKuRrLnJkfDEYGgK6F4JZNx",
-	"8mh4hJBW3BV4tA+vjw47zqNK2x2cswmj86mLHrmYPQTiCyPnL5JLwSvMTGUXuyIIwyGaqG7UISWkNHF+",
-	"IYzWBwGiSGz9Swe2MTIAJJgsC8TPfYQ9VfcweOxe5skYK4l/FWoFdQt0/7TlKvKslJwsKHpnIiw3HMid",
-	"8fsHQ/YG42lSlhXaCkXVpCphJsqv0nuOiX2M74mVR3s/8DvkHC2NbSD0ztcM3tH9IKz7SufrO94A+LDa",
-	"//2q87f9a8iZWmw+QnA8Ovpkk/cqw0deH7joVVGOxCzQ9eCN1/G5GuA7zxy09yOSTu9m/OkdoLo97+dw",
-	"/z1KMdIdzy9fWC98w8a8g9F6qYYAyELsOIAraQSlEEvLqAj9AxviikI1+oevv/r2b18fH3o/4gHqX0DH",
-	"6HswWGPyashe6BVb1lnh8yEBR6kPSYfG7fkYMyVAavFX4gNLUdiWrBpwIpVwMEgI8LEh5Al5u9MhKiRl",
-	"dQUfhVwUlHpFB6q2NS+HPmp5Kbhq1SM/chMXBFfWXLisEDnKGMOtQ/6NcG3h/i3iG3064msmiVDeWevg",
-	"SdlCa0LTXF4H2yLVUNaqQdZvoMWG1s4ox3Wg5wNEWpvkCQosZpR6aRt4JZk4mul3k2ZTCMuTZR/fr6R1",
-	"r7HFZ0R2U6VrxynHMg79F0XwuZxB572cu5726L2t03kJ564+2AbheTR6vH1cv9cg9OeoKDKMTkOChl5N",
-	"OtrL+eB7rcTgO4qM+e0UEDIxfZWNXFSlXmNynamVBdlmBYIfqjtbtSoAid6g5SnBCJ5vk8Lhe/jvdidF",
-	"fCOQID4nPWx4riJUgTVMfSxakNKpEo3TqHp1Qj0xZtL+ST8t/TxoXlxo0nKjZLElRsUmbZvgOU5u30Wo",
-	"6XBWq7wUdxHVV9Tig8jqV1n1qcq3+07kkl94H8RG+23fRoS///PlazaXpTjFy7Lka12TlIHtZiKH/cl1",
-	"Zv3Chsv8k20Qifw0LmUStiVOAJkkJk+9DkwJ0evpZ9/BUi8O+29P7NrJZ22re3fTiRtHJXr7G7nHHnUe",
-	"uvjzcPfE4fA6CuLHaB3q+8VeA/ld6KYKj8J81KjpDp31+Q0VS4alBUWSas40xUCkysqa0sFDZKJQoR5Q",
-	"qRf9aFnuWClA0T15PFGrQpZiSwUlqZiXpTdQLJtKTVTccshe4XMvKifbPzeiVUnydcpmIuO1FRPlq4z5",
-	"WgBXonKdJy7Q3a7nXiYPT3JkBZmvKDgIB7Myx5rdVIye1HGK/AG9G0O2O8XZ2qdzPJdxshSW5XrYS3NF",
-	"1R1dYX4JExXJlh1T7fCm0h7F2goST8SScV+JZkuGf230tXhFYbGfQ2vtvsGyl846+qRT0wtIO0RZpMy0",
-	"KdbGuw8h+ZjZpbAhNfe0Ce+KPSq08ZDQRNFLQjROqReA+090J7UJAzySAd5wnZTN1nRj+hds/MdetvS+",
-	"EihyDiDQw/fw7+3H8o9021EB43lc2g5XpNOwMtJh9fc0POlXimvh3/Q7pG9wO+ibn4aV/3Ilc1fQl++m",
-	"JDnYktuCjjhtj7AZr7AOTBsXk4yT0eHNaHR0ODr5IliD+k9GOulFo11PRt4TShblzL+EvKqoQeLMRyM+",
-	"2MgHJ2uXV9Y3UmIoX2d6SpyBnD74vhcVAOkWIkMLxUShqY8yUfiVsHc5U9B8gQUYvXmN3Dp6zqZocJ16",
-	"+0RIzJGWKn0g66OcFFrRkP0AUpUPttxYAl7X03R3GhbmLgWbx5jiLf1K/dLSiYIj6t/88SZSz8ht4fUx",
-	"sphY3Rar8QGbvqiLjwx4QLw/l/O5gJutlM6VIsZVvxGOEuU+I3ujCXawNiSnPyUxb8rrxO72naCpLxRL",
-	"hc94J+ZXfn5hzGeP3yW9v/FNPrt+H2I149TkXyv5k5xapbBT5PJ0Z7nMEORU8M9PTcES/Mkle9QgfTVN",
-	"FH3bUpppcNJ0qv01jzai4XrIzp02ouHRXaEYxaTgfUIfri14RUX5nISvglPUP8Lo4iVm0Nn5FjUElK4r",
-	"oSt8NmfpJW2q7+XQF92votEv/dK82xaupreFFvQyja9f5P1nnZItnUwBTs+jtiUE6drDiXfUc7kjNGKi",
-	"LtqhpW1N242/LmAi9dUaAW9kkwCpwJdmRjuc0uGdnABa1GdnBHci5Kd8HnVgI9/jd/ZihbXFTRj0YxNM",
-	"gKEFpygOpLG3YP74J7Vvfzs/O/fXIGqtRrC1ru/1TwSO49qI7133VwgK/+z3VxPAH7nA6Kc/by8qaYFl",
-	"obB2FjJP1BJ9QDa9m7Nmha7NkH2PrK/Qq89xdW1mn0W1nrfAYKdnWSYqN8bw0ENxLZQbWGcEX059VKdS",
-	"IsNyIliNvaSCxsixkUNPsc+4eWFqOlEPc+74mE1DdOH0IG2ahYqNGJUTvqR3v/IpCz09fn2cDFUkXBLP",
-	"9XeaD3Na+MjbeW2AAx/gY2J6iY6ioIxRTdijJ8wO2Q/QaiWxwiDqY2jwInsY6GITdfyEoT8Y7jCQasMd",
-	"NkWAm1XGOPwZNP2x/7rTZzuY2yGstz4WuLeLH2hqRv0NA8R8UFKvyunvFWVwnLalxHqXwi7G2YXyEDTz",
-	"u6N/qBpoeKgAiCQlbRsf72hK2RGNddJ+mkrOAtTnrZyBqY+rMVTNYKKCJrzkVwLzAGz7VsZG6VCsicbO",
-	"qPw/JptYMmSDcEQFDCNRQGX5jIKofxcy22noQ/kIQ/iBrk7b/O5cr5QN9VyVWP0eFPSCe1EimomxPxX5",
-	"GPNARRuoBym9wf2nF+Rg6D/IrtuJI4/udkO4WKn41Bt1VqEaNV/7CKHfkVc0z11StlII/fd5L3tvOdVB",
-	"273pb/D3P/rEnQvl/uAj1hRZJKcJ8q4oknFU5IGR0MSL9g0T5MXY0vYKpVZ8QSWhQapq3zuhFwrUXC5q",
-	"I/ImZoZiqQ8pgZJgiRbMagNXh63Z2QO9bUKnuNSUfFJ8VorUuxs7nYPcdvvu9v8FAAD//w==",
+	"7H3djhs31uCrELUD2P1NSf1juxOrrzoeZ+yJk3jc/cXARNkWpaJUnC6RFZLVaiVoYIFvr/Yd9mqBvdpH",
+	"2KdZYOc5Fuccsn6pbtmxM8BibuyWxJ/Dw8PD889fk4Vel1oJ5Wwy+TXJBc+EwT9f8EUuXmjljC7gcybs",
+	"wsjSSa2SSfJKb1ih1YpxtoCGbM237FqIkrlcMK7sRphxkiZ2kYs1h/5uW4pkklhnpFold3dp8vKSr4Yj",
+	"X+aCZXpRrYVyjyy7EcZKrR4a6x134o1cSzccMDN86UZSuOUod67kpRwZ7kQBrUd+wXsP/1YXcrH9TJMI",
+	"Z7bnSyfMcPwLsdAqs+zxu69fsOfHx0cH0dGkcmIlTHIH45Xc8LVwfj/f6gL3UcJwJXd5kiaKr6FXCT+l",
+	"iRE/V9KILJk4U4n26H8wYplMkv902FDLIf1qD2Hc1xnNaIQttbKCJjR6Xog1/LnQygmFe8PLspALDss6",
+	"LKnFH/9uYY2/7juhHxdn7GLpfc4d2wjl2MYAcRK2nj77ArHVIu4OucQm820Pm4ZtKhg1ZLBXZ9887PGo",
+	"3uR7ezfkcIdr9QiAfueLhbD2Ul8LNaSV70v+cyXGbDatjo6eLGB38S8xpi9+4FXhmDNcWenYQpa5ME7c",
+	"Omo0A1St+e0boVYuTyYnR0+/TPvUmiZf8aLQ7p34uRKWNjbLJADAi7dGl8I4CWSw5IUVaVK2vvo1sYIX",
+	"QGZ9wOfcitOnlSlSpjQrYUS1SpleMqEW7PHpMzbfOmEPGFdZC+4ewKdHR0dp5Hg15P1jgOCnup2e/10s",
+	"cJNfcOveeToGELugG7EQsnQP0eg736w/b+genTjnRSHUSgwRc/7m8sWr88AL2QmsuAtXXq25ulrkYnH9",
+	"EGyvoOkLbDlgEvFNJHYwANjKleKuMiLOztrrbs3S7hdFg87Ex5HVQmcIirjl67KA735Mjk+ePH12ChO1",
+	"KOTJyUP0gUPFoGshb7BLb42wyHtyYQTegwAdd9owbq8tW8IfSrtcGAb7wtX2kWW4Z4xbthFFkSJpS8ek",
+	"ZVKxyoox+xpQx2YlX4kZ/gwj32gnzCPLCq5WFV8Jxh2TzjKhspQtjV4zzqAH2+TaCqaNXEnVhamQ1tkx",
+	"e+2Y49fC4o9rYS30mv2a1wudsGmSi6LQ0yRlwEzuZinbSJdjD/jikWUyTOuABcPMaYBVMcu3djBkya0V",
+	"GYwZbg0Yl6+BbxOOrONO2DH7DniBccAH6CA8smwjjQCEriesEPxGAM50hW0AKquLG5GxRThSwwMDIPaJ",
+	"BW5uOzk8xC0Z+1/G+fUhQn7YIoiGD5ZG38gsdmW/R8xbYW7kAv73KA47x7PMCItCgVDVGuZ3lVHWyULA",
+	"ZbXgpVvkPDJp/2wFCFJaVIxs//L+mwhXYW9HJ89OWVnNC7lg12JLF+YXz46/ODhjs2uZzZAQnWX4/emT",
+	"L5nLq/W8NFK5IU4X5sbf9nB2Exw9ieDsWmYRlpEm127b7v/yRazzbbTr9mEeBKOnCCMMAl0Ikji+Lob4",
+	"8rh5Rod34WBvJS/kLyjNpOzlxcmzU8QKd04Y6PKff5xON6Of/jidjgd//SG2ujdcoUwcSOKXfPSKKzd6",
+	"9U2S+g8WKSZKjG8EX741Wi+HwOO5ExmzeoJkiDReaqmQ1wBLFhmbb4kLcCWXwoL4PSv06upabGd0nPEk",
+	"Q5NCrx5Bt19A2M+mymjtzoghcJfDmcxsYAgCPi6BQ8HfUmXiljlNnAL6EdWdPj89OTirGRx2kTSZVmKq",
+	"uAXwl9qkTBs2FyupbMOGgGGP2XvkvDhDSoDAcDS7EWwtrUWJAnrMUYCBKRT8p6bKrwvHh++2wo2nakjl",
+	"NebiyovHpdJOsMcvTi7eMlfo1ajpdkBL7yHL6XGMIHAx8YlgXY8sKwu+gEWzGn7E+xEMBxySO1IMTp82",
+	"49d6QprAKLtEsZQ9OSGZKwobahFR0HiVSYerS1kYCrfBadxyGE46sbbRw+y/4Mbw7fBqbtAfO7lwBPYV",
+	"H7pwv5R469TEp01DWSRhtoc4TpO1VL1v4vJIj+vasFdeGByzi5IvhE1Zvi1zoSyJt9yCHoyEuEZ+krLv",
+	"gVqN4BmIC0cpe40t38CnY6LU9m32xd++ecqe//X9S3Z88u137O1f31305KDTp5FNjdPDAOoJi5HI/YPf",
+	"RfbrW89rhqI20tDVRqpMb64yvrVDqL7WhuV6Awxry6AJ46Av0b4VcP0+fn6UMrkE8SDTgs665dsDbAI3",
+	"Hh5FmQnlpNsyVa3nwljkFtZpIzJWqUwYQPy1gL26BIFGOrR3zAXLhHVGb0XmRSIejv8CFrIETTdQj1wD",
+	"S39y+uwISYc+HseOJLGmIUaA3Q6R8BUgPwg+oDSJDHiCVJ7FEVsmjQdYKazly2PaM7ThkKVmCIatpBPt",
+	"C/lPr755+e1jvNZT9uqbP309unh1fvLs9KDzKWXnLy9Gxydfjv784tsY23C8KLZwqTykqYDUMtDcEKiU",
+	"cNEeK8YMkAbsFUdc1rww406MnFyLKL/N9jV4QFsim+FO0bDNNZ53BY0dEgr+GlvHtVR7gfUNtIMz7LUC",
+	"hKXms/f1RrnjDgnzNbU/7vPhNPGyQJzlN3yZrHZyKYUhoRIvQToXI7wWb67F9iB6pSjt5ELEhOktK4Wx",
+	"wMlZxh0HKkaRIEUOgLZI0pvgnJK0sgnXrBG2KvDHjTYuH0quYrkEVD+ApEtxi9tRVqbUZB3Yp7kRDuiE",
+	"bFwPd+iL936y9jhpADhGLLoU6sNoXpsVV9KSEtO/w5TjhJnhXqH1cD8cVKZ4WELHAWNLwutcarU/Pf/V",
+	"93iQpo24Eby46vCkTCx5VbgdcsL7XNSCQmnkDXeCYXck9o0sCrgYUKmyucgaGZWocMxe3giznetsyxZc",
+	"kYZsRCk8rW5yXYDUUSlPxQKak9qIHUDfEyBIoZZskfxdLqhJ1jpVc60LwREFwP2vtLoCbTToqvusEWe1",
+	"3ogwN3pj4aOpFFOaUQeLVyE0ZC43ulp5uwCwH5D5D/EuOkxbZpHzt68ZQYLXkm3L46hlaFKXpUObCV7R",
+	"a70Wyo3ZeVF488CikLDlOASMIA3TG7Vr/T9XQsUYy59hUbRHhOhFztVKnDHuJ2BGLCsLa2F2zYtCGLhE",
+	"9xSugelJtdr7sksTNHrsw+svsCFe0+s1N9t9T6KTrtj72BIfJ3P9kDnQll1Z8k1ErgW5RkJdwpnw4qPf",
+	"Zq0WItwSWUdA+uLkqC0gnR7F8Lr2ovV9a/ihBfu30B7p4AFQ/eECAs79NrdEtw5kTyKQ9RgagtnMmvYx",
+	"NuR1vQFklrSIN1CHFwjCXrYZeH2DtoWA1p3QlolaAkxvp9sctxZHu9TcSAMxhv19GacYkq7a9hE++uVo",
+	"9Pwn///op1+P0ifP7/4QNxupiNOAz60DYRcYx7zg6pqJ20VRZcKfZ2IWGpsHKTmsrm18W+Sa8OYHhIXD",
+	"cFFDS8Hnotj7xMH/H3P14+7TVH71MVx7ebRvy7wenRwdPx0dofH7IzFey5QtUZashSiO5IIbywG4TKx1",
+	"FFEwwhsZU+9KXRTd+7wneXxe2f1DReoPl6o+nJN/AGuOUUrgBj0mET37MUK61+xC27WL/i7CWgOVoD/c",
+	"T44W0cqKLECAf4CAg3/VklKcgBovcty6soer+IXn/plwXBZRWbZRAMIK0FGNACrtrppPlbpWehO3vy6l",
+	"KLK4erQW6znwoaUXBZEFgXyEYljKOAgYf7n4/juGOlRHJ28mMMKZ7RW/N0ZghzLvuKtsLFSgRXc7LHEt",
+	"iq+MHBmxFMZfSIMefYlh3xsa+m64dHC/GK3XD/V9T23fQdOoHt09D5VFmsPr+B7dqU0wA/z+G5uteQGo",
+	"ENno71arGXv89OgoZS0COZiw77RDX96IWuKmot2IocwvLRPr0m3TYHrWStDG3/CiEmh9zrllVq+Fy6Va",
+	"eZuWdOOp+jc2yyoKoBAjpLY4DOc1vS0WlbHMbeRCjNmFAH2CL/IWOXqqIxygXEbzeDrfaxa/EuzgZ9Gq",
+	"8M4EQSY1NELh5nnPI84i1Q0vZLbXLIAV1JAwtgOwC3MJNvOdQVfY5HKRA0pr92OYFH6VzlI/nBvHGfnY",
+	"lBHQAgBw/KwPQHvrYJm0objKF77z5bYUE9aObQH6IBiUrpu9VAudSbWi+WHMkdN6VHCzormf3De305ph",
+	"U3SJBhaihMgsW2vUrbhiX7Lrr2j8Ai2xo3AycILjXRM8sozah1VaLrPeKsm0W6/q0nBll8L0luUK25nz",
+	"aLCo74E2NKh/l28uxuzcXgfnEHpga9coe08GHLR602oBKlQ4c34j2Fyg7syB3HBzN3w7QTV0w/iGbxln",
+	"Tl8LRSrkhqMRW3q92jpuHOMrLhUBrrQbLXWlCOqnkXONx1FaBprsmKFLrXHj4EjW1Rpui3nQ+HCeNVrA",
+	"RiBRbzx6ovRGbRub9VI6InYcHXozihPyGnLoYQldCBC69Wlq8v8Ppo6Qm7RsI+YhYAAwDdMveFGEhdGG",
+	"dUIJQHGqaOW+o/buKGk92wL5YfQghpmtFjnGFHTQG2IMzhjKFWSfRyLNgeN0JwCRA8d/HkMsNKs5bykU",
+	"evkI5d4TQU7Ojbfzo/TUmoEkmYfHp3bjmmqA+IxYaJOJ7KyJlGxZPZzZEg3R3G4AEoDSgoREqYchoXbI",
+	"MxqfJ9AG6Exb5Bw0KtmnLCKxFsriO3VJjlaLcVq1pcubWRGjeKhxNY1LpqYX4OR1N38ReFV05G8EmPfk",
+	"JHa3coYN+k6bMXvtuTvznJ4iazK5Irswsvszxj3xkkHNaVZofd1mA6j47w8GNq9hgGWHE0nf0dDePYRg",
+	"geRrtuhY9K4pT4+cFXrBC7QvtUCB/VjruSzEfdBQiwEgPICBLHDBFbPA0oHg0JN3I9jFtxft6SplQETg",
+	"893zQRccay4YhjyhOx9W0Z/dhzvR9xMkFx+uwjJRyBuUDHxnvLXR965E8K/BIaqvbo+5NrD+qx2Aem8e",
+	"Ct2ywXzgHngIdgM7jJbyDmEYRYpgFkVAyAoKA2KsUgefVmSjqkQQn0cZLpEQHgqjbwS6d9Gl6c2vHHHj",
+	"m635dswumrvL+x097NgGsejNzoRXfwhb0adjuoU3ua7lKhofBY3Cn8o6gKp9Ho6iUkpptF4CqjfaXNfn",
+	"bcy+Fm6RM97EYlF4wuHN8WHzFVl9C4zj6s8sbsvdogR5nsIwsBLfvJl4aYTN2X5z2VIot89MwM6RNudi",
+	"CQx052xAWGSIssLaWhbAiDKKCXlAWDpn2NZzs+D1IoKloMEIjid4XlpBofWl5k3wYTQv4dVfPbJ1OB4M",
+	"P2sNMavja5CPPHJwPgvNM5GlbDnY5TbzB12GeaMngIYbpXQHwE0O7KsNWwjoq6wYIm3JZXEfUbSRtuHE",
+	"XynkkC6KepXwI5JqigK2LjI4PZ29fcW9TZjuDBimBWjr6mgDWCl+w2Xh2eizB6F8ZOtYwVrq83kUDJRd",
+	"3PHWAU7Jc+QRH8JKu1SOnL4oGFdiA7tHGOaungnIacO3adMRuKR1pE/gSUZhX2BAUxtcL+uDdD3ycVW4",
+	"Gcf3iQocw9ZJJveUd165XBsfQzdhXwlu4M70NEnSewjqdKIMe9Kavc2ZoupNe9Za9KuMjbBRnOL4rNYb",
+	"1pV19SUnbvnCFVs4F5K0iZW8CSIZwdLmVQ/D0mFXO2FREQmyPSepsdB692noo6B93UHPMbuEqytgGfUk",
+	"mMickbkAFmpBlhAbv3stDbpt8hmtdSYekEm928eGmxPvWQRlg3ebCJ4hGnK8RkGpKxF7xq0zQeuPCwCX",
+	"Pn4r7LqRq9wNZ6glNrrWC7F0NQUqceuY896hWvjAiUF1t5rMQMOb/Zxmhl2DYTMU0dZAR3yl40e6Nba4",
+	"zXll3S75/jvtYQVRBuGlJaCQk4mhTAPfoljQ0npB+GzLWkDkHRAaWn5+36nGdTpNYbHANqTL4xDUeoZQ",
+	"2f7ow8O3L/b84A/jDzkczGFrnz1OhIQmbX1d7zqYKSt4Patd24cZfkRu/jvwF6U3961IZmJdaifUYju6",
+	"FtsOtz26b19etzp+I7agUWsQWDkzXGV6TUKlMG0lFBVT6RhfGG2B3yCZxQFpM94YIH0Aoga841MgndOn",
+	"GN0/+hvjo1/Y0eg5G7Gr+KxGBAU8ft77k9aSWkdOpiWT4r+UBrg8IcE6rjI7Zue49i3eod54yddBX08x",
+	"eg63C/7w5jz8aR/F0cfiBRiCWYcMlSGwsjIFmWd9kD6Gageu1Ep+as/trwL5i9iNn87kvS2BnmP2lmek",
+	"k3UiwT20GPJNlzAO1VgzCYSFLuVupiFtb35Zx5XO9S3jhRE8247Zud+mEPViHSMDGIV6NBQrNqF/yKvQ",
+	"G+UjNwguP+YIo2Pugas2JwBKsHEDzi4q8RwHA2JHfD2Xq0pXdsckm2B/sWS89HZN7Oy5di2LF4IvU2/M",
+	"blBk+Y3I6rBhuoHJDTIyWq/jjPQH0D1Qm9xw0tQxVqfhPEB+bc9LfRt2Ast/rkQlzkikrE9DiymCvuHk",
+	"4lq4YDqzzFWGhJyFXgfez50YYVasP8NDPGlN4HqTr43zxjPWz8Zkiq+9NIETeMvnjTCkpOyQwrVm88pu",
+	"WwiJm+w2ESBqu10XI8GB8uB94Fjd5NPPrysHeB95R06AwX88mLDXruO4gX2rA9s8nXdkzoY8W6ywCW/D",
+	"L/vct1JOFq2ccNQ46HAHB5ATRvECwTtqg3dRO8BaGb1agejOrITjcjlYeXo/OD5I3nt4u868JE16rrXG",
+	"2Vt/7rirkjQZupCSNOn6dZI06TlikjRp+0jIw0x28SRNhl4CDPDp2++TNOma1NtfBK97Y7AOn2r/e9TY",
+	"2woJCvcYdGwbROvPjVWy/qplOay/8za3pg1Zw5I0GdiWOt956bPzHVpnkjSJGU96X5N5oPdl60TCHrR1",
+	"1/pzA0tHo6s/N9pWvf0D/ce7mqlt+BDE3fC5llCbL8JMPQG5+abdpydy0tbFBMXIL80i49JVHfTVajkQ",
+	"MZrv6M5P0qRz1yLYvasxqZ38eGNBk9aFAIRes2s8fe3l9fgZnkbiHdFYjDoC+NMGoa05ZmPdn8CxlpG0",
+	"/CNWCG9CDvFnbKVZpYgz+jDIMG407JGi2PaPgvZheJ0Y6JNhDDRq+vEaHyGUl6wBXlcnKM6CGiEtywzf",
+	"KBLH0ODJFzkJZO0Iu6W8JarAbtFN2z9U7pNFS60x1A+2NSCiwXMsROSvIAhFwpGASe2I/UE5SC+9fGSZ",
+	"tLaqzYvBHIoyUjuq+N7gMuPjrfoRQKizYqwyWlt9epMj0pPt6GjyclCQsoqnXHgvpA/VxqECrZJiDpox",
+	"0e2+IXGi/KAY/kpcAKe9G9KsZyOxSF5CMjlnahEUvdh6LVKyJuJvHjfATqJRU/3MQ9rigDC/CQ0oYX07",
+	"qQbXMszq2hWT/O+17BQICL3wUSKaoaA1qykpZRgzbx3jli05+gqk9RE60QAxHGDf6MYeZqhvE+gcw8C7",
+	"pnJGv2yCxi3xISAD/TCrDJ8X25aeOGYXfGtrwyifax98QDG81scOULazz+v16cQXr85BnX58dAvCJrnI",
+	"s5TRx87UB/F0ZumCboypy2Sanqo5d4u8k8g8w68wgZ6zv7y/oICX2a9TQM00mUyTUpfAI0fYcJqkUxTR",
+	"8A8YG/+Ai3aa3M2mapib7cOx2XUQbPvR+W6RP5x1cIGJctGANzQX5NqQekoOUVKDvzxic9DwvGWesKvY",
+	"C6MX10ttMrRhPDlJ4cuV0VWJTZe6ogvh4SzV35IHDYDh4v9/yYAm2X3vQkzDwN0m9hHXGrCZhjpQRCrx",
+	"U2sxSyie+mFjV1DrDLWNO3tuho8L/rC4by+kDlNjPRQU+6CrAtPy2Rz9+kqgpw8k1n0JRa8iFYG0dvFa",
+	"EcAImDNCYKhWIIMoHYXM3geB6GfDkhyOMMS2L3CLK5vzk2enke0ifhgOch1wVAc6kO30MZwpYGIl34J4",
+	"fpCyXNzGj8QHkOquzL6YvD7MWiw/siMwXfsx2Ea5kXo/HD+P6ouXlj56stYQ90ul/bnrfMarKBJ28Yj6",
+	"7KX1CW+OVzcrCA5Db54hvcVA9UJqJOEfnZRXLlQ1u4+C2gXQ7uBGAd35w/IzPj5SvYe9DtwdWHqT3ION",
+	"j6x4tbtk2GWkClJwLcBpxwON6QZ0os+YNnBdW4e8CqVOMud61uClXLi81mQRpxRPdIKEzNCNdDkIYyE1",
+	"tDYXe+uf01gwEisbURRtt2jE06Pnp5GtWuRcKVF08laTjZi3lEv6xMsyKj30yqMNUVWHg/jVLnzwKQ+C",
+	"ZYirUHwtspSttM4oWH6vBbQrBXzA/nodrZfadU5FzR4/OdinnsdvKEWQBgBihFv4SkX7VBVA019/GX/8",
+	"8tnJc1rKFw8vZMAd68xFGrxlJ4yfMyw/sLvaSCg5+tCS6hHu0uTvG7uXfN2DvZ6KRtgN7S7ha19Yff/f",
+	"AdLLyihd/QZQwwCfFdZLb12Kn8CIpBBhqXyNcVEZirZo5wqVVyhIvc66ZY+/evGWPf2COb5ClVHcuoOe",
+	"9gOnMpkk53XGaajwNUn+7//+j3/89/+ov8IKYJPkH//jv/7jf/235C66ul17wO1VrCLYpXfxSlW5D7A8",
+	"zbdXLXa8C5V7SNP9KjbMDzthGzFPGS/LFEsA+jzdwXrn26tcV+a+FFKQZ/aEJgz1EdYP7Oqlp72Esw8T",
+	"kZ12vPgYCdJLdbT9YZzOBjZIjIH9Q09AitTabYIiMZBAs0z7ohU+Vi6kMmwxbjmJlci6KjzX78+AA1/5",
+	"KPUdaY2Z4Fkhldhf7PvY0gFK3LqrBS+K3fUOugBPyGXrDXQ5vwHpKVQUY7akWDyFAlFRnDE+71QP5bV3",
+	"Vi+XwT0wRACBBdLKx8HlzFZSGW+diTYQimLDfLQShrDdAwEIeh8HALfXkqKBgmO4D4UPRm0Fae0ApJaW",
+	"YrNjIM+knZjhmXLKXo6Pd+nlu1b0tdFrpvQmGAMDHabM+sqG3HusF4VeXIeQXpZzs96RoLu2V4VU1w/A",
+	"zxWzazth//7uNZkbn31x8vSA3N5zTbWNdrpVHsCLw1hHjVJ7fBwjhb0qxNI9vMetWMplq5Qexb0V3Lo9",
+	"LO7emVof8vstzINT25J6W2v1OnwDa1RjaA9WZ7fvabj3qtKELMYRKnkoRbtWamrPQiiVEoW1/nEvtiaG",
+	"NkI/826k0tj/VHV976OIAD3ykdXbPajsPv39Pnprp6BHiusOw6fquDkMII1UIfsItJAbyHcZyqsIxMRb",
+	"7ckxRH+jU+9DXHf3e6lCuNeH+53IyvBBBNTXVWmENi723kVaWWWk217AVG3S3lFefxBPX5e5bScohNcZ",
+	"sBAVJjU0q8+dK+n5AqmWuldmzb/J8FaXP2h0L2LptLo29Uq6vJqPF3p96P1H4f+hTI32HalSn+FfOUwC",
+	"9YHNrMCYfq3QWWxuhJkEBxgWEGHO8BtRtGvsUj0srLUzVW0UpIHMZ510jlnIUaaEcZJsRIHpPFP10hjt",
+	"S22GZxqYfxGifgDEjtlL0LEW3FC4O8A2LwSFqM+amsRSsRnVdZhNVTuQLSSOb7hlMx97N0sx2fuq+YiV",
+	"A0InkrxCAYSZD/+sigKTAKdKL33cuOxUNZi1ikfMcIWkGzeLwQOIaVW/Tmt9dZpM2P/5L/8zZVPQW/2n",
+	"u9nEex/ROBd0zL+8v6hLdNdlqNOpwsrTBwGe1uspKIZ7/xW7NJV17WFTpsSNqIM9YQ83GD2YpEkhF8K/",
+	"gEC2lqUE2So5L/kiF6OT8VHzfkjru3Y9suQyNyIklKDlDyNPR5h0uNUVbH0Kf9Rpi/i3DzSuQzTqs8De",
+	"UqHyF6S9WHb+9jVdjWRPTo7HRwSCLoXipUwmyZPxMUJacpfj0T68OT5sOa9KbXdwzjoYsMlHQ21HmC2K",
+	"L4ycz0guOS8xTZxd7oqDDIdoqtqxk5RWU0crhmBgH8roU/zomR1bGxkwM64UVPGK+zwBKrVj8Ni9zpIJ",
+	"PmPxVSjc1X7k4ceBq8qzUnLyoOhNmWFU4JAO5M4shIMxe4fxPClb5NoKRaXdSmGmyq/Se66JfUweiPhH",
+	"fwPwO+QcDY31EHrvUzo/0f0grPtKZ9t7HqD5sIdnuk+e3HWvIWcq0X8B5+To+JNN3nmWJPL0zWWnpHkk",
+	"ZoKuB288j89VA996Y6e5H5F0Ojfjjz8BqpvzfgH335MU4/Xx/PKV9cI3bMxPMFon7xcAWYkdB7B+4gEW",
+	"VD/84OOawlMoj99+9c2fvj459H7MA9S/gI7R92Gw4Ov1mL3SG7auFrlPTgYcpT6wHho352PClACpxV+J",
+	"jyzFkluyasCJVMLBICHAyIaQK+TtToeolJRVJXwUcpVTAhkdqMpWvBj72Ou14KpRj/zIdVwSXFmY3iky",
+	"lDHGg0P+Z+GaV2MGxHf06YivniRCeeeNd8T7RWBBS3kTbItU0FyrGlm/gRZrWjunhPORXo4QaY2HBhRY",
+	"TO/20jbwSjJx1NPvJs26Kp0nyy6+30jr3mKLz4jsumTejlOONVW6z1nhW22j1mNt970r1XnYrfUM2319",
+	"sA3C8+To6fC4fqdB6M9QUWQYHYcEDb3qpLrXy9F3WonRtxSZ89spIOST+pI3mSgLvcUUQVMpC7LNBgQ/",
+	"VHcGhWMAid6g5SnBCJ4NSeHwV3zxZidF/FkgQXxOeuh5riJUgQWFfSxckNKpLJTTqHq1Qk0xZtP+i34a",
+	"+nlUP39SJxdHyWIgRsUmbZrgOU7ufopQ0+G8Ulkh7iOqr6jFB5HVL7LsUpVv963IJL/0Pohe+6FvI8Lf",
+	"//b6LVvKQpzhZVnwra5IysB2c5HB/mR6Yf3Cxuvsk20Qifw0LuVDNvWGAJkkJs+8Dkxp3dvZZ9/BQq8O",
+	"uw/B7NrJF02rB3fTiVtH9bK7G7nHHrVenfnX4e6Iw+GpIsSP0ToU24w9zfO70E0ZXmj6qFHTHTrry1uq",
+	"XA5LC4okFYCqK/NItSgqSmoPkZFCheJchV51o3W5Y4UARff06VQ11VnaKihJxbwovIFiXZdNo0qzY/YG",
+	"315SGdn+uRGNSpJtUzYXC15ZMVW+5J+vaHAtStd6bwbd7XrpZfLwPs4iJ/MVBSfhYFZmWECfauSQOk6R",
+	"R6B3Y8h4q1Ji846V5zJOFsKyTI87ybqouqMrzC9hqiI5vxMqx1KXvaRYX0HiiVgz7stCDWT4t0bfiDcU",
+	"lvs5tNb2g0h76axHn3Rqeo5shyiLlJnWlRN5+1UyH7O7FjYkGJ/V4WWxF756r3pNFT3rReMUegW4/0R3",
+	"UpOwwCN57DXXSdl8Szemf07Kf+zkfO8rgSLnAAI9/BX+vftY/pEOHRUwnselbXFFOg0bIx0+xZCG92QL",
+	"cSP8g7KH9A1uB33z47j0X25k5nL68qcZSQ624DanI07bI+yCl1jNpomLSSbJ0eHt0dHx4dHpF8Ea1H2v",
+	"2D+RuPu94gdCyaKc+eeQ1xU1SJz7aMhHvax2snZ5Zb2XkkP5QrMz/wgmOn3wsT0qY9KuCogWiqlCUx8F",
+	"HfJrYe9zpqD5AquhevMauXX0ks3Q4Drz9omQGCQt1StB1kc5MbSiMfsepCof7NlbAl7Xs3R3GhjmTgWb",
+	"x4TiPf1K/dLSqfJvmmZaBBOpZ+Q29/oYWUysbkru+IBRX5rGRwY8It6fyeVSwM1WSOcKEeOqfxaOEvU+",
+	"I3ujCXawNiSnf0li3pTXih3uOkFTX7WZqhDyVsyx/PzCmM+Bv096f+ebfHb9PsRqxqnJPx30L3JqlMJW",
+	"xdmznbVrQ5BTzj8/NQVL8CeX7FGD9KVtUfRt6tqmwUnTlN5MmwooyC3TTtXHdhi7r7jqunUIx+zCaSNq",
+	"pt6WolGuCu4qdPranJdUbNBJ+Cp4Uf0Tqi5eWQe9o1SOEMXxUugSH71ae9Gcypo5dF53i4d0K97Ury6G",
+	"u+x9rgW9K+XLNnmHW6tSTSu1gdPjxk0BULonceIdZWzuiaWYqstmaGkbW3jt4AuYSH2tVcAbGTFAjEjr",
+	"WouoqPQqOkadfEZwJ0JCzefRH3oJKr+z2yusLW7zoB/r6AOMRThD+SGNveTU4p118aCHeGDT8C5N+iWH",
+	"9u7sm/tV/CYGeOHvTVRzjWBbXT3o0AgsyjUh4rsuvBBF/tkvvDriP3Lj0U//uu6oBgdWw8KSYcg8Ua30",
+	"Edz06tWW5boyY/Ydsr5cbz7HXddPl4uqSe+Bwc7OFwtRugnGkx6KG6HcyDoj+Hrmw0CVEgusf4JvKRRU",
+	"jhw5NnLoGfaZ1O/DzabqccYdn7BZCEecHaR1s1CoEsN4wpf0al82Y6Gnx68PrKFCjGviuf5O83FRKx+q",
+	"u6wMcOADfApQr9GzFLQ3quh8/IzZMfseWm0kFlZEBQ4tZGRAA+Vtqk6eMXQgwx0GYnC4w2YIcL3KGIc/",
+	"h6Y/dN9m+2wHcxjzeueDhzu7+IG2aVT4MKLMRzF1irv+XmEJJ2lTQa1zKexinG0oD0GVvz9ciIqghmdG",
+	"gEhSUs/x6Z26gh/RWCtPqK7DDjLabJBkMPOBOIbKL0xVUJ3X/Fpg4oBtXrrpVUzFUnDsnB7vwOwUS5Zv",
+	"EI6obmMkbKgoXlDU9e9CZjstgygfYcw/0NVZk5Ce6Y2yoYytEpvfg4LqAuDR1I39qcgHpQcq6qEepO8a",
+	"959ekIOh/0mG4FbgeXS3a8LFAs1n3gq0CUW4+daHFP2OvKLWmSi9KeQK+ESZvbecCrft3vR3+Ps/+8Rd",
+	"COX+yUeseYYAvSzIu6JIxlGRB0ZiGS+bF4jqOvc+8CrUhy35iiphg1TVvFZE74uopVxVRmR1kA0FXx9S",
+	"xiXBEq3w1US6jhs7tQd6aHOnQNaUnFh8XojU+ydbnYPcdvfT3f8LAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
