@@ -128,7 +128,7 @@ func New(config Config, deps Deps) (*Checker, error) {
 	}
 	at := slices.IndexFunc(providers, func(p Provider) bool { return p.Name() == config.Provider })
 	if at < 0 {
-		return nil, fmt.Errorf("couldn't read the human check's provider: %q is neither turnstile nor hcaptcha", config.Provider)
+		return nil, fmt.Errorf("couldn't read the human check's provider: %q is neither turnstile nor hcaptcha; for no check leave all its settings out", config.Provider)
 	}
 	if config.SiteKey == "" || strings.ContainsFunc(config.SiteKey, func(r rune) bool { return !tokenRune(r) }) {
 		return nil, errors.New("couldn't read the human check's site-key: it is missing, or no such key")

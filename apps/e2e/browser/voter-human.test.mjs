@@ -119,9 +119,20 @@ for (const lang of languages) {
     assert.equal(vendor.scripts.length, before + 1)
     const frame = page.frames().find((f) => f.url().startsWith(frameOf(turnstile)))
     assert.equal(await frame.evaluate(() => window.saw), 'SecurityError', 'the script sees nothing of the page')
+    page.expectRefusals(/Unsafe attempt to initiate navigation/)
+    const led = await frame.evaluate(() => {
+      try {
+        window.top.location.href = 'about:blank'
+        return 'away'
+      } catch (e) {
+        return e.name
+      }
+    })
+    assert.equal(led, 'SecurityError', 'the script leads nobody away')
     await page.click('button.main')
     await page.locator('.box.danger').waitFor()
     assert.ok(page.url().endsWith('#phone'), 'nothing is sent before the check')
+    await page.locator('#human').scrollIntoViewIfNeeded() // or it is not painted
     await look(page, `voter-human-${lang}-2-first`)
     const asked = vendor.asked.length
     await box(page).click()

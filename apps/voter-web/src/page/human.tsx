@@ -64,7 +64,7 @@ export function Human({ w, check, poll, became }: { w: Words; check: HumanCheck;
         key={loads}
         id="human"
         ref={frame}
-        class={tall ? 'human tall' : 'human'}
+        class={failed ? 'human gone' : tall ? 'human tall' : 'human'}
         title={words.title}
         src={check.page + w.lang}
         sandbox="allow-scripts allow-same-origin allow-forms allow-popups"
