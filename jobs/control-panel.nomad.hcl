@@ -221,8 +221,8 @@ job "control-panel" {
         CONTROL_PANEL_PUBLIC_ORIGIN   = var.site.panel_origin
         CONTROL_PANEL_LOGIN_LINK_FILE = "${NOMAD_SECRETS_DIR}/login-link"
 
-        # Ballot servers: the program follows them by itself, and goes on with those it knows while Consul is away. Its own
-        # cloud's come first.
+        # Ballot servers and SMS gateways: the program follows them by itself, and goes on with those it knows while Consul is
+        # away. Its own cloud's come first.
         CONTROL_PANEL_CONSUL_ADDRESS = var.site.consul
         CONTROL_PANEL_CLOUD          = "${node.datacenter}"
 

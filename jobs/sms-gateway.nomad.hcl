@@ -121,7 +121,7 @@ job "sms-gateway" {
     }
 
     network {
-      # For api-server, over mutual TLS.
+      # For api-server, and control-panel's look at the routes, over mutual TLS.
       port "service" {}
       # Probes and metrics: never the public listener.
       port "admin" {}

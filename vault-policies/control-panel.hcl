@@ -5,7 +5,8 @@ path "transit/keys/popvote-token" {
   capabilities = ["read"]
 }
 
-# Its certificate for mutual TLS with the ballot server, whose Admin interface takes no other's.
+# Its certificate for mutual TLS with the ballot server, whose Admin interface takes no other's, and with the SMS
+# gateways, whose reports are for no other.
 path "pki_int/sign/control-panel" {
   capabilities = ["update"]
 }

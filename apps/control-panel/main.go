@@ -18,12 +18,14 @@ import (
 	"github.com/popvote/popvote/libs/custody"
 	"github.com/popvote/popvote/libs/discovery"
 	"github.com/popvote/popvote/libs/service"
+	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
 	"github.com/popvote/popvote/libs/vault"
 )
 
 const (
 	name         = "control-panel"
 	ballotServer = "ballot-server"
+	smsGateway   = smsoverhttp.Service
 )
 
 const usage = `control-panel is where operators open, watch, close and count polls.
@@ -39,6 +41,9 @@ Where the ballot servers are is said by their addresses, or known to Consul. Wit
 -consul-address it follows them as they come and go, its own cloud's first, and while
 Consul is away goes on with those it knows.
 
+The SMS gateways, found in the same way, are asked how their routes do, over mutual TLS
+and while anybody looks. None of it decides anything; one that is silent is shown so.
+
 With -nomad-address it also shows the clouds that all this runs in: machines, jobs and
 deployments, and with -consul-address the services and who leads. Operators can drain a
 cloud and take it back, promote or fail a deployment, scale a job and move its copies.
@@ -51,21 +56,22 @@ Flags:
 `
 
 type config struct {
-	Listen  string             `koanf:"listen" doc:"Where operators come, host:port: plain HTTP, for a proxy that ends TLS or for this machine. Never public."`
-	Admin   string             `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
-	Ballots []string           `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas. Required, unless Consul knows them."`
-	Consul  discovery.Settings `koanf:"consul"`
-	Cloud   string             `koanf:"cloud" doc:"The cloud this runs in, by the name that services in Consul have it under: its instances are used first. Default: none is."`
-	TLS     string             `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
-	Vault   vault.Settings     `koanf:"vault"`
-	Origin  string             `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
-	Recover string             `koanf:"recover" doc:"Makes a recovery link for the operator of this name, prints it, and ends: with it they register a passkey, once, in 15 minutes. Who made it is in the operators' audit chain."`
-	Require bool               `koanf:"require-passkey" doc:"Refuses what changes a poll or the clouds to operators who have no passkey yet. Those who have one always confirm it by it. Needs -public-origin to be a name. Default: for a machine of one's own, off."`
-	Needed  int                `koanf:"operators-needed" doc:"How many operators it takes to open, close, extend and publish a poll and to destroy its identity key: 1, or 2, of whom one proposes and another confirms within an hour, each by a passkey."`
-	Link    string             `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
-	Nomad   nomadSettings      `koanf:"nomad"`
-	Drills  string             `koanf:"drills" doc:"The directory into which popvote drill writes its reports (--reports), which are then shown. Default: none are."`
-	Log     service.LogConfig  `koanf:"log"`
+	Listen   string             `koanf:"listen" doc:"Where operators come, host:port: plain HTTP, for a proxy that ends TLS or for this machine. Never public."`
+	Admin    string             `koanf:"admin" doc:"Where probes and metrics are answered, host:port. Never public."`
+	Ballots  []string           `koanf:"ballot-servers" doc:"The ballot servers, host:port, separated by commas. Required, unless Consul knows them."`
+	Gateways []string           `koanf:"sms-gateways" doc:"The SMS gateways that are asked how their routes do, host:port, separated by commas. Default: those that Consul knows, or none; then no routes are shown."`
+	Consul   discovery.Settings `koanf:"consul"`
+	Cloud    string             `koanf:"cloud" doc:"The cloud this runs in, by the name that services in Consul have it under: its instances are used first. Default: none is."`
+	TLS      string             `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
+	Vault    vault.Settings     `koanf:"vault"`
+	Origin   string             `koanf:"public-origin" doc:"The panel's origin as browsers see it (https://panel.example.hk). Default: http:// and the address it listens on."`
+	Recover  string             `koanf:"recover" doc:"Makes a recovery link for the operator of this name, prints it, and ends: with it they register a passkey, once, in 15 minutes. Who made it is in the operators' audit chain."`
+	Require  bool               `koanf:"require-passkey" doc:"Refuses what changes a poll or the clouds to operators who have no passkey yet. Those who have one always confirm it by it. Needs -public-origin to be a name. Default: for a machine of one's own, off."`
+	Needed   int                `koanf:"operators-needed" doc:"How many operators it takes to open, close, extend and publish a poll and to destroy its identity key: 1, or 2, of whom one proposes and another confirms within an hour, each by a passkey."`
+	Link     string             `koanf:"login-link-file" doc:"A file, made with mode 0600, for the log-in link, which whoever reads it can use. Default: it is printed on standard output."`
+	Nomad    nomadSettings      `koanf:"nomad"`
+	Drills   string             `koanf:"drills" doc:"The directory into which popvote drill writes its reports (--reports), which are then shown. Default: none are."`
+	Log      service.LogConfig  `koanf:"log"`
 }
 
 type nomadSettings struct {
@@ -113,7 +119,7 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 		return wrong(err)
 	}
 	metrics, health := service.NewMetrics(name), new(service.Health)
-	finder, err := c.Consul.Open(ctx, map[string][]string{ballotServer: c.Ballots},
+	finder, err := c.Consul.Open(ctx, map[string][]string{ballotServer: c.Ballots, smsGateway: c.Gateways},
 		discovery.Deps{Clock: time.Now, Log: log, Metrics: metrics, Health: health})
 	if err != nil {
 		return err
@@ -153,6 +159,11 @@ func serve(ctx context.Context, c config, out, errs io.Writer) (err error) {
 		}
 		go known.Follow(ctx)
 		deps.Clouds = known
+	}
+	if len(c.Gateways) > 0 || c.Consul.Address != "" {
+		reporter := smsoverhttp.NewReporter(finder, certificates.Client(smsGateway))
+		defer reporter.Close()
+		deps.Gateways = server.GatewaysBy(reporter, log)
 	}
 	panel, err := server.New(server.Config{PublicOrigin: c.Origin, Drills: c.Drills, RequirePasskey: c.Require, OperatorsNeeded: c.Needed}, deps)
 	if err != nil {

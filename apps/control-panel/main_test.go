@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"net"
@@ -17,9 +19,13 @@ import (
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotapi/overhttp/overhttptest"
 	"github.com/popvote/popvote/libs/consultest"
+	"github.com/popvote/popvote/libs/mtls"
 	"github.com/popvote/popvote/libs/mtls/devca"
+	"github.com/popvote/popvote/libs/poll"
 	"github.com/popvote/popvote/libs/service"
 	"github.com/popvote/popvote/libs/service/servicetest"
+	"github.com/popvote/popvote/libs/sms"
+	smsoverhttp "github.com/popvote/popvote/libs/sms/overhttp"
 )
 
 // wellBox is a ballot server that is well.
@@ -31,6 +37,8 @@ type wellBox struct {
 func (wellBox) Health(context.Context) (ballotapi.Health, error) { return ballotapi.Health{}, nil }
 
 func (wellBox) Operators(context.Context, int64) ([]ballotapi.AuditEntry, error) { return nil, nil }
+
+func (wellBox) AllPolls(context.Context) ([]poll.Summary, error) { return nil, nil }
 
 // chainBox keeps the operators' chain as well.
 type chainBox struct {
@@ -76,7 +84,7 @@ func TestARecoveryLinkIsMadeOnTheMachine(t *testing.T) {
 func site(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if _, err := devca.Make(devca.Config{Dir: filepath.Join(dir, "tls"), Services: []string{name, ballotServer}, Clock: time.Now}); err != nil {
+	if _, err := devca.Make(devca.Config{Dir: filepath.Join(dir, "tls"), Services: []string{name, ballotServer, smsGateway}, Clock: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -176,6 +184,67 @@ func TestItFollowsTheBallotServersInConsul(t *testing.T) {
 	}
 }
 
+// TestItAsksTheGatewaysInConsul how their routes do, with its own certificate, also one that is new.
+func TestItAsksTheGatewaysInConsul(t *testing.T) {
+	dir, agent := site(t), consultest.Start(t)
+	agent.RegisterAt(ballotServer, overhttptest.Serve(t, filepath.Join(dir, "tls", ballotServer), wellBox{}), "")
+	gateway := func(cloud string) {
+		certificates, err := mtls.Load(filepath.Join(dir, "tls", smsGateway), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: smsoverhttp.NewReportHandler(func(context.Context) sms.Report {
+			return sms.Report{Currency: "of " + cloud}
+		}, []string{name})}
+		go func() { _ = s.Serve(tls.NewListener(l, certificates.Server())) }()
+		t.Cleanup(func() { _ = s.Close() })
+		agent.RegisterAt(smsGateway, l.Addr().String(), cloud)
+	}
+	gateway("aws")
+	var out, errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 2, &out, &errs, arguments(dir, "", "-consul-address", agent.Addr())...)
+	servicetest.Eventually(t, "http://"+at["admin"]+"/readyz", `{"state":"ready"`)
+	_, token, _ := strings.Cut(strings.TrimSpace(link.FindString(out.String())), "#login=")
+	answer, err := http.Post("http://"+at["operators"]+"/api/login", "application/json", strings.NewReader(`{"token":"`+token+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK || len(answer.Cookies()) != 1 {
+		t.Fatalf("logging in: %d", answer.StatusCode)
+	}
+	looking, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(looking, http.MethodGet, "http://"+at["operators"]+"/api/live", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.AddCookie(answer.Cookies()[0])
+	if answer, err = http.DefaultClient.Do(r); err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	lines, awaited := bufio.NewScanner(answer.Body), []string{"of aws", "of gcp"}
+	for len(awaited) > 0 && lines.Scan() {
+		if strings.Contains(lines.Text(), `"gateways":`) && strings.Contains(lines.Text(), awaited[0]) {
+			if awaited = awaited[1:]; len(awaited) == 1 {
+				gateway("gcp")
+			}
+		}
+	}
+	if len(awaited) > 0 {
+		t.Errorf("%s never came: %v\n%s", awaited[0], lines.Err(), errs.String())
+	}
+	cancel()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestItRefusesToStartWrongly(t *testing.T) {
 	dir := site(t)
 	if err := os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("colour: blue\n"), 0o600); err != nil {
@@ -186,6 +255,8 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 		says string
 	}{
 		"nothing":                {nil, "-ballot-servers"},
+		"Consul, and a gateway":  {arguments(dir, "", "-sms-gateways", "127.0.0.1:1", "-consul-address", "127.0.0.1:1"), "both"},
+		"a gateway's port":       {arguments(dir, "127.0.0.1:1", "-sms-gateways", "127.0.0.1"), "host:port"},
 		"Consul, and a server":   {arguments(dir, "127.0.0.1:1", "-consul-address", "127.0.0.1:1"), "both"},
 		"a cloud without Consul": {arguments(dir, "127.0.0.1:1", "-cloud", "here"), "-cloud"},
 		"an unknown flag":        {[]string{"-no-such-flag"}, "no-such-flag"},

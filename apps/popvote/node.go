@@ -149,7 +149,7 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 		origin = "http://" + l.panel.Addr().String()
 	}
 	n.panel, err = panelserver.New(panelserver.Config{PublicOrigin: origin, RequirePasskey: c.RequireKey, OperatorsNeeded: c.Needed}, panelserver.Deps{
-		Admin: n.box, Parts: n.parts, Clock: time.Now, Log: part("control-panel"), Metrics: n.metrics,
+		Admin: n.box, Parts: n.parts, Gateways: n.gateways, Clock: time.Now, Log: part("control-panel"), Metrics: n.metrics,
 	})
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)

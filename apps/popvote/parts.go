@@ -29,6 +29,12 @@ func (n *node) parts(ctx context.Context) []panelserver.Part {
 	return []panelserver.Part{api, gateway}
 }
 
+// gateways is what operators see of the SMS routes: those of the one gateway that is part of this process.
+func (n *node) gateways(ctx context.Context) []panelserver.Gateway {
+	report := n.sender.Report(ctx)
+	return []panelserver.Gateway{{Report: &report}}
+}
+
 // realPoll reports whether a poll is open whose votes are meant to count.
 func (n *node) realPoll(ctx context.Context) bool {
 	polls, err := n.box.AllPolls(ctx)

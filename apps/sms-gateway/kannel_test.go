@@ -185,10 +185,14 @@ func TestKannelBetweenUsAndTheNetwork(t *testing.T) {
 		}
 	}
 	servicetest.Eventually(t, figures, `popvote_sms_receipts_total{route="kannel",state="delivered"} 2`)
-	for i, got := range network.Inbox() {
-		if got.Text != texts[i] || got.To != "+85291234567" || got.From != "PopVote" || got.Parts != 1 || got.Validity == "" {
-			t.Errorf("%q became %+v", texts[i], got)
+	inbox := network.Inbox()
+	for _, got := range inbox { // in any order: Kannel has several at work
+		if !slices.Contains(texts, got.Text) || got.To != "+85291234567" || got.From != "PopVote" || got.Parts != 1 || got.Validity == "" {
+			t.Errorf("of %q came %+v", texts, got)
 		}
+	}
+	if len(inbox) != len(texts) || inbox[0].Text == inbox[1].Text {
+		t.Errorf("of %q came %+v", texts, inbox)
 	}
 
 	// The first call is lost, and then an answer: Kannel asks again.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -32,8 +33,8 @@ import (
 const name = "sms-gateway"
 
 const usage = `sms-gateway takes what voters text, leaves it on the verification board (the Redis
-of every cloud), and sends codes for api-server over mutual TLS. It answers /livez,
-/readyz, /metrics and /version.
+of every cloud), and sends codes for api-server over mutual TLS; control-panel may read
+there how its routes do, and nothing else. It answers /livez, /readyz, /metrics and /version.
 
 Where Redis is is said by the addresses, or known to Consul: with -consul-address it
 writes to each that there is, as they come and go. One that is lost keeps no other
@@ -56,7 +57,7 @@ Flags:
 `
 
 type config struct {
-	Listen   string                   `koanf:"listen" doc:"Where api-server has codes sent, host:port. Mutual TLS: nobody else is let in."`
+	Listen   string                   `koanf:"listen" doc:"Where api-server has codes sent and control-panel reads how the routes do, host:port. Mutual TLS: nobody else is let in."`
 	TLS      string                   `koanf:"tls" doc:"The directory with ca.pem, cert.pem and key.pem of this service. Read again when they change. Required, unless Vault signs one."`
 	Keys     string                   `koanf:"keys" doc:"The key file (keys.json) that it shares with api-server and ballot-server; it must exist. Required, unless Vault holds the keys."`
 	Vault    vault.Settings           `koanf:"vault"`
@@ -183,7 +184,7 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	health.Want("routes", router.Health)
 	answering := []service.Listener{{
 		Name: "sending", Open: tls.NewListener(open.sending, certificates.Server()),
-		Handler: smsoverhttp.NewHandler(router, []string{"api-server"}, log.With(slog.String("part", "sending"))),
+		Handler: answers(router, log.With(slog.String("part", "sending"))),
 	}}
 	if network != nil {
 		answering = append(answering, service.Listener{Name: "phone", Open: open.phone, Handler: network.Handler()})
@@ -194,6 +195,15 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	}
 	answering = append(answering, service.Listener{Name: "admin", Open: open.admin, Handler: service.AdminHandler(health, metrics)})
 	return service.Serve(ctx, service.Options{Log: log, Health: health}, answering...)
+}
+
+// answers is what other programs are answered by: api-server has messages sent and says which were used, control-panel reads
+// the report, and neither may do what the other does.
+func answers(router *route.Router, log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", smsoverhttp.NewHandler(router, []string{"api-server"}, log))
+	mux.Handle(smsoverhttp.ReportPath, smsoverhttp.NewReportHandler(router.Report, []string{"control-panel"}))
+	return mux
 }
 
 // running has the router's providers run, until what it returns is called: after the last answer, and then it

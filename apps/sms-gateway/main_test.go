@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,7 +38,7 @@ func site(t *testing.T) string {
 	if _, err := keyring.OpenFile(filepath.Join(dir, "keys.json"), time.Now); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := devca.Make(devca.Config{Dir: filepath.Join(dir, "tls"), Services: []string{name, "api-server"}, Clock: time.Now}); err != nil {
+	if _, err := devca.Make(devca.Config{Dir: filepath.Join(dir, "tls"), Services: []string{name, "api-server", "control-panel", "ballot-server"}, Clock: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -130,6 +133,69 @@ func TestItCarriesMessagesBothWays(t *testing.T) {
 	}
 	if said := errs.String(); strings.Contains(said, "9123") || strings.Contains(said, "123456") {
 		t.Error("its log holds a number or a code")
+	}
+}
+
+// TestWhoMayDoWhat: a program that may read the report can have nothing sent by that, and the other way round.
+func TestWhoMayDoWhat(t *testing.T) {
+	dir, redis := site(t), redistest.Start(t)
+	var errs servicetest.Output
+	at, stop := servicetest.Start(t, run, 3, &errs, &errs, arguments(dir, redis.Addr())...)
+	bodies := map[string]string{
+		"POST /send":    `{"id":"m1","to":"+85291234567","text":"123456","lang":"en","deadline":"2100-01-01T00:00:00Z"}`,
+		"POST /confirm": `{"conversations":["c"]}`,
+		"GET /report":   "",
+		"POST /report":  "{}",
+	}
+	may := map[string]map[string]int{
+		"api-server":    {"POST /send": http.StatusNoContent, "POST /confirm": http.StatusNoContent},
+		"control-panel": {"GET /report": http.StatusOK},
+		"ballot-server": {},
+		"sms-gateway":   {},
+	}
+	for service, allowed := range may {
+		certificates, err := mtls.Load(filepath.Join(dir, "tls", service), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		protocols := new(http.Protocols)
+		protocols.SetHTTP2(true)
+		transport := &http.Transport{TLSClientConfig: certificates.Client(name), Protocols: protocols}
+		defer transport.CloseIdleConnections()
+		for what, body := range bodies {
+			method, path, _ := strings.Cut(what, " ")
+			r, err := http.NewRequestWithContext(t.Context(), method, "https://"+at["sending"]+path, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			answer, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", service, what, err)
+			}
+			text, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			want := cmp.Or(allowed[what], http.StatusForbidden)
+			if what == "POST /report" {
+				want = http.StatusMethodNotAllowed // there is nothing to write to
+			}
+			if err != nil || answer.StatusCode != want {
+				t.Errorf("%s, %s: %d, want %d", service, what, answer.StatusCode, want)
+			}
+			if reported := strings.Contains(string(text), "simulated"); reported != (what == "GET /report" && want == http.StatusOK) {
+				t.Errorf("%s, %s: it says %q", service, what, text)
+			}
+		}
+	}
+	// Nobody without a certificate gets as far as a path.
+	if _, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}).Get("https://" + at["sending"] + "/report"); err == nil { //nolint:gosec // that is the point
+		t.Error("somebody without a certificate was answered")
+	}
+	if _, body := servicetest.Get(t, "http://"+at["phone"]+"/sms?to=%2B85291234567"); strings.Count(body, `"text":"123456"`) != 1 {
+		t.Errorf("on the phone: %s", body)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 

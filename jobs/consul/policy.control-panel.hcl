@@ -1,4 +1,4 @@
-# The control panel finds the ballot servers, and shows what runs where.
+# The control panel finds the ballot servers, and the gateways whose routes it shows, and shows what runs where.
 service "api-server" {
   policy = "read"
 }

@@ -1293,7 +1293,8 @@ type ClientInterface interface {
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+	// one session, and within two minutes once more, in case the answer was lost on the way.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1307,7 +1308,8 @@ type ClientInterface interface {
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+	// one session, and within two minutes once more, in case the answer was lost on the way.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1562,7 +1564,8 @@ func (c *Client) GetResults(ctx context.Context, poll Poll, reqEditors ...Reques
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 // same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+// one session, and within two minutes once more, in case the answer was lost on the way.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1586,7 +1589,8 @@ func (c *Client) CreateSessionWithBody(ctx context.Context, poll Poll, contentTy
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 // same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+// one session, and within two minutes once more, in case the answer was lost on the way.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2386,7 +2390,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+	// one session, and within two minutes once more, in case the answer was lost on the way.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2400,7 +2405,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 	// same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-	// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+	// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+	// one session, and within two minutes once more, in case the answer was lost on the way.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3530,7 +3536,8 @@ func (c *ClientWithResponses) GetResultsWithResponse(ctx context.Context, poll P
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 // same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+// one session, and within two minutes once more, in case the answer was lost on the way.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3550,7 +3557,8 @@ func (c *ClientWithResponses) CreateSessionWithBodyWithResponse(ctx context.Cont
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
 // same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-// The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+// The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+// one session, and within two minutes once more, in case the answer was lost on the way.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6592,166 +6600,167 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3djhs31uCrELUD2P1NSf1juxOrrzoeZ+yJk3jc/cXARNkWpaJUnC6RFZLVaiVoYIFvr/Yd9mqBvdpH",
-	"2KdZYOc5Fuccsn6pbtmxM8BibuyWxJ/Dw8PD889fk4Vel1oJ5Wwy+TXJBc+EwT9f8EUuXmjljC7gcybs",
-	"wsjSSa2SSfJKb1ih1YpxtoCGbM237FqIkrlcMK7sRphxkiZ2kYs1h/5uW4pkklhnpFold3dp8vKSr4Yj",
-	"X+aCZXpRrYVyjyy7EcZKrR4a6x134o1cSzccMDN86UZSuOUod67kpRwZ7kQBrUd+wXsP/1YXcrH9TJMI",
-	"Z7bnSyfMcPwLsdAqs+zxu69fsOfHx0cH0dGkcmIlTHIH45Xc8LVwfj/f6gL3UcJwJXd5kiaKr6FXCT+l",
-	"iRE/V9KILJk4U4n26H8wYplMkv902FDLIf1qD2Hc1xnNaIQttbKCJjR6Xog1/LnQygmFe8PLspALDss6",
-	"LKnFH/9uYY2/7juhHxdn7GLpfc4d2wjl2MYAcRK2nj77ArHVIu4OucQm820Pm4ZtKhg1ZLBXZ9887PGo",
-	"3uR7ezfkcIdr9QiAfueLhbD2Ul8LNaSV70v+cyXGbDatjo6eLGB38S8xpi9+4FXhmDNcWenYQpa5ME7c",
-	"Omo0A1St+e0boVYuTyYnR0+/TPvUmiZf8aLQ7p34uRKWNjbLJADAi7dGl8I4CWSw5IUVaVK2vvo1sYIX",
-	"QGZ9wOfcitOnlSlSpjQrYUS1SpleMqEW7PHpMzbfOmEPGFdZC+4ewKdHR0dp5Hg15P1jgOCnup2e/10s",
-	"cJNfcOveeToGELugG7EQsnQP0eg736w/b+genTjnRSHUSgwRc/7m8sWr88AL2QmsuAtXXq25ulrkYnH9",
-	"EGyvoOkLbDlgEvFNJHYwANjKleKuMiLOztrrbs3S7hdFg87Ex5HVQmcIirjl67KA735Mjk+ePH12ChO1",
-	"KOTJyUP0gUPFoGshb7BLb42wyHtyYQTegwAdd9owbq8tW8IfSrtcGAb7wtX2kWW4Z4xbthFFkSJpS8ek",
-	"ZVKxyoox+xpQx2YlX4kZ/gwj32gnzCPLCq5WFV8Jxh2TzjKhspQtjV4zzqAH2+TaCqaNXEnVhamQ1tkx",
-	"e+2Y49fC4o9rYS30mv2a1wudsGmSi6LQ0yRlwEzuZinbSJdjD/jikWUyTOuABcPMaYBVMcu3djBkya0V",
-	"GYwZbg0Yl6+BbxOOrONO2DH7DniBccAH6CA8smwjjQCEriesEPxGAM50hW0AKquLG5GxRThSwwMDIPaJ",
-	"BW5uOzk8xC0Z+1/G+fUhQn7YIoiGD5ZG38gsdmW/R8xbYW7kAv73KA47x7PMCItCgVDVGuZ3lVHWyULA",
-	"ZbXgpVvkPDJp/2wFCFJaVIxs//L+mwhXYW9HJ89OWVnNC7lg12JLF+YXz46/ODhjs2uZzZAQnWX4/emT",
-	"L5nLq/W8NFK5IU4X5sbf9nB2Exw9ieDsWmYRlpEm127b7v/yRazzbbTr9mEeBKOnCCMMAl0Ikji+Lob4",
-	"8rh5Rod34WBvJS/kLyjNpOzlxcmzU8QKd04Y6PKff5xON6Of/jidjgd//SG2ujdcoUwcSOKXfPSKKzd6",
-	"9U2S+g8WKSZKjG8EX741Wi+HwOO5ExmzeoJkiDReaqmQ1wBLFhmbb4kLcCWXwoL4PSv06upabGd0nPEk",
-	"Q5NCrx5Bt19A2M+mymjtzoghcJfDmcxsYAgCPi6BQ8HfUmXiljlNnAL6EdWdPj89OTirGRx2kTSZVmKq",
-	"uAXwl9qkTBs2FyupbMOGgGGP2XvkvDhDSoDAcDS7EWwtrUWJAnrMUYCBKRT8p6bKrwvHh++2wo2nakjl",
-	"NebiyovHpdJOsMcvTi7eMlfo1ajpdkBL7yHL6XGMIHAx8YlgXY8sKwu+gEWzGn7E+xEMBxySO1IMTp82",
-	"49d6QprAKLtEsZQ9OSGZKwobahFR0HiVSYerS1kYCrfBadxyGE46sbbRw+y/4Mbw7fBqbtAfO7lwBPYV",
-	"H7pwv5R469TEp01DWSRhtoc4TpO1VL1v4vJIj+vasFdeGByzi5IvhE1Zvi1zoSyJt9yCHoyEuEZ+krLv",
-	"gVqN4BmIC0cpe40t38CnY6LU9m32xd++ecqe//X9S3Z88u137O1f31305KDTp5FNjdPDAOoJi5HI/YPf",
-	"RfbrW89rhqI20tDVRqpMb64yvrVDqL7WhuV6Awxry6AJ46Av0b4VcP0+fn6UMrkE8SDTgs665dsDbAI3",
-	"Hh5FmQnlpNsyVa3nwljkFtZpIzJWqUwYQPy1gL26BIFGOrR3zAXLhHVGb0XmRSIejv8CFrIETTdQj1wD",
-	"S39y+uwISYc+HseOJLGmIUaA3Q6R8BUgPwg+oDSJDHiCVJ7FEVsmjQdYKazly2PaM7ThkKVmCIatpBPt",
-	"C/lPr755+e1jvNZT9uqbP309unh1fvLs9KDzKWXnLy9Gxydfjv784tsY23C8KLZwqTykqYDUMtDcEKiU",
-	"cNEeK8YMkAbsFUdc1rww406MnFyLKL/N9jV4QFsim+FO0bDNNZ53BY0dEgr+GlvHtVR7gfUNtIMz7LUC",
-	"hKXms/f1RrnjDgnzNbU/7vPhNPGyQJzlN3yZrHZyKYUhoRIvQToXI7wWb67F9iB6pSjt5ELEhOktK4Wx",
-	"wMlZxh0HKkaRIEUOgLZI0pvgnJK0sgnXrBG2KvDHjTYuH0quYrkEVD+ApEtxi9tRVqbUZB3Yp7kRDuiE",
-	"bFwPd+iL936y9jhpADhGLLoU6sNoXpsVV9KSEtO/w5TjhJnhXqH1cD8cVKZ4WELHAWNLwutcarU/Pf/V",
-	"93iQpo24Eby46vCkTCx5VbgdcsL7XNSCQmnkDXeCYXck9o0sCrgYUKmyucgaGZWocMxe3giznetsyxZc",
-	"kYZsRCk8rW5yXYDUUSlPxQKak9qIHUDfEyBIoZZskfxdLqhJ1jpVc60LwREFwP2vtLoCbTToqvusEWe1",
-	"3ogwN3pj4aOpFFOaUQeLVyE0ZC43ulp5uwCwH5D5D/EuOkxbZpHzt68ZQYLXkm3L46hlaFKXpUObCV7R",
-	"a70Wyo3ZeVF488CikLDlOASMIA3TG7Vr/T9XQsUYy59hUbRHhOhFztVKnDHuJ2BGLCsLa2F2zYtCGLhE",
-	"9xSugelJtdr7sksTNHrsw+svsCFe0+s1N9t9T6KTrtj72BIfJ3P9kDnQll1Z8k1ErgW5RkJdwpnw4qPf",
-	"Zq0WItwSWUdA+uLkqC0gnR7F8Lr2ovV9a/ihBfu30B7p4AFQ/eECAs79NrdEtw5kTyKQ9RgagtnMmvYx",
-	"NuR1vQFklrSIN1CHFwjCXrYZeH2DtoWA1p3QlolaAkxvp9sctxZHu9TcSAMxhv19GacYkq7a9hE++uVo",
-	"9Pwn///op1+P0ifP7/4QNxupiNOAz60DYRcYx7zg6pqJ20VRZcKfZ2IWGpsHKTmsrm18W+Sa8OYHhIXD",
-	"cFFDS8Hnotj7xMH/H3P14+7TVH71MVx7ebRvy7wenRwdPx0dofH7IzFey5QtUZashSiO5IIbywG4TKx1",
-	"FFEwwhsZU+9KXRTd+7wneXxe2f1DReoPl6o+nJN/AGuOUUrgBj0mET37MUK61+xC27WL/i7CWgOVoD/c",
-	"T44W0cqKLECAf4CAg3/VklKcgBovcty6soer+IXn/plwXBZRWbZRAMIK0FGNACrtrppPlbpWehO3vy6l",
-	"KLK4erQW6znwoaUXBZEFgXyEYljKOAgYf7n4/juGOlRHJ28mMMKZ7RW/N0ZghzLvuKtsLFSgRXc7LHEt",
-	"iq+MHBmxFMZfSIMefYlh3xsa+m64dHC/GK3XD/V9T23fQdOoHt09D5VFmsPr+B7dqU0wA/z+G5uteQGo",
-	"ENno71arGXv89OgoZS0COZiw77RDX96IWuKmot2IocwvLRPr0m3TYHrWStDG3/CiEmh9zrllVq+Fy6Va",
-	"eZuWdOOp+jc2yyoKoBAjpLY4DOc1vS0WlbHMbeRCjNmFAH2CL/IWOXqqIxygXEbzeDrfaxa/EuzgZ9Gq",
-	"8M4EQSY1NELh5nnPI84i1Q0vZLbXLIAV1JAwtgOwC3MJNvOdQVfY5HKRA0pr92OYFH6VzlI/nBvHGfnY",
-	"lBHQAgBw/KwPQHvrYJm0objKF77z5bYUE9aObQH6IBiUrpu9VAudSbWi+WHMkdN6VHCzormf3De305ph",
-	"U3SJBhaihMgsW2vUrbhiX7Lrr2j8Ai2xo3AycILjXRM8sozah1VaLrPeKsm0W6/q0nBll8L0luUK25nz",
-	"aLCo74E2NKh/l28uxuzcXgfnEHpga9coe08GHLR602oBKlQ4c34j2Fyg7syB3HBzN3w7QTV0w/iGbxln",
-	"Tl8LRSrkhqMRW3q92jpuHOMrLhUBrrQbLXWlCOqnkXONx1FaBprsmKFLrXHj4EjW1Rpui3nQ+HCeNVrA",
-	"RiBRbzx6ovRGbRub9VI6InYcHXozihPyGnLoYQldCBC69Wlq8v8Ppo6Qm7RsI+YhYAAwDdMveFGEhdGG",
-	"dUIJQHGqaOW+o/buKGk92wL5YfQghpmtFjnGFHTQG2IMzhjKFWSfRyLNgeN0JwCRA8d/HkMsNKs5bykU",
-	"evkI5d4TQU7Ojbfzo/TUmoEkmYfHp3bjmmqA+IxYaJOJ7KyJlGxZPZzZEg3R3G4AEoDSgoREqYchoXbI",
-	"MxqfJ9AG6Exb5Bw0KtmnLCKxFsriO3VJjlaLcVq1pcubWRGjeKhxNY1LpqYX4OR1N38ReFV05G8EmPfk",
-	"JHa3coYN+k6bMXvtuTvznJ4iazK5Irswsvszxj3xkkHNaVZofd1mA6j47w8GNq9hgGWHE0nf0dDePYRg",
-	"geRrtuhY9K4pT4+cFXrBC7QvtUCB/VjruSzEfdBQiwEgPICBLHDBFbPA0oHg0JN3I9jFtxft6SplQETg",
-	"893zQRccay4YhjyhOx9W0Z/dhzvR9xMkFx+uwjJRyBuUDHxnvLXR965E8K/BIaqvbo+5NrD+qx2Aem8e",
-	"Ct2ywXzgHngIdgM7jJbyDmEYRYpgFkVAyAoKA2KsUgefVmSjqkQQn0cZLpEQHgqjbwS6d9Gl6c2vHHHj",
-	"m635dswumrvL+x097NgGsejNzoRXfwhb0adjuoU3ua7lKhofBY3Cn8o6gKp9Ho6iUkpptF4CqjfaXNfn",
-	"bcy+Fm6RM97EYlF4wuHN8WHzFVl9C4zj6s8sbsvdogR5nsIwsBLfvJl4aYTN2X5z2VIot89MwM6RNudi",
-	"CQx052xAWGSIssLaWhbAiDKKCXlAWDpn2NZzs+D1IoKloMEIjid4XlpBofWl5k3wYTQv4dVfPbJ1OB4M",
-	"P2sNMavja5CPPHJwPgvNM5GlbDnY5TbzB12GeaMngIYbpXQHwE0O7KsNWwjoq6wYIm3JZXEfUbSRtuHE",
-	"XynkkC6KepXwI5JqigK2LjI4PZ29fcW9TZjuDBimBWjr6mgDWCl+w2Xh2eizB6F8ZOtYwVrq83kUDJRd",
-	"3PHWAU7Jc+QRH8JKu1SOnL4oGFdiA7tHGOaungnIacO3adMRuKR1pE/gSUZhX2BAUxtcL+uDdD3ycVW4",
-	"Gcf3iQocw9ZJJveUd165XBsfQzdhXwlu4M70NEnSewjqdKIMe9Kavc2ZoupNe9Za9KuMjbBRnOL4rNYb",
-	"1pV19SUnbvnCFVs4F5K0iZW8CSIZwdLmVQ/D0mFXO2FREQmyPSepsdB692noo6B93UHPMbuEqytgGfUk",
-	"mMickbkAFmpBlhAbv3stDbpt8hmtdSYekEm928eGmxPvWQRlg3ebCJ4hGnK8RkGpKxF7xq0zQeuPCwCX",
-	"Pn4r7LqRq9wNZ6glNrrWC7F0NQUqceuY896hWvjAiUF1t5rMQMOb/Zxmhl2DYTMU0dZAR3yl40e6Nba4",
-	"zXll3S75/jvtYQVRBuGlJaCQk4mhTAPfoljQ0npB+GzLWkDkHRAaWn5+36nGdTpNYbHANqTL4xDUeoZQ",
-	"2f7ow8O3L/b84A/jDzkczGFrnz1OhIQmbX1d7zqYKSt4Patd24cZfkRu/jvwF6U3961IZmJdaifUYju6",
-	"FtsOtz26b19etzp+I7agUWsQWDkzXGV6TUKlMG0lFBVT6RhfGG2B3yCZxQFpM94YIH0Aoga841MgndOn",
-	"GN0/+hvjo1/Y0eg5G7Gr+KxGBAU8ft77k9aSWkdOpiWT4r+UBrg8IcE6rjI7Zue49i3eod54yddBX08x",
-	"eg63C/7w5jz8aR/F0cfiBRiCWYcMlSGwsjIFmWd9kD6Gageu1Ep+as/trwL5i9iNn87kvS2BnmP2lmek",
-	"k3UiwT20GPJNlzAO1VgzCYSFLuVupiFtb35Zx5XO9S3jhRE8247Zud+mEPViHSMDGIV6NBQrNqF/yKvQ",
-	"G+UjNwguP+YIo2Pugas2JwBKsHEDzi4q8RwHA2JHfD2Xq0pXdsckm2B/sWS89HZN7Oy5di2LF4IvU2/M",
-	"blBk+Y3I6rBhuoHJDTIyWq/jjPQH0D1Qm9xw0tQxVqfhPEB+bc9LfRt2Ast/rkQlzkikrE9DiymCvuHk",
-	"4lq4YDqzzFWGhJyFXgfez50YYVasP8NDPGlN4HqTr43zxjPWz8Zkiq+9NIETeMvnjTCkpOyQwrVm88pu",
-	"WwiJm+w2ESBqu10XI8GB8uB94Fjd5NPPrysHeB95R06AwX88mLDXruO4gX2rA9s8nXdkzoY8W6ywCW/D",
-	"L/vct1JOFq2ccNQ46HAHB5ATRvECwTtqg3dRO8BaGb1agejOrITjcjlYeXo/OD5I3nt4u868JE16rrXG",
-	"2Vt/7rirkjQZupCSNOn6dZI06TlikjRp+0jIw0x28SRNhl4CDPDp2++TNOma1NtfBK97Y7AOn2r/e9TY",
-	"2woJCvcYdGwbROvPjVWy/qplOay/8za3pg1Zw5I0GdiWOt956bPzHVpnkjSJGU96X5N5oPdl60TCHrR1",
-	"1/pzA0tHo6s/N9pWvf0D/ce7mqlt+BDE3fC5llCbL8JMPQG5+abdpydy0tbFBMXIL80i49JVHfTVajkQ",
-	"MZrv6M5P0qRz1yLYvasxqZ38eGNBk9aFAIRes2s8fe3l9fgZnkbiHdFYjDoC+NMGoa05ZmPdn8CxlpG0",
-	"/CNWCG9CDvFnbKVZpYgz+jDIMG407JGi2PaPgvZheJ0Y6JNhDDRq+vEaHyGUl6wBXlcnKM6CGiEtywzf",
-	"KBLH0ODJFzkJZO0Iu6W8JarAbtFN2z9U7pNFS60x1A+2NSCiwXMsROSvIAhFwpGASe2I/UE5SC+9fGSZ",
-	"tLaqzYvBHIoyUjuq+N7gMuPjrfoRQKizYqwyWlt9epMj0pPt6GjyclCQsoqnXHgvpA/VxqECrZJiDpox",
-	"0e2+IXGi/KAY/kpcAKe9G9KsZyOxSF5CMjlnahEUvdh6LVKyJuJvHjfATqJRU/3MQ9rigDC/CQ0oYX07",
-	"qQbXMszq2hWT/O+17BQICL3wUSKaoaA1qykpZRgzbx3jli05+gqk9RE60QAxHGDf6MYeZqhvE+gcw8C7",
-	"pnJGv2yCxi3xISAD/TCrDJ8X25aeOGYXfGtrwyifax98QDG81scOULazz+v16cQXr85BnX58dAvCJrnI",
-	"s5TRx87UB/F0ZumCboypy2Sanqo5d4u8k8g8w68wgZ6zv7y/oICX2a9TQM00mUyTUpfAI0fYcJqkUxTR",
-	"8A8YG/+Ai3aa3M2mapib7cOx2XUQbPvR+W6RP5x1cIGJctGANzQX5NqQekoOUVKDvzxic9DwvGWesKvY",
-	"C6MX10ttMrRhPDlJ4cuV0VWJTZe6ogvh4SzV35IHDYDh4v9/yYAm2X3vQkzDwN0m9hHXGrCZhjpQRCrx",
-	"U2sxSyie+mFjV1DrDLWNO3tuho8L/rC4by+kDlNjPRQU+6CrAtPy2Rz9+kqgpw8k1n0JRa8iFYG0dvFa",
-	"EcAImDNCYKhWIIMoHYXM3geB6GfDkhyOMMS2L3CLK5vzk2enke0ifhgOch1wVAc6kO30MZwpYGIl34J4",
-	"fpCyXNzGj8QHkOquzL6YvD7MWiw/siMwXfsx2Ea5kXo/HD+P6ouXlj56stYQ90ul/bnrfMarKBJ28Yj6",
-	"7KX1CW+OVzcrCA5Db54hvcVA9UJqJOEfnZRXLlQ1u4+C2gXQ7uBGAd35w/IzPj5SvYe9DtwdWHqT3ION",
-	"j6x4tbtk2GWkClJwLcBpxwON6QZ0os+YNnBdW4e8CqVOMud61uClXLi81mQRpxRPdIKEzNCNdDkIYyE1",
-	"tDYXe+uf01gwEisbURRtt2jE06Pnp5GtWuRcKVF08laTjZi3lEv6xMsyKj30yqMNUVWHg/jVLnzwKQ+C",
-	"ZYirUHwtspSttM4oWH6vBbQrBXzA/nodrZfadU5FzR4/OdinnsdvKEWQBgBihFv4SkX7VBVA019/GX/8",
-	"8tnJc1rKFw8vZMAd68xFGrxlJ4yfMyw/sLvaSCg5+tCS6hHu0uTvG7uXfN2DvZ6KRtgN7S7ha19Yff/f",
-	"AdLLyihd/QZQwwCfFdZLb12Kn8CIpBBhqXyNcVEZirZo5wqVVyhIvc66ZY+/evGWPf2COb5ClVHcuoOe",
-	"9gOnMpkk53XGaajwNUn+7//+j3/89/+ov8IKYJPkH//jv/7jf/235C66ul17wO1VrCLYpXfxSlW5D7A8",
-	"zbdXLXa8C5V7SNP9KjbMDzthGzFPGS/LFEsA+jzdwXrn26tcV+a+FFKQZ/aEJgz1EdYP7Oqlp72Esw8T",
-	"kZ12vPgYCdJLdbT9YZzOBjZIjIH9Q09AitTabYIiMZBAs0z7ohU+Vi6kMmwxbjmJlci6KjzX78+AA1/5",
-	"KPUdaY2Z4Fkhldhf7PvY0gFK3LqrBS+K3fUOugBPyGXrDXQ5vwHpKVQUY7akWDyFAlFRnDE+71QP5bV3",
-	"Vi+XwT0wRACBBdLKx8HlzFZSGW+diTYQimLDfLQShrDdAwEIeh8HALfXkqKBgmO4D4UPRm0Fae0ApJaW",
-	"YrNjIM+knZjhmXLKXo6Pd+nlu1b0tdFrpvQmGAMDHabM+sqG3HusF4VeXIeQXpZzs96RoLu2V4VU1w/A",
-	"zxWzazth//7uNZkbn31x8vSA3N5zTbWNdrpVHsCLw1hHjVJ7fBwjhb0qxNI9vMetWMplq5Qexb0V3Lo9",
-	"LO7emVof8vstzINT25J6W2v1OnwDa1RjaA9WZ7fvabj3qtKELMYRKnkoRbtWamrPQiiVEoW1/nEvtiaG",
-	"NkI/826k0tj/VHV976OIAD3ykdXbPajsPv39Pnprp6BHiusOw6fquDkMII1UIfsItJAbyHcZyqsIxMRb",
-	"7ckxRH+jU+9DXHf3e6lCuNeH+53IyvBBBNTXVWmENi723kVaWWWk217AVG3S3lFefxBPX5e5bScohNcZ",
-	"sBAVJjU0q8+dK+n5AqmWuldmzb/J8FaXP2h0L2LptLo29Uq6vJqPF3p96P1H4f+hTI32HalSn+FfOUwC",
-	"9YHNrMCYfq3QWWxuhJkEBxgWEGHO8BtRtGvsUj0srLUzVW0UpIHMZ510jlnIUaaEcZJsRIHpPFP10hjt",
-	"S22GZxqYfxGifgDEjtlL0LEW3FC4O8A2LwSFqM+amsRSsRnVdZhNVTuQLSSOb7hlMx97N0sx2fuq+YiV",
-	"A0InkrxCAYSZD/+sigKTAKdKL33cuOxUNZi1ikfMcIWkGzeLwQOIaVW/Tmt9dZpM2P/5L/8zZVPQW/2n",
-	"u9nEex/ROBd0zL+8v6hLdNdlqNOpwsrTBwGe1uspKIZ7/xW7NJV17WFTpsSNqIM9YQ83GD2YpEkhF8K/",
-	"gEC2lqUE2So5L/kiF6OT8VHzfkjru3Y9suQyNyIklKDlDyNPR5h0uNUVbH0Kf9Rpi/i3DzSuQzTqs8De",
-	"UqHyF6S9WHb+9jVdjWRPTo7HRwSCLoXipUwmyZPxMUJacpfj0T68OT5sOa9KbXdwzjoYsMlHQ21HmC2K",
-	"L4ycz0guOS8xTZxd7oqDDIdoqtqxk5RWU0crhmBgH8roU/zomR1bGxkwM64UVPGK+zwBKrVj8Ni9zpIJ",
-	"PmPxVSjc1X7k4ceBq8qzUnLyoOhNmWFU4JAO5M4shIMxe4fxPClb5NoKRaXdSmGmyq/Se66JfUweiPhH",
-	"fwPwO+QcDY31EHrvUzo/0f0grPtKZ9t7HqD5sIdnuk+e3HWvIWcq0X8B5+To+JNN3nmWJPL0zWWnpHkk",
-	"ZoKuB288j89VA996Y6e5H5F0Ojfjjz8BqpvzfgH335MU4/Xx/PKV9cI3bMxPMFon7xcAWYkdB7B+4gEW",
-	"VD/84OOawlMoj99+9c2fvj459H7MA9S/gI7R92Gw4Ov1mL3SG7auFrlPTgYcpT6wHho352PClACpxV+J",
-	"jyzFkluyasCJVMLBICHAyIaQK+TtToeolJRVJXwUcpVTAhkdqMpWvBj72Ou14KpRj/zIdVwSXFmY3iky",
-	"lDHGg0P+Z+GaV2MGxHf06YivniRCeeeNd8T7RWBBS3kTbItU0FyrGlm/gRZrWjunhPORXo4QaY2HBhRY",
-	"TO/20jbwSjJx1NPvJs26Kp0nyy6+30jr3mKLz4jsumTejlOONVW6z1nhW22j1mNt970r1XnYrfUM2319",
-	"sA3C8+To6fC4fqdB6M9QUWQYHYcEDb3qpLrXy9F3WonRtxSZ89spIOST+pI3mSgLvcUUQVMpC7LNBgQ/",
-	"VHcGhWMAid6g5SnBCJ4NSeHwV3zxZidF/FkgQXxOeuh5riJUgQWFfSxckNKpLJTTqHq1Qk0xZtP+i34a",
-	"+nlUP39SJxdHyWIgRsUmbZrgOU7ufopQ0+G8Ulkh7iOqr6jFB5HVL7LsUpVv963IJL/0Pohe+6FvI8Lf",
-	"//b6LVvKQpzhZVnwra5IysB2c5HB/mR6Yf3Cxuvsk20Qifw0LuVDNvWGAJkkJs+8Dkxp3dvZZ9/BQq8O",
-	"uw/B7NrJF02rB3fTiVtH9bK7G7nHHrVenfnX4e6Iw+GpIsSP0ToU24w9zfO70E0ZXmj6qFHTHTrry1uq",
-	"XA5LC4okFYCqK/NItSgqSmoPkZFCheJchV51o3W5Y4UARff06VQ11VnaKihJxbwovIFiXZdNo0qzY/YG",
-	"315SGdn+uRGNSpJtUzYXC15ZMVW+5J+vaHAtStd6bwbd7XrpZfLwPs4iJ/MVBSfhYFZmWECfauSQOk6R",
-	"R6B3Y8h4q1Ji846V5zJOFsKyTI87ybqouqMrzC9hqiI5vxMqx1KXvaRYX0HiiVgz7stCDWT4t0bfiDcU",
-	"lvs5tNb2g0h76axHn3Rqeo5shyiLlJnWlRN5+1UyH7O7FjYkGJ/V4WWxF756r3pNFT3rReMUegW4/0R3",
-	"UpOwwCN57DXXSdl8Szemf07Kf+zkfO8rgSLnAAI9/BX+vftY/pEOHRUwnselbXFFOg0bIx0+xZCG92QL",
-	"cSP8g7KH9A1uB33z47j0X25k5nL68qcZSQ624DanI07bI+yCl1jNpomLSSbJ0eHt0dHx4dHpF8Ea1H2v",
-	"2D+RuPu94gdCyaKc+eeQ1xU1SJz7aMhHvax2snZ5Zb2XkkP5QrMz/wgmOn3wsT0qY9KuCogWiqlCUx8F",
-	"HfJrYe9zpqD5AquhevMauXX0ks3Q4Drz9omQGCQt1StB1kc5MbSiMfsepCof7NlbAl7Xs3R3GhjmTgWb",
-	"x4TiPf1K/dLSqfJvmmZaBBOpZ+Q29/oYWUysbkru+IBRX5rGRwY8It6fyeVSwM1WSOcKEeOqfxaOEvU+",
-	"I3ujCXawNiSnf0li3pTXih3uOkFTX7WZqhDyVsyx/PzCmM+Bv096f+ebfHb9PsRqxqnJPx30L3JqlMJW",
-	"xdmznbVrQ5BTzj8/NQVL8CeX7FGD9KVtUfRt6tqmwUnTlN5MmwooyC3TTtXHdhi7r7jqunUIx+zCaSNq",
-	"pt6WolGuCu4qdPranJdUbNBJ+Cp4Uf0Tqi5eWQe9o1SOEMXxUugSH71ae9Gcypo5dF53i4d0K97Ury6G",
-	"u+x9rgW9K+XLNnmHW6tSTSu1gdPjxk0BULonceIdZWzuiaWYqstmaGkbW3jt4AuYSH2tVcAbGTFAjEjr",
-	"WouoqPQqOkadfEZwJ0JCzefRH3oJKr+z2yusLW7zoB/r6AOMRThD+SGNveTU4p118aCHeGDT8C5N+iWH",
-	"9u7sm/tV/CYGeOHvTVRzjWBbXT3o0AgsyjUh4rsuvBBF/tkvvDriP3Lj0U//uu6oBgdWw8KSYcg8Ua30",
-	"Edz06tWW5boyY/Ydsr5cbz7HXddPl4uqSe+Bwc7OFwtRugnGkx6KG6HcyDoj+Hrmw0CVEgusf4JvKRRU",
-	"jhw5NnLoGfaZ1O/DzabqccYdn7BZCEecHaR1s1CoEsN4wpf0al82Y6Gnx68PrKFCjGviuf5O83FRKx+q",
-	"u6wMcOADfApQr9GzFLQ3quh8/IzZMfseWm0kFlZEBQ4tZGRAA+Vtqk6eMXQgwx0GYnC4w2YIcL3KGIc/",
-	"h6Y/dN9m+2wHcxjzeueDhzu7+IG2aVT4MKLMRzF1irv+XmEJJ2lTQa1zKexinG0oD0GVvz9ciIqghmdG",
-	"gEhSUs/x6Z26gh/RWCtPqK7DDjLabJBkMPOBOIbKL0xVUJ3X/Fpg4oBtXrrpVUzFUnDsnB7vwOwUS5Zv",
-	"EI6obmMkbKgoXlDU9e9CZjstgygfYcw/0NVZk5Ce6Y2yoYytEpvfg4LqAuDR1I39qcgHpQcq6qEepO8a",
-	"959ekIOh/0mG4FbgeXS3a8LFAs1n3gq0CUW4+daHFP2OvKLWmSi9KeQK+ESZvbecCrft3vR3+Ps/+8Rd",
-	"COX+yUeseYYAvSzIu6JIxlGRB0ZiGS+bF4jqOvc+8CrUhy35iiphg1TVvFZE74uopVxVRmR1kA0FXx9S",
-	"xiXBEq3w1US6jhs7tQd6aHOnQNaUnFh8XojU+ydbnYPcdvfT3f8LAAD//w==",
+	"7H3dbhw31uCrELUD2PqmuvVjW4lbV4rHGXviJB5LXwxMOqtmV7G7OKomK0WWWp1AwALfXu077NUCe7WP",
+	"sE+zwM5zLM45ZBWriy21HTsDLOYmcZf4c3h4eHj++WuS6VWllVDWJJNfk0LwXNT4zxc8K8QLrWytS/id",
+	"C5PVsrJSq2SSvNJrVmq1ZJxl0JCt+IZdC1ExWwjGlVmLepykickKseLQ324qkUwSY2uplsndXZq8vOTL",
+	"4ciXhWC5zpqVUPaRYTeiNlKrh8Z6x614I1fSDgfMa76wIynsYlRYW/FKjmpuRQmtR27Bew//Vpcy23ym",
+	"SYStN+cLK+rh+Bci0yo37PG7r1+w58fHRwfR0aSyYinq5A7Gq3jNV8K6/XyrS9xHCcNV3BZJmii+gl4V",
+	"/ClNavFzI2uRJxNbNyIc/Q+1WCST5D8ddtRySH81hzDu65xmrIWptDKCJqz1vBQr+GemlRUK94ZXVSkz",
+	"Dss6rKjFH/9uYI2/7juhGxdn7GPpfcEtWwtl2boG4iRsPX32BWIrIO4eucQmc20Pu4YhFYw6Mtirs2vu",
+	"93jUbvK9vTtyuMO1OgRAv/MsE8Zc6muhhrTyfcV/bsSYzabN0dGTDHYX/yXG9OEH3pSW2ZorIy3LZFWI",
+	"2opbS41mgKoVv30j1NIWyeTk6OmX6Ta1pslXvCy1fSd+boShjc1zCQDw8m2tK1FbCWSw4KURaVIFn35N",
+	"jOAlkNk24HNuxOnTpi5TpjSrYES1TJleMKEy9vj0GZtvrDAHjKs8gHsL4NOjo6M0crw68v7RQ/BT207P",
+	"/y4y3OQX3Nh3jo4BxD7otciErOxDNPrONdue13ePTlzwshRqKYaIOX9z+eLVueeF7ARW3IeraFZcXWWF",
+	"yK4fgu0VNH2BLQdMIr6JxA4GABu5VNw2tYizs3DdwSxhvygadC4+jqwynSMo4pavqhK+/Zgcnzx5+uwU",
+	"Jgoo5MnJQ/SBQ8WgC5A32KW3tTDIewpRC7wHATpudc24uTZsAf9Q2haiZrAvXG0eGYZ7xrhha1GWKZK2",
+	"tEwaJhVrjBizrwF1bFbxpZjhn2HkG21F/ciwkqtlw5eCccukNUyoPGWLWq8YZ9CDrQttBNO1XErVh6mU",
+	"xpoxe22Z5dfC4B9XwhjoNfu1aBc6YdOkEGWpp0nKgJnczVK2lrbAHvDhkWHST2uBBcPMqYdVMcM3ZjBk",
+	"xY0ROYzpbw0Yl6+AbxOOjOVWmDH7DnhBbYEP0EF4ZNha1gIQupqwUvAbATjTDbYBqIwub0TOMn+khgcG",
+	"QNwmFri5zeTwELdk7P4yLq4PEfLDgCA6PljV+kbmsSv7PWLeiPpGZvB/h2K/czzPa2FQKBCqWcH8tqmV",
+	"sbIUcFllvLJZwSOTbp8tD0FKi4qR7V/efxPhKuzt6OTZKauaeSkzdi02dGF+8ez4i4MzNruW+QwJ0RqG",
+	"30+ffMls0azmVS2VHeI0q2/cbQ9nN8HRkwjOrmUeYRlpcm03Yf+XL2Kdb6NdNw/zIBg9RRhhEOhCkMTx",
+	"dTHEl8PNMzq8mYW9lbyUv6A0k7KXFyfPThEr3FpRQ5f//ON0uh799MfpdDz41x9iq3vDFcrEniR+KUav",
+	"uLKjV98kqfthkGKixPhG8MXbWuvFEHg8dyJnRk+QDJHGKy0V8hpgySJn8w1xAa7kQhgQv2elXl5di82M",
+	"jjOeZGhS6uUj6PYLCPv5VNVa2zNiCNwWcCZz4xmCgJ8L4FDwb6lyccusJk4B/YjqTp+fnhyctQwOu0ia",
+	"TCsxVdwA+Atdp0zXbC6WUpmODQHDHrP3yHlxhpQAgeFo9lqwlTQGJQroMUcBBqZQ8D81VW5dOD582wg7",
+	"nqohlbeYiysvDpdKW8Eevzi5eMtsqZejrtsBLX0LWVaPYwSBi4lPBOt6ZFhV8gwWzVr4Ee9HMBxwSG5J",
+	"MTh92o3f6glpAqPsEsVS9uSEZK4obKhFREHjTS4tri5lfijcBqtxy2E4acXKRA+z+8Drmm+GV3OH/tjJ",
+	"hSOwr/jQh/ulxFunJT5dd5RFEmY4xHGarKTa+hKXR7a4rvF75YTBMbuoeCZMyopNVQhlSLzlBvRgJMQV",
+	"8pOUfQ/UWgueg7hwlLLX2PIN/DomSg1vsy/+9s1T9vyv71+y45Nvv2Nv//ruYksOOn0a2dQ4PQygnrAY",
+	"idw/+F1kv751vGYoaiMNXa2lyvX6KucbM4Tqa12zQq+BYW0YNGEc9CXatxKu38fPj1ImFyAe5FrQWTd8",
+	"c4BN4MbDoyhzoay0G6aa1VzUBrmFsboWOWtULmpA/LWAvboEgUZatHfMBcuFsbXeiNyJRNwf/wwWsgBN",
+	"11OPXAFLf3L67AhJh34ex44ksaYhRoDdDpHwFSDfCz6gNIkceIJUjsURWyaNB1gprOXLY9oztOGQpWYI",
+	"hmmkFeGF/KdX37z89jFe6yl79c2fvh5dvDo/eXZ60PuVsvOXF6Pjky9Hf37xbYxtWF6WG7hUHtJUQGoZ",
+	"aG4IVEq4CMeKMQOkAXPFEZctL8y5FSMrVyLKb/N9DR7QlshmuFM0bHeNF31BY4eEgn+NreNaqr3A+gba",
+	"wRl2WgHC0vLZ+3qj3HGHhPma2h9v8+E0cbJAnOV3fJmsdnIhRU1CJV6CdC5GeC3eXIvNQfRKUdrKTMSE",
+	"6Q2rRG2Ak7OcWw5UjCJBihwAbZGkN8E5JWll7a/ZWpimxD+udW2LoeQqFgtA9QNIuhS3uB1VU1earAP7",
+	"NK+FBTohG9fDHbbFezdZOE7qAY4Ri66E+jCa1/WSK2lIidm+w5TlhJnhXqH1cD8cNHX5sISOA8aWhNe5",
+	"1Gp/ev6r6/EgTdfiRvDyqseTcrHgTWl3yAnvC9EKClUtb7gVDLsjsa9lWcLFgEqVKUTeyahEhWP28kbU",
+	"m7nONyzjijTkWlTC0eq60CVIHY1yVCygOamN2AH0PQGCFGrJBsnfFoKa5MGpmmtdCo4oAO5/pdUVaKNe",
+	"V91njTircUaEea3XBn7WjWJKM+pg8CqEhswWtW6Wzi4A7Adk/kO8iw7TwCxy/vY1I0jwWjKhPI5ahiZ1",
+	"WVq0meAVvdIroeyYnZelMw9kpYQtxyFgBFkzvVa71v9zI1SMsfwZFkV7RIjOCq6W4oxxNwGrxaIxsBZm",
+	"VrwsRQ2X6J7CNTA9qZZ7X3ZpgkaPfXj9BTbEa3q14vVm35NopS33PrbEx8lcP2QOtGVXhnwTkWtBrpBQ",
+	"F3AmnPjotlmrTPhbIu8JSF+cHIUC0ulRDK8rJ1rft4YfAti/hfZIBw+A6g4XEHDhtjkQ3XqQPYlAtsXQ",
+	"EMxu1nQbY0NetzWAzJOAeD11OIHA72XIwNsbNBQCgjshlIkCAWZrp0OO24qjfWrupIEYw/6+ilMMSVeh",
+	"fYSPfjkaPf/J/X/0069H6ZPnd3+Im41UxGnA58aCsAuMY15ydc3EbVY2uXDnmZiFxuZeSvarC41vWaEJ",
+	"b25AWDgMFzW0lHwuyr1PHPz/Y65+3H2ayq0+hmsnj27bMq9HJ0fHT0dHaPz+SIy3MmUgypK1EMWRQvDa",
+	"cAAuFysdRRSM8EbG1LtKl2X/Pt+SPD6v7P6hIvWHS1Ufzsk/gDXHKMVzgy0mET37MUK61+xC27WL/i78",
+	"Wj2VoD/cTY4W0caI3EOA/wABB//VSkpxAuq8yHHryh6u4heO++fCcllGZdlOAfArQEc1Aqi0vep+Nepa",
+	"6XXc/rqQoszj6tFKrObAhxZOFEQWBPIRimEp4yBg/OXi++8Y6lA9nbyboBa23lzxe2MEdijzltvGxEIF",
+	"ArrbYYkLKL6p5agWC1G7C2nQY1ti2PeGhr5rLi3cL7XWq4f6vqe276BpVI/un4fGIM3hdXyP7hQSzAC/",
+	"/8ZmK14CKkQ++rvRasYePz06SllAIAcT9p226MsbUUvcVLQbMZT5pWFiVdlN6k3PWgna+BteNgKtzwU3",
+	"zOiVsIVUS2fTknY8Vf/GZnlDARRihNQWh+G8pbcsa2rD7FpmYswuBOgTPCsCcnRURzhAuYzmcXS+1yxu",
+	"JdjBzaJV6ZwJgkxqaITCzXOeR5xFqhteynyvWQArqCFhbAdgF+YSbOY6g66wLmRWAEpb96OfFP4qraF+",
+	"ODeOM3KxKSOgBQDg+Nk2AOHWwTJpQ3GVL1zny00lJiyMbQH6IBiUbpu9VJnOpVrS/DDmyGo9Knm9pLmf",
+	"3De31ZphU3SJehaihMgNW2nUrbhiX7Lrr2j8Ei2xI38ycILjXRM8Moza+1UaLvOtVZJpt13VZc2VWYh6",
+	"a1m2NL05jwaL+h5oQ4P6d/nmYszOzbV3DqEHtnWNsvdkwEGrN60WoEKFs+A3gs0F6s4cyA03d803E1RD",
+	"14yv+YZxZvW1UKRCrjkasaXTq43ltWV8yaUiwJW2o4VuFEH9NHKu8ThKw0CTHTN0qXVuHBzJ2FbDDZgH",
+	"jQ/nWaMFbAQS9dqhJ0pv1LazWS+kJWLH0aE3ozghpyH7HobQhQChW5+mJv//YOoIuUnD1mLuAwYA0zB9",
+	"xsvSL4w2rBdKAIpTQyt3HbVzR0nj2BbID6MHMcxMkxUYU9BDr48xOGMoV5B9Hom0AI7TnwBEDhz/eQyx",
+	"0KzlvJVQ6OUjlDtPBDk5187Oj9JTMANJMg+PT+3GLdUA8dUi03Uu8rMuUjKweth6QzREc9sBSABKAAmJ",
+	"Ug9DQu2QZ3Q+T6AN0Jk2yDloVLJPGURiK5TFd+qSHK0G47RaS5czsyJG8VDjajqXTEsvwMnbbu4icKro",
+	"yN0IMO/JSexu5QwbbDttxuy14+7McXqKrMnlkuzCyO7PGHfESwY1q1mp9XXIBlDx3x8MbN7CAMv2J5K+",
+	"0dDOPYRggeRbb9Cx6FxTjh45K3XGS7QvBaDAfqz0XJbiPmioxQAQ7sFAFphxxQywdCA49OTdCHbx7UU4",
+	"XaNqEBH4fPd80AXHmguGIU/ozodVbM/uwp3o+wTJxYWrsFyU8gYlA9cZb230vSvh/WtwiNqr22EuBNZ9",
+	"2gGo8+ah0C07zHvugYdgN7DDaCnnEIZRpPBmUQSErKAwIMYq9fBpRD5qKgTxeZThEgnhoaj1jUD3Lro0",
+	"nfmVI25csxXfjNlFd3c5v6ODHdsgFp3ZmfDqDmEQfTqmW3hd6FauovFR0CjdqWwDqMLzcBSVUqpa6wWg",
+	"eq3r6/a8jdnXwmYF410sFoUnHN4cH3afyOpbYhzX9szittotSpDnyQ8DK3HNu4kXtTAF228uUwll95kJ",
+	"2DnS5lwsgIHunA0IiwxRRhjTygIYUUYxIQ8IS+cM2zpu5r1eRLAUNBjB8QTPSxAU2l5qzgTvR3MSXvvp",
+	"kWnD8WD4WTDErI2vQT7yyML5LDXPRZ6yxWCXQ+YPugxzRk8ADTdK6R6A6wLYVwibD+hrjBgibcFleR9R",
+	"hEhbc+KvFHJIF0W7SvgjkmqKArYuczg9vb19xZ1NmO4MGCYANLg6QgAbxW+4LB0bffYglI9MGyvYSn0u",
+	"j4KBsos7HhzglDxHDvE+rLRP5cjpy5JxJdawe4RhbtuZgJzWfJN2HYFLGkv6BJ5kFPYFBjSF4DpZH6Tr",
+	"kYurws04vk9U4Bi2TjK5o7zzxha6djF0E/aV4DXcmY4mSXr3QZ1WVH5PgtlDzhRVb8JZW9GvqU2EjeIU",
+	"x2et3rBqjG0vOXHLM1tu4FxI0iaW8saLZARLyKsehqXHrnbCoiISZDgnqbHQevdp2EZBeN1BzzG7hKvL",
+	"Yxn1JJioPiNzASzUgCwh1m73Ag06NPmMVjoXD8ikzu1j/M2J9yyCssa7TXjPEA05XqGg1JeIHePWuaD1",
+	"xwWASxe/5Xe9lsvCDmdoJTa61kuxsC0FKnFrmXXeoVb4wIlBdTeazEDDm/2cZoZdg2FzFNFWQEd8qeNH",
+	"Ohhb3Ba8MXaXfP+ddrCCKIPw0hJQyMnFUKaBrygWBFovCJ+hrAVE3gOho+Xn951qXKfVFBYLbEPaIg5B",
+	"q2cIle+PPjx8+2LPDf4w/pDDwRym9dnjREho0rTX9a6DmbKSt7OalXmY4Ufk5r8Df1F6fd+KZC5WlbZC",
+	"ZZvRtdj0uO3RffvyOuj4jdiARq1BYOWs5irXKxIqRR0qoaiYSst4VmsD/AbJLA5IyHhjgGwDEDXgHZ8C",
+	"6Zw+xej+0d8YH/3CjkbP2YhdxWethVfA4+d9e9JWUuvJybRkUvwXsgYuT0gwlqvcjNk5rn2Dd6gzXvKV",
+	"19dTjJ7D7YJ/OHMe/mkfxdHF4nkYvFmHDJU+sLKpSzLPuiB9DNX2XClIfgrndleB/EXsxk9v8q0tgZ5j",
+	"9pbnpJP1IsEdtBjyTZcwDtVZMwmETFdyN9OQZmt+2caVzvUt42UteL4Zs3O3TT7qxVhGBjAK9egoVqx9",
+	"f59XodfKRW4QXG7MEUbH3ANXa04AlGDjDpxdVOI4DgbEjvhqLpeNbsyOSdbe/mLIeOnsmtjZce1WFi8F",
+	"X6TOmN2hyPAbkbdhw3QDkxtkVGu9ijPSH0D3QG1yzUlTx1idjvMA+YWel/Y27AWW/9yIRpyRSNmehoAp",
+	"gr5hZXYtrDedGWabmoScTK887+dWjDAr1p3hIZ60JnCdydfEeeMZ287GZIqvnDSBEzjL542oSUnZIYVr",
+	"zeaN2QQIiZvs1hEgWrtdHyPegfLgfWBZ2+TTz68bC3gfOUeOh8H9PJiw17bnuIF9awPbHJ33ZM6OPANW",
+	"2IW34cdt7tsoK8sgJxw1Djrc3gFkRa14ieAdheBdtA6wIKNXKxDdmZFwXC4HK0/vB8cFyTsPb9+Zl6TJ",
+	"lmutc/a2v3vuqiRNhi6kJE36fp0kTbYcMUmahD4S8jCTXTxJk6GXAAN8tu33SZr0TerhB+917wzW/lfr",
+	"f48ae4OQIH+PQcfQINr+7qyS7afActh+cza3rg1Zw5I0GdiWet+c9Nn7htaZJE1ixpOtz2Qe2PoYnEjY",
+	"g1B3bX93sPQ0uvZ3p2212z/Qf5yrmdr6H17c9b9bCbX74GfaEpC7L2GfLZGTti4mKEb+0i0yLl21QV9B",
+	"y4GI0X2jOz9Jk95di2BvXY1J6+THGwuaBBcCEHrLrvH0hcvb4md4Gol3RGMx2gjgTxuEtuKYjXV/AsdK",
+	"RtLyj1gpnAnZx5+xpWaNIs7owiD9uNGwR4pi2z8K2oXh9WKgT4Yx0Kjpx2t8+FBesgY4XZ2gOPNqhDQs",
+	"r/lakTiGBk+eFSSQhRF2C3lLVIHdopu2f6jcJ4uWWmGoH2yrR0SH51iIyF9BEIqEIwGT2hH7g3KQXjj5",
+	"yDBpTNOaF705FGWkMKr43uCy2sVbbUcAoc6KscpobXXpTZZIT4bR0eTloCBlFU+5cF5IF6qNQ3laJcUc",
+	"NGOi231D4kT1QTH8jbgATns3pFnHRmKRvIRkcs60Iih6sfVKpGRNxL853AA7iUZNbWce0hZ7hLlN6EDx",
+	"69tJNbiWYVbXrpjkf29lJ09A6IWPEtEMBa1ZS0kpw5h5Yxk3bMHRVyCNi9CJBojhAPtGN25hhvp2gc4x",
+	"DLzrKmdsl03QuCUuBGSgH+ZNzeflJtATx+yCb0xrGOVz7YIPKIbXuNgBynZ2eb0unfji1Tmo04+PbkHY",
+	"JBd5njL62Zv6IJ7OLK3XjTF1mUzTUzXnNit6icwz/IQJ9Jz95f0FBbzMfp0CaqbJZJpUugIeOcKG0ySd",
+	"ooiG/4Cx8R9w0U6Tu9lUDXOzXTg2u/aC7XZ0vs2Kh7MOLjBRLhrwhuaCQteknpJDlNTgL4/YHDQ8Z5kn",
+	"7Cr2otbZ9ULXOdownpyk8HFZ66bCpgvd0IXwcJbqb8mDBsBw8f+/ZECT7L53IaZh4G4X+4hr9dhMfR0o",
+	"IpX4qTWYJRRP/TCxKyg4Q6FxZ8/NcHHBHxb37YTUYWqsg4JiH3RTYlo+m6NfXwn09IHEui+h6GWkIpDW",
+	"Nl4rAhgBs7UQGKrlySBKRz6z90EgtrNhSQ5HGGLb57nFlSn4ybPTyHYRP/QHuQ04agMdyHb6GM4UMLGK",
+	"b0A8P0hZIW7jR+IDSHVXZl9MXh9mLVYf2RGYrvkYbKPcSL0fjp9H9cVJSx89WTDE/VLp9txtPuNVFAm7",
+	"eER79tL2hHfHq58VBIdha54hvcVAdUJqJOEfnZRX1lc1u4+CwgJod3CjgO78YfkZHx+pvoW9Htw9WLYm",
+	"uQcbH1nxanfJsMtIFSTvWoDTjgca0w3oRJ8xXcN1bSzyKpQ6yZzrWIOTcuHyWpFFnFI80QniM0PX0hYg",
+	"jPnU0NZc7Kx/VmPBSKxsRFG0/aIRT4+en0a2Kiu4UqLs5a0mazEPlEv6xasqKj1slUcboqoNB3GrzVzw",
+	"KfeCpY+rUHwl8pQttc4pWH6vBYSVAj5gf52OtpXadU5FzR4/OdinnsdvKEWQegBihFu6SkX7VBVA09/2",
+	"Mv745bOT57SULx5eyIA7tpmLNHhgJ4yfMyw/sLvaiC85+tCS2hHu0uTva7OXfL0FezsVjbAb2l3C176w",
+	"uv6/A6SXTa108xtA9QN8VlgvnXUpfgIjkkKEpfIVxkXlKNqinctXXqEg9Tbrlj3+6sVb9vQLZvkSVUZx",
+	"aw+2tB84lckkOW8zTn2Fr0nyf//3f/zjv/9H+wkrgE2Sf/yP//qP//Xfkrvo6nbtATdXsYpgl87FK1Vj",
+	"P8DyNN9cBex4Fyr3kKa3q9gwN+yErcU8ZbyqUiwB6PJ0B+udb64K3dT3pZCCPLMnNH6oj7B+YFcnPe0l",
+	"nH2YiGy15eXHSJBOqqPt9+P0NrBDYgzsH7YEpEit3S4oEgMJNMu1K1rhYuV8KsMG45aTWImsq9Jx/e0Z",
+	"cOArF6W+I60xFzwvpRL7i30fWzpAiVt7lfGy3F3voA/whFy2zkBX8BuQnnxFMWYqisVTKBCV5Rnj8171",
+	"UN56Z/Vi4d0DQwQQWCCtfBxctt5IKuOtcxECoSg2zEUrYQjbPRCAoPdxAHBzLSkayDuGt6FwwahBkNYO",
+	"QFppKTY7BvJMwsQMx5RT9nJ8vEsv37Wir2u9YkqvvTHQ02HKjKtsyJ3HOit1du1DelnB69WOBN2VuSql",
+	"un4Afq6YWZkJ+/d3r8nc+OyLk6cH5Paea6pttNOt8gBeLMY6apTa4+PUUpirUizsw3scxFIuglJ6FPdW",
+	"cmP3sLg7Z2p7yO+3MA9ObSD1Bmt1OnwHa1RjCAdrs9v3NNw7VWlCFuMIlTyUot0qNa1nwZdKicLa/nEv",
+	"tiaGNkI3826k0tj/VHV976OIAD1ykdWbPajsPv39PnoLU9AjxXWH4VNt3BwGkEaqkH0EWsgN5LoM5VUE",
+	"YuKs9uQYon+jU+9DXHf3e6l8uNeH+53IyvBBBLStq9IIIS723kVaWVNLu7mAqULS3lFefxBP35a5DRMU",
+	"/OsMWIgKkxq61RfWVvR8gVQLvVVmzb3J8FZXP2h0L2LptLY29VLaopmPM706dP4j//+hTI32HalSl+Hf",
+	"WEwCdYHNrMSYfq3QWVzfiHriHWBYQITZmt+IMqyxS/WwsNbOVIUoSD2Zz3rpHDOfo0wJ4yTZiBLTeabq",
+	"ZV1rV2rTP9PA3IsQ7QMgZsxego6V8ZrC3QG2eSkoRH3W1SSWis2orsNsqsJANp84vuaGzVzs3SzFZO+r",
+	"7idWDvCdSPLyBRBmLvyzKUtMApwqvXBx47JX1WAWFI+Y4QpJN+4WgwcQ06p+nbb66jSZsP/zX/5nyqag",
+	"t7pfd7OJ8z6icc7rmH95f9GW6G7LUKdThZWnDzw8wespKIY7/xW7rBtjw2FTpsSNaIM9YQ/XGD2YpEkp",
+	"M+FeQCBby0KCbJWcVzwrxOhkfNS9HxJ8C+uRJZdFLXxCCVr+MPJ0hEmHG93A1qfwjzZtEf/tAo3bEI32",
+	"LLC3VKj8BWkvhp2/fU1XI9mTk+PxEYGgK6F4JZNJ8mR8jJBW3BZ4tA9vjg8D51WlzQ7O2QYDdvloqO2I",
+	"eoPiCyPnM5JLwStME2eXu+Ig/SGaqjB2ktJq2mhFHwzsQhldih89s2NaIwNmxlWCKl5xlydApXZqPHav",
+	"82SCz1h85Qt3hY88/DhwVTlWSk4eFL0pM4wKHNKB3JmFcDBm7zCeJ2VZoY1QVNqtEvVUuVU6zzWxj8kD",
+	"Ef/obwB+h5yjo7EthN77lM5PdD8IY7/S+eaeB2g+7OGZ/pMnd/1ryNaN2H4B5+To+JNN3nuWJPL0zWWv",
+	"pHkkZoKuB2c8j8/VAh+8sdPdj0g6vZvxx58A1d15v4D770mK8fp4fvnSOOEbNuYnGK2X9wuALMWOA9g+",
+	"8QALah9+cHFN/imUx2+/+uZPX58cOj/mAepfQMfo+6ix4Ov1mL3Sa7ZqssIlJwOOUhdYD4278zFhSoDU",
+	"4q7ER4ZiyQ1ZNeBEKmFhEB9gZHzIFfJ2q31USsqaCn4KuSwogYwOVGMaXo5d7PVKcNWpR27kNi4JrixM",
+	"7xQ5yhjjwSH/s7DdqzED4jv6dMTXThKhvPPOO+L8IrCghbzxtkUqaK5Vi6zfQIstrZ1TwvlIL0aItM5D",
+	"Awospnc7aRt4JZk42ul3k2Zblc6RZR/fb6Sxb7HFZ0R2WzJvxynHmir956zwrbZR8Fjbfe9K9R52C55h",
+	"u68PtkF4nhw9HR7X7zQI/Tkqigyj45CgoVebVPd6MfpOKzH6liJzfjsF+HxSV/ImF1WpN5giWDfKgGyz",
+	"BsEP1Z1B4RhAojNoOUqoBc+HpHD4K754s5Mi/iyQID4nPWx5riJUgQWFXSycl9KpLJTVqHoFoaYYs2n+",
+	"RT8d/Txqnz9pk4ujZDEQo2KTdk3wHCd3P0Wo6XDeqLwU9xHVV9Tig8jqF1n1qcq1+1bkkl86H8RW+6Fv",
+	"I8Lf//b6LVvIUpzhZVnyjW5IysB2c5HD/uQ6M25h41X+yTaIRH4al/Ihu3pDgEwSk2dOB6a07s3ss+9g",
+	"qZeH/Ydgdu3ki67Vg7tpxa2letn9jdxjj4JXZ/51uHvisH+qCPFTa+2Lbcae5vld6KbyLzR91KjpDp31",
+	"5S1VLoeleUWSCkC1lXmkysqGktp9ZKRQvjhXqZf9aF1uWSlA0T19OlVddZZQBSWpmJelM1Cs2rJpVGl2",
+	"zN7g20sqJ9s/r0WnkuSblM1FxhsjpsqV/HMVDa5FZYP3ZtDdrhdOJvfv42QFma8oOAkHMzLHAvpUI4fU",
+	"cYo8Ar0bQ8aDSondO1aOy1hZCsNyPe4l66Lqjq4wt4SpiuT8TqgcS1v2kmJ9BYknYsW4Kws1kOHf1vpG",
+	"vKGw3M+htYYPIu2lsx590qnpObIdoixSZtpWTuThq2QuZncljE8wPmvDy2IvfG296jVV9KwXjVPqJeD+",
+	"E91JXcICj+Sxt1wnZfMN3ZjuOSn3s5fzva8EipwDCPTwV/jv3cfyj3ToqIDxHC5NwBXpNKxrafEphtS/",
+	"J1uKG+EelD2kL7gd9OXHceU+rmVuC/r404wkB1NyU9ARp+0RJuMVVrPp4mKSSXJ0eHt0dHx4dPqFtwb1",
+	"3yt2TyTufq/4gVCyKGf+2ed1RQ0S5y4a8tFWVjtZu5yyvpWSQ/lCszP3CCY6ffCxPSpjElYFRAvFVKGp",
+	"j4IO+bUw9zlT0HyB1VCdeY3cOnrBZmhwnTn7hE8MkobqlSDro5wYWtGYfQ9SlQv23FoCXtezdHcaGOZO",
+	"eZvHhOI93Urd0tKpcm+a5lp4E6lj5KZw+hhZTIzuSu64gFFXmsZFBjwi3p/LxULAzVZKa0sR46p/FpYS",
+	"9T4je6MJdrA2JKd/SWLOlBfEDvedoKmr2kxVCHkQcyw/vzDmcuDvk97fuSafXb/3sZpxanJPB/2LnDql",
+	"MKg4e7azdq0Pcir456cmbwn+5JI9apCutC2Kvl1d29Q7abrSm2lXAQW5Zdqr+hiGsbuKq7Zfh3DMLqyu",
+	"RcvUQyka5SrvrkKnryl4RcUGrYRP3ovqnlC18co66B2lcoQojldCV/jo1cqJ5lTWzKLzul88pF/xpn11",
+	"0d9l7wst6F0pV7bJOdyCSjVBagOnx427AqB0T+LEO8rY3BNLMVWX3dDSdLbw1sHnMZG6WquANzJi+CqL",
+	"qKJs1XL03gI/3lQFtnT30p2EvWJ2rVubOwomgF3cJ3xONMDkGh2LIDC0ClTUi1gLboXP2Pk8CspWBszv",
+	"7Ffza4sbVTyOnWyPwQ5nKKCksaeiAubcVid6iMl2De/SZLum0d6dXXO3it/EYS/cxYx6dC3YRjcPekw8",
+	"D7RdDPquG9WHqX/2G7VNKYhcqfSnf92nVOQDy21hTTLkzqi3uhBxelZrwwrd1GP2HfLWQq8/x2W6nY8X",
+	"1cPeAwefnWeZqOwEA1YPxY1QdmRsLfhq5uJMlRIZFljBxxpKqneOVwJeATPsM2kfoJtN1eOcWz5hMx/v",
+	"ODtI22a+EibGCfmP9CxgPmO+p8Ovi9yhSo8reofEXZou8GrpYoEXTQ2M/gDfGtQrdF159ZBKRh8/Y2bM",
+	"vodWa4mVG1FDRBMcWehAO5yqk2cMPdTA2kHO9pfkDAFuVxnj8OfQ9If+42+f7WAOg2rvXHRybxc/0PiN",
+	"GiWGrLkwqV712N8r7uEk7Uq09S6FXYwzhPIw45QSsjseiaqs+ndMgEhS0v/xbZ+2RCDRWJCI1BZ6ByFw",
+	"NshimLlIn5rqO0yV181X/FpgZoLpntLZKsmKtebYOb0OgukvhkzrIH1RYchIXFJZvqCw7t+FzHaaHlEA",
+	"w6QCoKuzLuM912tlfJ1cJda/BwW1FcajuSH7U5GLevdUtIV6EO9b3H96QQ6G/idZmoPI9uhut4SLFaDP",
+	"nJlp7at8842LWfodeUWrlFH+lE9GcJk4e285VYbbvenv8O//7BN3IZT9Jx+x7p0DdOMg74oiGUdFHhgJ",
+	"lrzsnjhqC+m7yC5fgLbiSyq1DVJV9xwSPWCiFnLZ1CJvo3gouvuQUjoJlmgJsS6UdtwZwh3QQ6M+Rcqm",
+	"5CXj81KkzgEadPZy291Pd/8vAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

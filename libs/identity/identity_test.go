@@ -390,3 +390,14 @@ const (
 	voterTagVector = "dfa91689b08336ed0500b56a2d90a13f4b33c96f585c73de7e8dae67772d6e20"
 	phoneTagVector = "b667a4046812f13b4cac842df8aa4ca3e51224815795646c0cd3c5884e39e1ab"
 )
+
+func TestCallingCodesAreTheCountrys(t *testing.T) {
+	for prefix, want := range map[string]string{
+		"+852": "+852", "+85291": "+852", "+1": "+1", "+1684733": "+1", "+44": "+44", "+447": "+44", "+7700": "+7", "+800123": "+800",
+		"+": "+", "+8": "+", "+85": "+", "+999": "+", "": "+",
+	} {
+		if got := identity.CallingCode(prefix); got != want {
+			t.Errorf("%s: %s, want %s", prefix, got, want)
+		}
+	}
+}

@@ -39,6 +39,17 @@ func ParsePhone(input, region string) (sms.Number, error) {
 	}
 }
 
+// CallingCode is that of the country which a prefix such as "+85291" is of ("+852"); "+" if it is of none alone.
+func CallingCode(prefix string) string {
+	codes := phonenumbers.GetSupportedCallingCodes()
+	for n := 2; n <= min(4, len(prefix)); n++ { // no code begins with another
+		if code, err := strconv.Atoi(prefix[1:n]); err == nil && codes[code] {
+			return prefix[:n]
+		}
+	}
+	return "+"
+}
+
 // Countries are those whose phones are taken, by what their numbers begin with.
 type Countries []string
 

@@ -116,7 +116,7 @@ type Identity struct {
 // Verification is how phones are proved and how long each step may take.
 type Verification struct {
 	Mode Mode `json:"mode" yaml:"mode"`
-	// Seconds to prove the phone; 30 to 3600, default 180 as in 2014.
+	// Seconds to prove the phone; 30 to 3600, or to 600 for a code that voters receive; default 180 as in 2014.
 	Seconds int `json:"seconds" yaml:"seconds,omitempty"`
 	// BallotSeconds to fill in the ballot once verified; 60 to 7200, default 1800.
 	BallotSeconds int `json:"ballot_seconds" yaml:"ballot_seconds,omitempty"`

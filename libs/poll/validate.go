@@ -98,7 +98,7 @@ func (v *validator) definition(d *Definition) {
 	v.times(d.OpensAt, d.ClosesAt)
 	oneOf(v, "identity.type", d.Identity.Type, IdentityTypes...)
 	oneOf(v, "verification.mode", d.Verification.Mode, VoterSends, VoterReceives)
-	v.between("verification.seconds", d.Verification.Seconds, 30, 3600)
+	v.between("verification.seconds", d.Verification.Seconds, 30, mostSeconds(d.Verification.Mode))
 	v.between("verification.ballot_seconds", d.Verification.BallotSeconds, 60, 7200)
 	if d.AuditWindowDays != 0 { // 0 is the default
 		v.between("audit_window_days", d.AuditWindowDays, 1, 3650)
@@ -269,6 +269,15 @@ func (v *validator) link(path, s string) {
 	if u, err := url.Parse(s); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || len(s) > 2000 {
 		v.fault(path, "must be a web address that begins with https:// or http://")
 	}
+}
+
+// mostSeconds is how long a phone may be proved at most. A code out of band is good for ten minutes and no longer
+// (OWASP ASVS 5.0, 6.5.5); what a voter sends is no secret to be guessed.
+func mostSeconds(m Mode) int {
+	if m == VoterReceives {
+		return 600
+	}
+	return 3600
 }
 
 func (v *validator) between(path string, n, least, most int) {

@@ -521,6 +521,9 @@ func TestACodeIsEnteredAndSentAgain(t *testing.T) {
 	b, p := w.browser(), w.someone()
 	b.identify("en", receives, p)
 	const at = "/plain/en/receives/"
+	if !strings.Contains(b.body(), "SMS and calls can be intercepted") {
+		t.Error("it does not tell the risk of codes by SMS")
+	}
 	if !strings.Contains(b.body(), `autocomplete="one-time-code"`) || !strings.Contains(b.body(), "You have 5 tries left") {
 		t.Error(b.body())
 	}

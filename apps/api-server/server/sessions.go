@@ -102,7 +102,7 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 		err = fmt.Errorf("poll %s verifies phones in an unknown way", r.Poll)
 	}
 	if err != nil {
-		if done.ticket == nil {
+		if done.counted {
 			a.giveBack(ctx, ratelimit.Session, who) // there is no session
 		}
 		return nil, a.keepPlace(err, p, done, who)
@@ -163,6 +163,8 @@ type proof struct {
 	alone bool
 	// human is the response of one, as it was sent.
 	human string
+	// counted is whether the limits count this request as a session.
+	counted bool
 }
 
 // readProof reads what a client did, and checks what costs little.

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +24,8 @@ import (
 const (
 	// ticketLife is how long a ticket of the waiting room is good, if its poll does not close before.
 	ticketLife = 6 * time.Hour
+	// answerLife is how long after its use a ticket is good once more: a client that hears nothing asks again within it.
+	answerLife = 2 * time.Minute
 	// roomTurns is how often the room calls up, and roomTold how often the log says how it is in use.
 	roomTurns = 100 * time.Millisecond
 	roomTold  = time.Minute
@@ -58,20 +62,59 @@ func (s *Server) enter(ctx context.Context, c *gin.Context, p *publicPoll, done 
 			s.entries.WithLabelValues("not_yet").Inc()
 			return s.waits(p, who, answer)
 		}
-		if err := s.spend(ctx, *done, ratelimit.NetworkOf(who.Client)); err != nil {
-			return err
-		}
-		s.entries.WithLabelValues("ticket").Inc()
-		return nil
+		return s.spendTicket(ctx, c, done, who)
 	}
 	if err := s.limit(c, ratelimit.Session, who); err != nil {
 		return err
 	}
+	done.counted = true
 	err := s.enterAnew(ctx, p, done, who)
 	if err != nil && problem.From(err).Code != problem.WaitingRoom { // who waits comes back without being counted again
 		s.giveBack(ctx, ratelimit.Session, who)
 	}
 	return err
+}
+
+// spendTicket uses a ticket up. The answer to that may be lost on the way, and a place that was waited for is not to
+// be lost with it: for answerLife the ticket is good once more, for the same voter and phone, because one challenge can
+// have given tickets to several. What comes of it is another session to the limits.
+func (s *Server) spendTicket(ctx context.Context, c *gin.Context, done *proof, who ratelimit.Subject) error {
+	network := ratelimit.NetworkOf(who.Client)
+	entered := enteredMark(done.id, who)
+	err := s.spend(ctx, *done, network)
+	if err == nil {
+		// Whoever can't be marked has no second time, and loses nothing else.
+		_, _ = s.deps.Board.Spend(ctx, entered, answerLife)
+		s.entries.WithLabelValues("ticket").Inc()
+		return nil
+	}
+	if problem.From(err).Code != problem.ChallengeSpent {
+		return err
+	}
+	if same, failed := s.deps.Board.Spent(ctx, entered); failed != nil || !same {
+		return err
+	}
+	if err := s.limit(c, ratelimit.Session, who); err != nil {
+		return err
+	}
+	again := *done
+	again.id = "again " + done.id
+	if err := s.spend(ctx, again, network); err != nil {
+		s.giveBack(ctx, ratelimit.Session, who)
+		return err
+	}
+	done.counted = true
+	s.entries.WithLabelValues("again").Inc()
+	return nil
+}
+
+// enteredMark names who was let in by a ticket. Without the ticket it tells nobody anything.
+func enteredMark(id string, who ratelimit.Subject) string {
+	h := sha256.New()
+	_, _ = h.Write(who.Voter[:])
+	_, _ = h.Write(who.Phone[:])
+	_, _ = h.Write([]byte(id))
+	return "entered " + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
 }
 
 // enterAnew is enter for who has no ticket.
@@ -205,7 +248,7 @@ func newEntries(registerer prometheus.Registerer, r *room.Room) (*prometheus.Cou
 	}
 	entries := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "popvote", Subsystem: "api", Name: "room_requests_total",
-		Help: "Requests for a session at the waiting room: let in straight or by ticket, given a ticket (waits), or back before their turn (not_yet).",
+		Help: "Requests for a session at the waiting room: let in straight, by ticket, or by the same again, given a ticket (waits), or back before their turn (not_yet).",
 	}, []string{"outcome"})
 	for _, c := range []prometheus.Collector{
 		entries,

@@ -28,6 +28,7 @@ type live struct {
 	polls  map[string]*topic[*ballotapi.Stats]
 	system *topic[*overviewView]
 	clouds *topic[*cloudsView]
+	routes *topic[*routesView]
 }
 
 // topic is one thing watched. Its fields are live.mu's.
@@ -167,6 +168,14 @@ func (l *live) watchClouds() (*topic[*cloudsView], chan struct{}, func()) {
 		l.server.readClouds)
 }
 
+func (l *live) watchRoutes() (*topic[*routesView], chan struct{}, func()) {
+	return watch(l,
+		func() *topic[*routesView] { return l.routes },
+		func(t *topic[*routesView]) { l.routes = t },
+		l.partsEvery,
+		l.server.readRoutes)
+}
+
 func look[T any](l *live, t *topic[T]) (latest T, readAt time.Time, failed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -194,8 +203,9 @@ func after(minutes []ballotapi.MinuteCount, from time.Time) []ballotapi.MinuteCo
 	return minutes[i:]
 }
 
-// stream sends the overview, the clouds where any are known, and with ?poll= that poll's numbers, for as long as the
-// page listens: events "overview", "clouds", "stats", and "stale" when the ballot server does not answer.
+// stream sends the overview, the clouds and the SMS routes where any are known, and with ?poll= that poll's numbers,
+// for as long as the page listens: events "overview", "clouds", "routes", "stats", and "stale" when the ballot server
+// does not answer.
 func (s *Server) stream(c *gin.Context) {
 	who := operator(c)
 	id := c.Query("poll")
@@ -220,6 +230,13 @@ func (s *Server) stream(c *gin.Context) {
 	if s.clouds != nil {
 		var leave func()
 		sky, cloudsWoken, leave = s.live.watchClouds()
+		defer leave()
+	}
+	var routes *topic[*routesView]
+	var routesWoken chan struct{}
+	if s.gateways != nil {
+		var leave func()
+		routes, routesWoken, leave = s.live.watchRoutes()
 		defer leave()
 	}
 	var stats *topic[*ballotapi.Stats]
@@ -247,6 +264,10 @@ func (s *Server) stream(c *gin.Context) {
 		case <-cloudsWoken:
 			if view, _, _ := look(s.live, sky); view != nil {
 				out.event("clouds", view)
+			}
+		case <-routesWoken:
+			if view, _, _ := look(s.live, routes); view != nil {
+				out.event("routes", view)
 			}
 		case <-statsWoken:
 			out.stats(s, id, stats)

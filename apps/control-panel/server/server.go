@@ -54,6 +54,9 @@ type Deps struct {
 	Parts func(ctx context.Context) []Part
 	// Clouds are shown and changed; nil where nobody knows of any.
 	Clouds Clouds
+	// Gateways asks every SMS gateway how its routes do, and must return promptly; nil where none is to be asked. Safe
+	// for concurrent use.
+	Gateways func(ctx context.Context) []Gateway
 	// Page serves the operators' page; nil for the embedded one.
 	Page    http.Handler
 	Clock   func() time.Time
@@ -67,7 +70,8 @@ type Server struct {
 	parts          func(ctx context.Context) []Part
 	clouds         Clouds // nil where nobody knows of any
 	deeds          deeds
-	drills         string // empty for none
+	gateways       func(ctx context.Context) []Gateway // nil where none is to be asked
+	drills         string                              // empty for none
 	clock          func() time.Time
 	log            *slog.Logger
 	origin         string
@@ -108,6 +112,7 @@ func New(config Config, deps Deps) (*Server, error) {
 		admin:          deps.Admin,
 		parts:          deps.Parts,
 		clouds:         deps.Clouds,
+		gateways:       deps.Gateways,
 		drills:         config.Drills,
 		clock:          deps.Clock,
 		log:            deps.Log,

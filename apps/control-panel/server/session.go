@@ -217,8 +217,9 @@ type sessionView struct {
 	Actor string    `json:"actor"`
 	Until time.Time `json:"until"`
 	Now   time.Time `json:"now"`
-	// Clouds and Drills say that there is such a screen.
+	// Clouds, Routes and Drills say that there is such a screen.
 	Clouds bool `json:"clouds"`
+	Routes bool `json:"routes"`
 	Drills bool `json:"drills"`
 	// Account says that the actor is an account, which has passkeys.
 	Account bool `json:"account"`
@@ -234,7 +235,7 @@ type sessionView struct {
 
 func (s *Server) sessionView(in *session) sessionView {
 	return sessionView{
-		in.actor, s.sessions.until(in), s.clock(), s.clouds != nil, s.drills != "",
+		in.actor, s.sessions.until(in), s.clock(), s.clouds != nil, s.gateways != nil, s.drills != "",
 		in.account != "", in.enrols, in.named, s.rp != nil, s.needed,
 	}
 }

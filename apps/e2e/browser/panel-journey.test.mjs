@@ -263,6 +263,13 @@ it('has it all in the audit trail', async () => {
   await inspect(page, 'journey-audit')
 })
 
+it('shows how the SMS route of this machine does', async () => {
+  await page.click(`nav a[href="/sms"]`)
+  await page.locator('[data-test=route-simulated-][data-state=works]').waitFor()
+  assert.equal(await page.locator('[data-test=silent]').count(), 0)
+  await inspect(page, 'journey-sms')
+})
+
 it('logs out for good', async () => {
   await page.click('.account')
   await inspect(page, 'journey-session')

@@ -7,7 +7,7 @@ import { after, before, it } from 'node:test'
 
 import { launch, open, sizes } from './browser.mjs'
 import { inspect } from './panel/desk.mjs'
-import { broken, clouds, lost, scene } from './panel/scenes.mjs'
+import { broken, clouds, free, ill, lost, routes, scene } from './panel/scenes.mjs'
 import { raise } from './panel/stage.mjs'
 
 let browser
@@ -104,6 +104,37 @@ state('clouds-not-known', () => scene('open'), '/clouds', '.nothing')
 state('drills', () => sky(), '/drills', 'table', async () => {}, turns)
 state('drill-failed', () => sky(), '/drills/2026-11-23T125442', '.faults', async () => {}, turns)
 state('drills-none', () => ({ ...sky(), '/api/drills': { runs: [] } }), '/drills', '.nothing')
+const sms = (change) => scene('open', { sky: clouds(), sms: routes(change) })
+state('sms', () => sms(), '/sms', '[data-test=route-twilio-gcp]', async (page) => {
+  assert.equal(await page.locator('[data-state=works]').count(), 6)
+  assert.equal(await page.locator('[data-test=silent]').count(), 0)
+  assert.equal(await page.locator('[data-test^="reach-"]').count(), 6)
+  // Three gateways' numbers in one line.
+  assert.match(await page.locator('[data-test="reach-+852-twilio"]').textContent(), /9,00\d/)
+  await page.locator('[data-test=placeless]').waitFor()
+}, turns)
+state('sms-ill', () => sms(ill), '/sms', '[data-test=silent]', async (page) => {
+  assert.equal(await page.locator('[data-test=silent] li').count(), 2)
+  const states = Object.entries({ 'local-smpp-aws': 'away', 'twilio-aws': 'throttled', 'local-smpp-hetzner': 'last', 'twilio-hetzner': 'trying' })
+  for (const [route, is] of states) await page.locator(`[data-test=route-${route}][data-state=${is}]`).waitFor()
+  assert.equal(await page.locator('[data-test^=route-][data-test$=-gcp]').count(), 0)
+  await page.locator('[data-test=purse-all-aws][data-state=down]').waitFor()
+  await page.locator('[data-test=purse-all-hetzner][data-state=degraded]').waitFor()
+}, turns)
+state('sms-free', () => scene('open', { sms: routes(free) }), '/sms', '[data-test=route-simulated-]', async (page) => {
+  assert.equal(await page.locator('[data-test^=purse-]').count(), 0)
+}, turns)
+state('sms-none', () => sms((view) => (view.gateways = [])), '/sms', '.nothing')
+state('sms-unheard', () => sms((view) => view.gateways.forEach((g) => Object.assign(g, { silent: 'no_answer', report: undefined }))), '/sms', '.nothing', async (page) => {
+  assert.equal(await page.locator('[data-test=silent] li').count(), 3)
+})
+state('sms-old', () => sms((view) => (view.now = new Date(Date.now() - 50_000).toISOString())), '/sms', '[data-test=routes-old]')
+state('sms-loading', () => {
+  const play = sms()
+  const live = play.live
+  return { ...play, live: (poll) => live(poll).filter(([event]) => event !== 'routes') }
+}, '/sms', '.loading')
+state('sms-not-asked', () => scene('open'), '/sms', '.nothing')
 state('nowhere', () => scene('open'), '/somewhere/else', '.nothing')
 
 it('comes back by itself once the connection does', async () => {
@@ -144,6 +175,20 @@ it('says that it does not know, where an answer was lost', async () => {
   await page.click('[data-test=act]')
   assert.match(await page.locator('dialog [role=alert]').textContent(), /not known whether this was done/)
   await inspect(page, 'unknown-outcome')
+  await page.done()
+  await stage.close()
+})
+
+it('has the routes follow what the gateways say', async () => {
+  const stage = await raise(sms())
+  const page = await open(browser, stage.origin, { ...sizes.desktop, locale: 'en' })
+  await page.goto(`${stage.origin}/sms`)
+  await page.locator('[data-test=route-twilio-aws][data-state=works]').waitFor()
+  stage.say('routes', routes(ill))
+  await page.locator('[data-test=route-twilio-aws][data-state=throttled]').waitFor()
+  await page.locator('[data-test=silent]').waitFor()
+  stage.say('routes', routes())
+  await page.locator('[data-test=silent]').waitFor({ state: 'detached' })
   await page.done()
   await stage.close()
 })

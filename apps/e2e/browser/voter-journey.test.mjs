@@ -17,6 +17,8 @@ after(async () => {
   await instance?.stop()
 })
 
+const risk = { 'zh-Hant-HK': /被他人截取/, 'zh-Hans': /被他人截取/, en: /can be intercepted/ }
+
 for (const lang of ['zh-Hant-HK', 'zh-Hans', 'en']) {
   for (const poll of ['hk-2014-06', 'lunch']) {
     for (const [size, options] of Object.entries(sizes)) {
@@ -40,6 +42,7 @@ for (const lang of ['zh-Hant-HK', 'zh-Hans', 'en']) {
         await page.fill('#number', '')
         await identifyAndSee(page, voter, see)
         assert.doesNotMatch((await kept(page)).session, new RegExp(voter.hkid.slice(0, 7)), 'the number is forgotten')
+        if (poll === 'lunch') assert.match(await page.locator('main').innerText(), risk[lang], 'the risk of codes by SMS is told')
         await see('4-verify')
         await prove(page, instance, voter, poll)
         await see('5-ballot')

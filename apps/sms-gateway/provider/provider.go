@@ -67,7 +67,9 @@ const (
 type Receipt struct {
 	// Provider is the name of the route, Ref what Send returned.
 	Provider, Ref string
-	State         State
+	// To is the number it went to, if the provider says so: for the country.
+	To    sms.Number
+	State State
 	// Code is the provider's own reason, if it gave one.
 	Code string
 	// At is when the provider says it happened.

@@ -61,6 +61,14 @@ func (f *faults) admits(now time.Time) bool {
 	return !now.Before(f.throttled) && (!f.opened || !now.Before(f.until) && !f.probing)
 }
 
+// rests is until when the route is not asked; a time that is past, or zero, if it is.
+func (f *faults) rests() time.Time {
+	if f.opened && f.until.After(f.throttled) {
+		return f.until
+	}
+	return f.throttled
+}
+
 // begin is a message on its way; end must follow.
 func (f *faults) begin() (probe bool) {
 	probe = f.opened

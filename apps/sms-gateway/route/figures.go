@@ -1,15 +1,10 @@
 package route
 
 import (
-	"context"
 	"errors"
-	"hash/maphash"
-	"sync"
+	"sync/atomic"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/popvote/popvote/apps/sms-gateway/provider"
 )
 
 // figures are what a router shows of itself.
@@ -22,15 +17,8 @@ type figures struct {
 	spent    *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	receipts *prometheus.CounterVec
-
-	mu sync.Mutex
-	// guarded by mu: receipts that were counted
-	seed maphash.Seed
-	seen *simplelru.LRU[uint64, struct{}]
+	turned   map[string]*atomic.Int64 // what refused counts, for reports
 }
-
-// maxReceipts is how many are remembered, to count none twice.
-const maxReceipts = 1 << 16
 
 var (
 	conversionMetric = prometheus.NewDesc("popvote_sms_route_conversion",
@@ -43,13 +31,9 @@ var (
 		"This gateway's part of what may be spent in an hour or a day.", []string{"to", "in", "currency"}, nil)
 )
 
-func newFigures(r *Router) (*figures, error) {
-	seen, err := simplelru.NewLRU[uint64, struct{}](maxReceipts, nil)
-	if err != nil {
-		return nil, err
-	}
+func newFigures(r *Router) *figures {
 	f := &figures{
-		router: r, seed: maphash.MakeSeed(), seen: seen,
+		router: r, turned: map[string]*atomic.Int64{},
 		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "popvote_sms_sent_total",
 			Help: "Messages handed to a route, by what became of them: sent, permanent (the number), blocked (as fraud), throttled, unavailable, unknown (it may have gone out).",
@@ -80,7 +64,10 @@ func newFigures(r *Router) (*figures, error) {
 			Help: "What providers said became of messages, each said once.",
 		}, []string{"route", "state"}),
 	}
-	return f, nil
+	for _, row := range reasons {
+		f.turned[row.name] = new(atomic.Int64)
+	}
+	return f
 }
 
 // begin makes all series there can be: alarms need the zero.
@@ -92,7 +79,7 @@ func (f *figures) begin() {
 		f.spent.WithLabelValues(one.name)
 		f.calls.WithLabelValues(one.name)
 		f.asked.WithLabelValues(one.name)
-		for _, o := range []outcome{sent, permanent, blocked, throttled, unavailable, unknown} {
+		for _, o := range outcomes {
 			f.sent.WithLabelValues(one.name, string(o))
 		}
 	}
@@ -108,45 +95,9 @@ func (f *figures) refuse(err error) {
 	for _, row := range reasons {
 		if errors.Is(err, row.err) {
 			f.refused.WithLabelValues(row.name).Inc()
+			f.turned[row.name].Add(1)
 		}
 	}
-}
-
-// states are those that are counted by their name.
-var states = map[provider.State]bool{
-	provider.Accepted: true, provider.Delivered: true, provider.Undelivered: true,
-	provider.Expired: true, provider.Rejected: true, provider.Unknown: true,
-}
-
-// Receipt implements provider.Receipts: it counts, and nothing waits for it.
-func (r *Router) Receipt(_ context.Context, in provider.Receipt) {
-	f, state := r.figures, in.State
-	if !states[state] {
-		state = provider.Unknown
-	}
-	if !r.has(in.Provider) {
-		return
-	}
-	if in.Ref != "" {
-		key := maphash.String(f.seed, in.Provider+"\x00"+in.Ref+"\x00"+string(state))
-		f.mu.Lock()
-		again := f.seen.Contains(key)
-		f.seen.Add(key, struct{}{})
-		f.mu.Unlock()
-		if again {
-			return
-		}
-	}
-	f.receipts.WithLabelValues(in.Provider, string(state)).Inc()
-}
-
-func (r *Router) has(route string) bool {
-	for _, one := range r.routes {
-		if one.name == route {
-			return true
-		}
-	}
-	return false
 }
 
 // Describe implements prometheus.Collector.

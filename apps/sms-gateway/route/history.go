@@ -28,6 +28,7 @@ type block struct {
 // resend by the same route is no other sample, and to the same number none of its block.
 type sample struct {
 	route   *leader
+	tally   *tally
 	at      time.Time
 	block   *block // nil where it cost nothing
 	blockAt time.Time
@@ -67,30 +68,36 @@ func (h *history) block(number string) *block {
 
 func (h *history) key(conversation string) uint64 { return maphash.String(h.seed, conversation) }
 
+// send counts the sample's code by its route.
+func (s sample) send(now time.Time, n int32) {
+	s.route.conv.send(now, s.at, n)
+	s.tally.conv.send(now, s.at, n)
+}
+
 // forget takes back that the sample's code was sent.
 func (s sample) forget(now time.Time) {
 	if s.used {
 		return
 	}
-	s.route.conv.send(now, s.at, -1)
+	s.send(now, -1)
 	if s.block != nil {
 		s.block.conv.send(now, s.blockAt, -1)
 	}
 }
 
 // sent counts a conversation's code, and returns how to take that back.
-func (h *history) sent(now time.Time, conversation string, by *leader, to *block) (undo func(now time.Time)) {
+func (h *history) sent(now time.Time, conversation string, by leg, to *block) (undo func(now time.Time)) {
 	if conversation == "" {
 		return func(time.Time) {}
 	}
 	key := h.key(conversation)
 	before, again := h.conversations.Get(key)
-	next := sample{route: by, at: now, block: to, blockAt: now}
-	sameRoute, sameBlock := again && before.route == by, again && before.block == to
+	next := sample{route: by.by, tally: by.tally, at: now, block: to, blockAt: now}
+	sameRoute, sameBlock := again && before.route == by.by, again && before.block == to
 	if sameRoute {
-		next.at = before.at
+		next.at, next.tally = before.at, before.tally
 	} else {
-		by.conv.send(now, now, 1)
+		next.send(now, 1)
 	}
 	switch {
 	case to == nil:
@@ -109,7 +116,7 @@ func (h *history) sent(now time.Time, conversation string, by *leader, to *block
 			return
 		}
 		if !sameRoute {
-			by.conv.send(now, next.at, -1)
+			next.send(now, -1)
 		}
 		if to != nil && !sameBlock {
 			to.conv.send(now, next.blockAt, -1)
@@ -126,6 +133,7 @@ func (h *history) used(now time.Time, conversation string) {
 		return
 	}
 	s.route.conv.use(now, s.at)
+	s.tally.conv.use(now, s.at)
 	if s.block != nil {
 		s.block.conv.use(now, s.blockAt)
 	}

@@ -59,6 +59,7 @@ type Deps struct {
 type Router struct {
 	table   *Table
 	clock   func() time.Time
+	since   time.Time
 	figures *figures
 	routes  []*leader
 	hooks   map[string]http.Handler
@@ -66,18 +67,23 @@ type Router struct {
 	mu sync.Mutex
 	// guarded by mu, as is what leaders say of themselves; never held while a provider is asked
 	history   *history
+	receipts  receipts
 	total     *account
 	countries []*account
+	tallies   [][]*tally // as the table's countries, and their routes
 }
 
 // leader is a route as this gateway has met it: what it leads to, and how it does.
 type leader struct {
 	name     string
+	kind     string
 	provider provider.Provider
 
 	// guarded by Router.mu
-	faults faults
-	conv   conversion
+	faults  faults
+	conv    conversion
+	stray   told // of messages that went nobody knows where: another gateway sent them
+	trouble *sms.Trouble
 }
 
 var (
@@ -97,14 +103,18 @@ func New(table *Table, kinds map[string]Kind, deps Deps) (*Router, error) {
 		return nil, err
 	}
 	r := &Router{
-		table: table, clock: deps.Clock, hooks: map[string]http.Handler{},
+		table: table, clock: deps.Clock, since: deps.Clock(), hooks: map[string]http.Handler{},
 		history: past, total: newAccount(table.Spend.share(table.Gateways)),
 	}
-	if r.figures, err = newFigures(r); err != nil {
+	if r.receipts, err = newReceipts(); err != nil {
 		return nil, err
 	}
-	for _, c := range table.Countries {
-		r.countries = append(r.countries, newAccount(c.Spend.share(table.Gateways)))
+	r.figures = newFigures(r)
+	for i, c := range table.Countries {
+		r.countries, r.tallies = append(r.countries, newAccount(c.Spend.share(table.Gateways))), append(r.tallies, nil)
+		for range c.Legs {
+			r.tallies[i] = append(r.tallies[i], newTally(table.Conversion.Route))
+		}
 	}
 	for _, row := range table.Routes {
 		p, err := kinds[row.Kind](row.Config, provider.Deps{
@@ -115,7 +125,8 @@ func New(table *Table, kinds map[string]Kind, deps Deps) (*Router, error) {
 			return nil, fmt.Errorf("couldn't make the route %s: %w", row.Name, err)
 		}
 		r.routes = append(r.routes, &leader{
-			name: row.Name, provider: p, faults: newFaults(), conv: newConversion(table.Conversion.Route),
+			name: row.Name, kind: row.Kind, provider: p,
+			faults: newFaults(), conv: newConversion(table.Conversion.Route),
 		})
 		if called, ok := p.(provider.Webhooks); ok {
 			r.hooks[row.Name] = called.Handler()
@@ -142,9 +153,12 @@ func (r *Router) checkCallers() error {
 	return nil
 }
 
-// leader is that of a route, which there is.
+// leader is that of a route; nil if there is none.
 func (r *Router) leader(route string) *leader {
-	return r.routes[slices.IndexFunc(r.routes, func(one *leader) bool { return one.name == route })]
+	if i := slices.IndexFunc(r.routes, func(one *leader) bool { return one.name == route }); i >= 0 {
+		return r.routes[i]
+	}
+	return nil
 }
 
 // Send implements sms.Sender. A message goes by one route; by the next only where it certainly didn't go by the
@@ -207,6 +221,7 @@ func (r *Router) send(ctx context.Context, m sms.Message) error {
 type leg struct {
 	by    *leader
 	price Money
+	tally *tally
 }
 
 // order is by which routes a message is to be tried. The choice is made by hashing what the conversation is
@@ -226,7 +241,7 @@ func (r *Router) order(country int, m sms.Message) []leg {
 		if !ok {
 			continue
 		}
-		p := place{leg{r.leader(l.Route), price}, float64(i), 0} // routes without a weight keep their order, after the others
+		p := place{leg{r.leader(l.Route), price, r.tallies[country][i]}, float64(i), 0} // routes without a weight keep their order, after the others
 		if l.Weight > 0 {
 			p.score = l.Weight / math.Log(chance(conversation, l.Route)) // below 0: the lower, the sooner
 		}
@@ -293,6 +308,7 @@ type sending struct {
 	m        sms.Message
 	began    time.Time
 	probe    bool
+	call     bool
 	accounts []*account
 	block    *block
 	uncount  func(time.Time)
@@ -323,7 +339,7 @@ func (r *Router) begin(country int, l leg, m sms.Message) (*sending, error) {
 		}
 		s.book(now, l.price)
 	}
-	s.uncount = r.history.sent(now, m.Conversation, l.by, s.block)
+	s.uncount = r.history.sent(now, m.Conversation, l, s.block)
 	s.probe = l.by.faults.begin()
 	return s, nil
 }
@@ -332,6 +348,7 @@ func (s *sending) book(now time.Time, price Money) {
 	for _, a := range s.accounts {
 		a.spend(now, s.began, price)
 	}
+	s.leg.tally.spent.spend(now, s.began, price)
 	if s.block != nil {
 		s.block.hour.add(now, s.began, price)
 	}
@@ -340,19 +357,21 @@ func (s *sending) book(now time.Time, price Money) {
 // try asks the provider, and books what came of it: also where the provider has a bug, or never comes back.
 func (s *sending) try(ctx context.Context, within time.Duration) (err error) {
 	err = sms.ErrUnknown
+	ref := ""
 	asked := s.router.figures.asked.WithLabelValues(s.leg.by.name)
 	asked.Inc()
 	defer func() {
 		asked.Dec()
-		s.end(ctx, err)
+		s.end(ctx, ref, err)
 	}()
 	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if caller, ok := s.leg.by.provider.(provider.Caller); ok && s.m.Kind == sms.ByCall {
 		s.router.figures.calls.WithLabelValues(s.leg.by.name).Inc()
-		_, err = caller.Call(asking, s.m)
+		s.call = true
+		ref, err = caller.Call(asking, s.m)
 	} else {
-		_, err = s.leg.by.provider.Send(asking, s.m)
+		ref, err = s.leg.by.provider.Send(asking, s.m)
 	}
 	if outcomeOf(err) == unknown && !errors.Is(err, sms.ErrUnknown) {
 		err = fmt.Errorf("%w: %w", sms.ErrUnknown, err) // it doesn't say that it wasn't sent
@@ -360,12 +379,14 @@ func (s *sending) try(ctx context.Context, within time.Duration) (err error) {
 	return err
 }
 
-func (s *sending) end(ctx context.Context, err error) {
+func (s *sending) end(ctx context.Context, ref string, err error) {
 	r, by, outcome := s.router, s.leg.by, outcomeOf(err)
 	now := r.clock()
 	took := now.Sub(s.began)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s.leg.tally.end(outcome, s.call)
+	r.receipts.post(now, by, ref, letter{s.leg.tally, s.began})
 	if outcome.costs() {
 		r.figures.spent.WithLabelValues(by.name).Add(s.leg.price.Units())
 	} else {
@@ -378,6 +399,9 @@ func (s *sending) end(ctx context.Context, err error) {
 		v = faulty
 	case v == faulty && ctx.Err() != nil && took <= r.table.Slow:
 		v = nothing // whoever asked gave up
+	}
+	if what := troubleOf(outcome, v); what != "" {
+		by.trouble = &sms.Trouble{At: now, What: what}
 	}
 	by.faults.end(now, s.probe, v)
 	if wait, ok := errors.AsType[*sms.Throttled](err); ok {
@@ -442,6 +466,9 @@ const (
 	unavailable outcome = "unavailable"
 	unknown     outcome = "unknown"
 )
+
+// outcomes are all of them.
+var outcomes = []outcome{sent, permanent, blocked, throttled, unavailable, unknown}
 
 // outcomeOf reads a provider's error; whatever it does not say certainly, is unknown.
 func outcomeOf(err error) outcome {

@@ -37,7 +37,9 @@ func (f *fake) Send(ctx context.Context, m sms.Message) (string, error) {
 	n, does := len(f.got), f.does
 	f.mu.Unlock()
 	if does != nil {
-		return "", does(ctx, n)
+		if err := does(ctx, n); err != nil {
+			return "", err
+		}
 	}
 	return fmt.Sprint(f.deps.Name, n), nil
 }

@@ -95,19 +95,10 @@ const (
 // across the network goes what they mean, no more.
 func NewHandler(sender sms.Sender, allow []string, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	allowed := func(answer http.HandlerFunc) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			if !slices.Contains(allow, mtls.Caller(r)) {
-				w.WriteHeader(statusForbidden)
-				return
-			}
-			answer(w, r)
-		}
-	}
 	if confirmer, ok := sender.(sms.Confirmer); ok {
-		mux.HandleFunc("POST "+confirmPath, allowed(confirmation(confirmer)))
+		mux.HandleFunc("POST "+confirmPath, only(allow, confirmation(confirmer)))
 	}
-	mux.HandleFunc("POST "+sendPath, allowed(func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST "+sendPath, only(allow, func(w http.ResponseWriter, r *http.Request) {
 		var m message
 		if err := strictjson.Read(w, r, maxBody, &m); err != nil || m.ID == "" || len(m.To) < 2 || m.To[0] != '+' {
 			w.WriteHeader(http.StatusBadRequest)
@@ -136,6 +127,17 @@ func NewHandler(sender sms.Sender, allow []string, log *slog.Logger) http.Handle
 		}
 	}))
 	return mux
+}
+
+// only answers the services in allow, by the names in their certificates.
+func only(allow []string, answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(allow, mtls.Caller(r)) {
+			w.WriteHeader(statusForbidden)
+			return
+		}
+		answer(w, r)
+	}
 }
 
 // conversationOf reads what a client of today says of a message; one of yesterday says nothing.
@@ -215,24 +217,29 @@ type ClientConfig struct {
 
 // NewClient returns a client that has not connected yet. Close it.
 func NewClient(cfg ClientConfig) *Client {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(true)
 	balancer := balance.New(balance.Config{Finder: cfg.Finder, Service: Service, Cloud: cfg.Cloud, Clock: cfg.Clock})
 	ctx, stop := context.WithCancel(context.Background())
-	c := &Client{clock: cfg.Clock, finder: cfg.Finder, balancer: balancer, transport: &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-		TLSClientConfig:     cfg.TLS,
-		TLSHandshakeTimeout: 3 * time.Second,
-		Protocols:           protocols,
-		IdleConnTimeout:     50 * time.Second, // before the other side's 60 s
-		DisableCompression:  true,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: 3 * time.Second, PingTimeout: 2 * time.Second},
-	}, confirmed: make(chan string, maxConfirmed), stop: stop, done: make(chan struct{})}
+	c := &Client{clock: cfg.Clock, finder: cfg.Finder, balancer: balancer, transport: newTransport(cfg.TLS), confirmed: make(chan string, maxConfirmed), stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		c.tell(ctx)
 	}()
 	return c
+}
+
+// newTransport reaches gateways over mutual TLS.
+func newTransport(config *tls.Config) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		TLSClientConfig:     config,
+		TLSHandshakeTimeout: 3 * time.Second,
+		Protocols:           protocols,
+		IdleConnTimeout:     50 * time.Second, // before the other side's 60 s
+		DisableCompression:  true,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: 3 * time.Second, PingTimeout: 2 * time.Second},
+	}
 }
 
 // Close lets go of connections that are idle. What the gateways were not told yet is forgotten.

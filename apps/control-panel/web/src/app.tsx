@@ -12,6 +12,7 @@ import { EnrolScreen, OperatorsScreen } from './screens/operators'
 import { OverviewScreen } from './screens/overview'
 import { PollScreen } from './screens/poll'
 import { PollsScreen } from './screens/polls'
+import { RoutesScreen } from './screens/routes'
 import { WallScreen } from './screens/wall'
 import { Shared, useNow, usePanel, usePicture, useTitle } from './state'
 import { applyTheme, rememberedTheme, type Theme } from './theme'
@@ -139,6 +140,7 @@ function Inside({ session, renew, setLang, onOut, onEnded }: { session: SessionV
               <NavLink to={pathTo.create()} on={route.name === 'new'}>{t.nav.create}</NavLink>
               <NavLink to={pathTo.operators()} on={route.name === 'operators'}>{t.nav.operators}{unseen > 0 && <span class="unseen" data-test="unseen" aria-label={t.operators.unseen(f.num(unseen))}>{f.num(unseen)}</span>}</NavLink>
               {session.clouds && <NavLink to={pathTo.clouds()} on={route.name === 'clouds'}>{t.nav.clouds}</NavLink>}
+              {session.routes && <NavLink to={pathTo.sms()} on={route.name === 'sms'}>{t.nav.sms}</NavLink>}
               {session.drills && <NavLink to={pathTo.drills()} on={['drills', 'drill'].includes(route.name)}>{t.nav.drills}</NavLink>}
             </nav>
             <span class="bar-end">
@@ -176,6 +178,7 @@ function Screen({ route, known, renew, told, see }: ScreenProps): JSX.Element {
     case 'wall': return <WallScreen id={route.id} />
     case 'operators': return <OperatorsScreen session={known} renew={renew} told={told} see={see} />
     case 'clouds': return known.clouds ? <CloudsScreen /> : <LostScreen />
+    case 'sms': return known.routes ? <RoutesScreen /> : <LostScreen />
     case 'drills': return known.drills ? <DrillsScreen /> : <LostScreen />
     case 'drill': return known.drills ? <DrillScreen key={route.run} run={route.run} /> : <LostScreen />
     case 'lost': return <LostScreen />

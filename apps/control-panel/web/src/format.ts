@@ -8,6 +8,8 @@ export interface Format {
   rate: (n: number) => string
   percent: (share: number) => string
   bytes: (n: number) => string
+  /** An amount with its currency's code: HKD 1,234.50. */
+  money: (n: number, currency: string) => string
   /** Day, time and zone. */
   when: (time: string | number) => string
   /** Time to the second and zone. */
@@ -46,12 +48,14 @@ export function formatFor(lang: Lang, timeZone?: string): Format {
   const zoneAt = (ms: number): string => zones.formatToParts(ms).find((p) => p.type === 'timeZoneName')?.value ?? 'UTC'
   const whole = new Intl.NumberFormat(tag)
   const one = new Intl.NumberFormat(tag, { minimumFractionDigits: 1, maximumFractionDigits: 1 })
+  const cents = new Intl.NumberFormat(tag, { minimumFractionDigits: 2, maximumFractionDigits: 2 })
   const share = new Intl.NumberFormat(tag, { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 })
   return {
     lang,
     num: (n) => whole.format(n),
     rate: (n) => (n >= 10 || n === 0 ? whole.format(Math.round(n)) : one.format(n)),
     percent: (n) => share.format(n),
+    money: (n, currency) => `${currency} ${cents.format(n)}`,
     bytes: (n) => {
       const scale = ['B', 'kB', 'MB', 'GB', 'TB']
       let i = 0

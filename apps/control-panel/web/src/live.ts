@@ -1,4 +1,4 @@
-import type { CloudMap, LiveStats, MinuteCount, Overview, Stats } from './types'
+import type { CloudMap, LiveStats, MinuteCount, Overview, RoutesView, Stats } from './types'
 
 /** connection: `live` while events come, `lost` while none do, `old` while the ballot server is silent. */
 export type Connection = 'connecting' | 'live' | 'old' | 'lost' | 'ended'
@@ -7,6 +7,8 @@ export interface Picture {
   overview: Overview | null
   /** null until it has come, and for ever where nobody knows of clouds. */
   clouds: CloudMap | null
+  /** null until they have come, and for ever where no SMS gateway is asked. */
+  routes: RoutesView | null
   stats: (Stats & { counting: boolean }) | null
   connection: Connection
   /** When the numbers were last known good, on this machine's clock (ms). */
@@ -21,6 +23,7 @@ export interface Picture {
 export const blank: Picture = {
   overview: null,
   clouds: null,
+  routes: null,
   stats: null,
   connection: 'connecting',
   statsAt: 0,
@@ -108,6 +111,9 @@ export class Live {
     })
     source.addEventListener('clouds', (e) => {
       if (source === this.#source) this.#set({ clouds: JSON.parse((e as MessageEvent<string>).data) as CloudMap })
+    })
+    source.addEventListener('routes', (e) => {
+      if (source === this.#source) this.#set({ routes: JSON.parse((e as MessageEvent<string>).data) as RoutesView })
     })
     source.addEventListener('stats', (e) => {
       if (source === this.#source) this.#stats(JSON.parse((e as MessageEvent<string>).data) as LiveStats)

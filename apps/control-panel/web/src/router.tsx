@@ -13,6 +13,7 @@ export type Route =
   | { name: 'wall'; id: string }
   | { name: 'operators' }
   | { name: 'clouds' }
+  | { name: 'sms' }
   | { name: 'drills' }
   | { name: 'drill'; run: string }
   | { name: 'lost' }
@@ -27,6 +28,7 @@ export function routeOf(path: string, query: string): Route {
   if (first === 'wall' && third === undefined) return { name: 'wall', id: second ?? '' }
   if (first === 'operators' && second === undefined) return { name: 'operators' }
   if (first === 'clouds' && second === undefined) return { name: 'clouds' }
+  if (first === 'sms' && second === undefined) return { name: 'sms' }
   if (first === 'drills' && third === undefined) return second === undefined ? { name: 'drills' } : { name: 'drill', run: second }
   if (first !== 'polls') return { name: 'lost' }
   if (second === undefined) return { name: 'polls' }
@@ -52,6 +54,7 @@ export const pathTo = {
   edit: (id: string) => `/polls/${encodeURIComponent(id)}/edit`,
   operators: () => '/operators',
   clouds: () => '/clouds',
+  sms: () => '/sms',
   drills: () => '/drills',
   drill: (run: string) => `/drills/${encodeURIComponent(run)}`,
   wall: (id = '') => (id ? `/wall/${encodeURIComponent(id)}` : '/wall'),

@@ -226,6 +226,7 @@ export interface SessionView {
   now: string
   /** Whether there are such screens. */
   clouds: boolean
+  routes: boolean
   drills: boolean
   /** Whether the actor is an account, which has passkeys. */
   account: boolean
@@ -357,6 +358,79 @@ export interface CloudMap {
   services: Service[]
   leaders: Leader[]
   deeds: CloudDeed[]
+}
+
+export type Breaker = 'closed' | 'half_open' | 'open'
+
+/** Counts are what one gateway has counted since it began. */
+export interface Counts {
+  sent: number
+  failed: number
+  unknown: number
+  calls: number
+  delivered: number
+  undelivered: number
+  /** The share of the settled codes that were used. */
+  used: number
+  settled: number
+  spent_hour: number
+  spent_day: number
+  /** How many receipts of delivery took how long, in the last half-hour. */
+  delays?: Delay[]
+}
+
+/** Delay is as many as took up to so many seconds, and longer than the delay before; 0 is for more than ten minutes. */
+export interface Delay {
+  within: number
+  count: number
+}
+
+/** CountryReport is of one route to one country, by its calling code; "+" is everywhere else. */
+export interface CountryReport extends Counts {
+  to: string
+}
+
+/** RouteReport is of one route; its receipts are also those whose country the gateway doesn't know. */
+export interface RouteReport extends Counts {
+  name: string
+  kind: string
+  countries?: CountryReport[] | null
+  faults: Breaker
+  conversion: Breaker
+  rests_until?: string
+  away?: boolean
+  trouble?: { at: string; what: string }
+}
+
+/** Spending is what one gateway has spent under its part of a cap; `to` is a calling code, + for everywhere else, or all. */
+export interface Spending {
+  to: string
+  hour: number
+  hour_cap: number
+  day: number
+  day_cap: number
+}
+
+export interface GatewayReport {
+  at: string
+  since: string
+  currency?: string
+  routes: RouteReport[] | null
+  spending: Spending[] | null
+  refused: Record<string, number> | null
+}
+
+/** Gateway has a report, or says why not. */
+export interface Gateway {
+  address?: string
+  cloud?: string
+  silent?: 'no_answer' | 'refused' | 'older'
+  report?: GatewayReport
+}
+
+export interface RoutesView {
+  now: string
+  gateways: Gateway[]
 }
 
 export interface DrillRun {

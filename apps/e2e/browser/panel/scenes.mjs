@@ -195,15 +195,73 @@ export function drills() {
   return [report('kill-leaders', []), report('freeze-leaders', ['1 acknowledged votes are lost', 'no vote was acknowledged for 41.3 s, and 30 s were allowed'])]
 }
 
+/** routes are three gateways of two routes each; `change` turns them into what is to be seen. */
+export function routes(change = () => {}, now = Date.now()) {
+  const ago = (seconds) => iso(now - seconds * 1000)
+  const route = (name, kind, sent, price) => ({
+    name, kind, sent, failed: Math.round(sent / 90), unknown: Math.round(sent / 400), calls: kind === 'twilio' ? 41 : 0, delivered: Math.round(sent * 0.94), undelivered: Math.round(sent * 0.02),
+    used: 0.87, settled: 412, faults: 'closed', conversion: 'closed', spent_hour: sent * price * 0.2, spent_day: sent * price,
+  })
+  const country = (r, to, share, i) => ({
+    ...Object.fromEntries(['sent', 'failed', 'unknown', 'calls', 'delivered', 'undelivered', 'settled'].map((k) => [k, Math.floor(r[k] * share)])),
+    to, used: r.used, spent_hour: r.spent_hour * share, spent_day: r.spent_day * share,
+    delays: [{ within: 3 + i, count: 300 }, { within: 8, count: 90 }, { within: 40, count: 20 }, ...(to === '+44' ? [{ within: 0, count: 60 }] : [])],
+  })
+  const view = {
+    now: iso(now),
+    gateways: ['aws', 'gcp', 'hetzner'].map((cloud, i) => {
+      const both = [route('local-smpp', 'smpp', 9214 - 311 * i, 0.28), route('twilio', 'twilio', 3071 + 57 * i, 0.31)]
+      both.forEach((r, i) => (r.countries = [country(r, '+852', 0.96, i), country(r, '+44', 0.03, i), { ...country(r, '+', 0, i), delays: [] }]))
+      const [hour, day] = ['spent_hour', 'spent_day'].map((k) => both.reduce((n, r) => n + r[k], 0))
+      return {
+        cloud, address: `10.203.0.${i + 1}:21400`,
+        report: {
+          at: ago(1), since: ago(9 * 3600), currency: 'HKD', routes: both, refused: { spent: 0, unused: 0, country: 12, no_route: 0 },
+          spending: [{ to: 'all', hour, hour_cap: 1000, day, day_cap: 6666.67 }, { to: '+852', hour, hour_cap: 1000, day, day_cap: 6666.67 }],
+        },
+      }
+    }),
+  }
+  change(view)
+  return view
+}
+
+/** ill is them when one gateway is silent, one of yesterday, and of the last one's routes none works as it should. */
+export const ill = (view) => {
+  const [aws, gcp, hetzner] = view.gateways
+  Object.assign(gcp, { silent: 'no_answer', report: undefined })
+  view.gateways.push({ cloud: 'hetzner', address: '10.203.0.9:21400', silent: 'older' })
+  const soon = iso(Date.now() + 40_000)
+  const at = iso(Date.now() - 90_000)
+  Object.assign(aws.report.routes[0], { faults: 'open', rests_until: soon, away: true, failed: 512, trouble: { at, what: 'unavailable' } })
+  Object.assign(aws.report.routes[1], { rests_until: soon, trouble: { at, what: 'throttled' } })
+  Object.assign(hetzner.report.routes[0], { conversion: 'open', used: 0.04, trouble: { at, what: 'slow' } })
+  Object.assign(hetzner.report.routes[1], { faults: 'half_open', trouble: { at, what: 'unknown' } })
+  Object.assign(aws.report.spending[0], { hour: 1000, day: 6001.5 })
+  Object.assign(hetzner.report.spending[0], { hour: 870.25 })
+  Object.assign(aws.report.refused, { spent: 208, unused: 31 })
+}
+
+/** free is the one gateway of `popvote up`, where nothing costs anything and nobody has been sent anything yet. */
+export const free = (view) => {
+  const [{ report }] = view.gateways
+  const { currency: _, ...rest } = report
+  const nothing = { sent: 0, failed: 0, unknown: 0, calls: 0, delivered: 0, undelivered: 0, used: 1, settled: 0, spent_hour: 0, spent_day: 0 }
+  view.gateways = [{ report: {
+    ...rest, routes: [{ ...report.routes[0], ...nothing, name: 'simulated', kind: 'simulated', countries: [{ ...nothing, to: '+' }] }], refused: { spent: 0, unused: 0, country: 0, no_route: 0 },
+    spending: [{ to: 'all', hour: 0, hour_cap: 0, day: 0, day_cap: 0 }],
+  } }]
+}
+
 /** scene is a whole play around one poll in one state. */
-export function scene(state, { now = Date.now(), votes = true, polls, shown = parts, more = {}, sky = null } = {}) {
+export function scene(state, { now = Date.now(), votes = true, polls, shown = parts, more = {}, sky = null, sms = null } = {}) {
   const m = manifest(state, now)
   if (state === 'closed' || state === 'counted' || state === 'published') m.closes_at = iso(now - 0.6 * hour)
   const list = polls ?? [summary(m), lunch('counted', now)]
   const numbers = stats(state, { now, votes, ...more })
   const { ballot, signing_key, log_key, sequence, state: _, ...definition } = m
   return {
-    '/api/session': { actor: 'operator-07fe', until: iso(now + 300 * hour), now: iso(now), clouds: sky !== null, drills: sky !== null },
+    '/api/session': { actor: 'operator-07fe', until: iso(now + 300 * hour), now: iso(now), clouds: sky !== null, routes: sms !== null, drills: sky !== null },
     '/api/logout': { status: 200 },
     '/api/links': { link: 'http://127.0.0.1:8081/#login=ZHVtbXktbGluay10aGF0LWxvZ3Mtbm9ib2R5LWlu', until: iso(now + 12 * hour) },
     '/api/polls/hk-2014-06': { now: iso(now), manifest: m, definition: { ...definition, tally_key: ballot.tally_key }, stats: numbers, counting: numbers.counting },
@@ -211,6 +269,6 @@ export function scene(state, { now = Date.now(), votes = true, polls, shown = pa
     '/api/polls/hk-2014-06/result': result(state, now),
     '/api/drills': { runs: [{ name: '2026-11-23T125442', at: '2026-11-23T12:54:42Z', drills: 2, failed: 1 }, { name: '2026-11-22T080000', at: '2026-11-22T08:00:00Z', drills: 8, failed: 0 }] },
     '/api/drills/2026-11-23T125442': { reports: drills() },
-    live: (poll) => [['overview', { now: iso(now), polls: list, parts: shown }], ...(sky ? [['clouds', sky]] : []), ...(poll === 'hk-2014-06' ? [['stats', numbers]] : [])],
+    live: (poll) => [['overview', { now: iso(now), polls: list, parts: shown }], ...(sky ? [['clouds', sky]] : []), ...(sms ? [['routes', sms]] : []), ...(poll === 'hk-2014-06' ? [['stats', numbers]] : [])],
   }
 }

@@ -159,6 +159,7 @@ type notice struct {
 	EventType      string `json:"eventType"`
 	EventTimestamp int64  `json:"eventTimestamp"` // milliseconds
 	MessageID      string `json:"messageId"`
+	Recipient      string `json:"destinationPhoneNumber"`
 	Origination    string `json:"originationNumber"`
 	Destination    string `json:"destinationNumber"`
 	Body           string `json:"messageBody"`
@@ -194,7 +195,7 @@ func notified(call *wire.Call, message string, at time.Time) error {
 		if n.EventTimestamp > 0 {
 			at = time.UnixMilli(n.EventTimestamp).UTC()
 		}
-		call.Receipts = []provider.Receipt{{Ref: n.MessageID, State: state, Code: n.EventType, At: at}}
+		call.Receipts = []provider.Receipt{{Ref: n.MessageID, To: wire.Number(n.Recipient), State: state, Code: n.EventType, At: at}}
 	case n.Origination != "" && n.InboundID != "":
 		call.Messages = []sms.Inbound{{
 			From: wire.Number(n.Origination), To: wire.Number(n.Destination), Text: n.Body, ReceivedAt: at, ProviderID: n.InboundID,

@@ -227,7 +227,7 @@ func TestItTakesReceipts(t *testing.T) {
 			t.Fatalf("%s: answered %d", kind, got)
 		}
 		in, receipts := everybody.Take()
-		receipt := provider.Receipt{Provider: "route", Ref: ref, State: want, Code: kind, At: wiretest.Now.Add(-time.Second)}
+		receipt := provider.Receipt{Provider: "route", Ref: ref, To: "+85291234567", State: want, Code: kind, At: wiretest.Now.Add(-time.Second)}
 		if len(in) != 0 || len(receipts) != 1 || receipts[0] != receipt {
 			t.Errorf("%s: %v, want %v", kind, receipts, receipt)
 		}

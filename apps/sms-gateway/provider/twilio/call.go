@@ -92,5 +92,7 @@ func toldOfCall(form url.Values, now time.Time, signature string) (wire.Call, er
 	if !known {
 		state = provider.Unknown
 	}
-	return wire.Call{Key: signature, Receipts: []provider.Receipt{{Ref: sid, State: state, Code: form.Get("SipResponseCode"), At: now}}}, nil
+	return wire.Call{Key: signature, Receipts: []provider.Receipt{{
+		Ref: sid, To: sms.Number(form.Get("To")), State: state, Code: form.Get("SipResponseCode"), At: now,
+	}}}, nil
 }

@@ -245,7 +245,7 @@ func told(form url.Values, now time.Time, signature string) (wire.Call, error) {
 		case code == expired:
 			state = provider.Expired
 		}
-		call.Receipts = []provider.Receipt{{Ref: sid, State: state, Code: code, At: now}}
+		call.Receipts = []provider.Receipt{{Ref: sid, To: sms.Number(form.Get("To")), State: state, Code: code, At: now}}
 		return call, nil
 	}
 	if !form.Has("From") || !form.Has("Body") {

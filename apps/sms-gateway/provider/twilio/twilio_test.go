@@ -243,7 +243,7 @@ func TestItTakesReceipts(t *testing.T) {
 			t.Fatalf("%s: answered %d", one.status, got)
 		}
 		in, receipts := everybody.Take()
-		want := provider.Receipt{Provider: "route", Ref: sid, State: one.want, Code: one.code, At: wiretest.Now}
+		want := provider.Receipt{Provider: "route", Ref: sid, To: "+85291234567", State: one.want, Code: one.code, At: wiretest.Now}
 		if len(in) != 0 || len(receipts) != 1 || receipts[0] != want {
 			t.Errorf("%s: %v, want %v", one.status, receipts, want)
 		}

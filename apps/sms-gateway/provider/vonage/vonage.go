@@ -344,7 +344,7 @@ func told(id string, body []byte) (wire.Call, error) {
 		if _, known := codes[code]; !known && code != "1360" {
 			code = ""
 		}
-		out.Receipts = []provider.Receipt{{Ref: c.ID, State: state, Code: code, At: c.Timestamp}}
+		out.Receipts = []provider.Receipt{{Ref: c.ID, To: wire.Number(c.To), State: state, Code: code, At: c.Timestamp}}
 	case c.From != "" && c.Text != nil:
 		out.Messages = []sms.Inbound{{
 			From: wire.Number(c.From), To: wire.Number(c.To), Text: *c.Text, ReceivedAt: c.Timestamp, ProviderID: c.ID,

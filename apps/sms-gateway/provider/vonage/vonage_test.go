@@ -242,7 +242,7 @@ func TestItTakesReceipts(t *testing.T) {
 			t.Fatalf("%s: answered %d", one.status, got)
 		}
 		in, receipts := everybody.Take()
-		want := provider.Receipt{Provider: "route", Ref: id, State: one.want, Code: one.code, At: wiretest.Now.Add(-time.Second)}
+		want := provider.Receipt{Provider: "route", Ref: id, To: "+85291234567", State: one.want, Code: one.code, At: wiretest.Now.Add(-time.Second)}
 		if len(in) != 0 || len(receipts) != 1 || receipts[0] != want {
 			t.Errorf("%s: %v", one.status, receipts)
 		}

@@ -230,7 +230,8 @@ export interface paths {
          *
          *     While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
          *     same again with the ticket as its `challenge` is let in when its turn has come: first come, first served.
-         *     The ticket is good for the same identity, phone and poll, once, and needs no other challenge.
+         *     The ticket is good for the same identity, phone and poll, and needs no other challenge. It is good for
+         *     one session, and within two minutes once more, in case the answer was lost on the way.
          */
         post: operations["createSession"];
         delete?: never;

@@ -149,6 +149,7 @@ export const en: Words = {
     called: 'Your phone is about to ring. A voice says the code twice.',
     noMore: 'No more codes can be sent this time. If none arrives, start again later.',
     empty: (digits) => `Enter the ${digits} digits of the code`,
+    secret: 'Tell this code to nobody, whoever asks. SMS and calls can be intercepted, and whoever has your ID number and this code can vote in your place.',
   },
   over: {
     title: 'The time is over',

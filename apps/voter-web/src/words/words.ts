@@ -130,6 +130,7 @@ export interface Words {
     called: string
     noMore: string
     empty: (digits: number) => string
+    secret: string
   }
   over: {
     title: string

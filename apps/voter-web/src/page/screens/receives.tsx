@@ -115,6 +115,7 @@ export function Receives({ w, j, set, go }: Screen) {
           )}
         </>
       )}
+      <p class="hint">{w.receives.secret}</p>
       <p><button type="button" class="plain" onClick={again}>{w.sends.change}</button></p>
     </>
   )
