@@ -18,6 +18,7 @@ variable "site" {
     inbound_number = string
     countries      = list(string)
     calls          = bool
+    human_check    = object({ provider = string, site_key = string, origin = string })
     challenge_cost = number
     challenge_most = number
     admission_rate = number
@@ -249,6 +250,19 @@ job "api-server" {
         disable_file = true
       }
 
+      # What belongs to the human check's site key. The program reads it at each use.
+      dynamic "template" {
+        for_each = var.site.human_check.provider == "" ? [] : ["secret/data/popvote/human-check"]
+        content {
+          data        = "{{ with secret \"${template.value}\" }}{{ .Data.data.secret }}{{ end }}"
+          destination = "${NOMAD_SECRETS_DIR}/human-check"
+          perms       = "0600"
+          uid         = var.site.driver == "raw_exec" ? 0 : 65534
+          gid         = var.site.driver == "raw_exec" ? 0 : 65534
+          change_mode = "noop"
+        }
+      }
+
       # A token to read the catalogue with, CONSUL_HTTP_TOKEN.
       consul {}
 
@@ -266,6 +280,11 @@ job "api-server" {
         API_SERVER_ADMISSION_RATE  = var.site.admission_rate
         API_SERVER_LIMITS_SCALE    = var.site.limits_scale
         API_SERVER_TRUSTED_PROXIES = join(",", var.site.edges)
+
+        API_SERVER_HUMAN_CHECK_PROVIDER    = var.site.human_check.provider
+        API_SERVER_HUMAN_CHECK_SITE_KEY    = var.site.human_check.site_key
+        API_SERVER_HUMAN_CHECK_ORIGIN      = var.site.human_check.origin
+        API_SERVER_HUMAN_CHECK_SECRET_FILE = var.site.human_check.provider == "" ? "" : "${NOMAD_SECRETS_DIR}/human-check"
 
         # What /.well-known/security.txt says, if anything.
         API_SERVER_SECURITY_CONTACT   = join(",", var.site.security.contact)

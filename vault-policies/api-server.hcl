@@ -38,6 +38,11 @@ path "secret/data/popvote/challenges" {
   capabilities = ["create", "read"]
 }
 
+# The secret of the human check's site key, where an operator has put one.
+path "secret/data/popvote/human-check" {
+  capabilities = ["read"]
+}
+
 # Its certificate for mutual TLS with the ballot server. The private key is made in the program, and
 # Vault never has it.
 path "pki_int/sign/api-server" {

@@ -9,7 +9,7 @@ import (
 // TestNoDatabaseBehindThePublicFace: whoever takes over this program finds no way to the ballots in it.
 func TestNoDatabaseBehindThePublicFace(t *testing.T) {
 	// Each by itself: what a program links of them may be less.
-	for _, dir := range []string{".", "server", "page", "plain", "captcha", "toll"} {
+	for _, dir := range []string{".", "server", "page", "plain", "captcha", "humancheck", "toll"} {
 		t.Run(dir, func(t *testing.T) {
 			t.Chdir(dir)
 			deptest.Forbid(t, map[string]string{

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/popvote/popvote/apps/api-server/humancheck"
 	"github.com/popvote/popvote/apps/api-server/page"
 	"github.com/popvote/popvote/apps/api-server/server"
 	"github.com/popvote/popvote/apps/api-server/toll"
@@ -73,6 +74,7 @@ type config struct {
 	Calls     bool                `koanf:"calls" doc:"Offer voters to whom no SMS comes to have their code spoken in a call. Some route of the SMS gateways has to have a call-price."`
 	Challenge int                 `koanf:"challenge-cost" doc:"Work of one proof-of-work try, PBKDF2 iterations. More deters more, and costs this machine one try per session."`
 	Most      int                 `koanf:"challenge-most" doc:"The most that -challenge-cost is multiplied by, near this server's limits and for networks whose sessions come to nothing: 1 (never), 2, 4 or 8. Checking costs this machine no more."`
+	Human     humancheck.Config   `koanf:"human-check"`
 	Admission float64             `koanf:"admission-rate" doc:"How many sessions a second it begins. Who is beyond it waits, first come, first served; ballots that were begun are not held up. From half of it on everybody's proof of work gets dearer. Take what is slowest behind all servers, such as the SMS that can be sent a second, and divide it among them (docs/waiting-room.md)."`
 	Held      int                 `koanf:"max-connections" doc:"How many connections it holds at once; further ones wait until one ends. Voters who wait for their phone have one each, some 20 KB."`
 	Waiters   int                 `koanf:"max-waiters" doc:"How many voters may wait for their phone at once, each on a connection; further ones are told to come back. Keep it below -max-connections, or they leave nobody else any."`
@@ -219,9 +221,14 @@ func serve(ctx context.Context, c config, errs io.Writer) (err error) {
 	defer func() { err = errors.Join(err, box.Close()) }()
 
 	metrics.MustRegister(box.Metrics(), limiter)
+	human, err := humancheck.New(c.Human, humancheck.Deps{Clock: time.Now, Log: log})
+	if err != nil {
+		return wrong(err)
+	}
 	deps := server.Deps{
 		Caster: box, Reader: box, Tokens: held.Tokens, Secrets: keys, Board: board, Limiter: limiter,
-		Clock: time.Now, Log: log, Metrics: metrics, Page: page.New(page.Config{Secure: strings.HasPrefix(c.Origin, "https://")}),
+		Clock: time.Now, Log: log, Metrics: metrics, Human: human,
+		Page: page.New(page.Config{Secure: strings.HasPrefix(c.Origin, "https://"), FrameOrigin: c.Human.Origin}),
 	}
 	if len(c.Gateways) > 0 || c.Consul.Address != "" {
 		sender := smsoverhttp.NewClient(smsoverhttp.ClientConfig{Finder: finder, Cloud: c.Cloud, TLS: certificates.Client(smsoverhttp.Service), Clock: time.Now})

@@ -205,36 +205,47 @@ func TestItRefusesToStartWrongly(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "poll.yaml"), []byte(off), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("s3cret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	good := func(more ...string) []string { return arguments(dir, "127.0.0.1:1", "127.0.0.1:1", more...) }
 	for what, c := range map[string]struct {
 		args []string
 		says string
 	}{
-		"nothing":                 {nil, "-ballot-servers"},
-		"Consul, and a server":    {good("-consul-address", "127.0.0.1:1"), "both"},
-		"Consul, and a gateway":   {good("-ballot-servers", "", "-redis-address", "", "-sms-gateways", "127.0.0.1:1", "-consul-address", "127.0.0.1:1"), "both"},
-		"Consul, and Redis":       {good("-ballot-servers", "", "-consul-address", "127.0.0.1:1"), "both"},
-		"a cloud without Consul":  {good("-cloud", "here"), "-cloud"},
-		"no token for Consul":     {good("-ballot-servers", "", "-redis-address", "", "-consul-address", "127.0.0.1:1", "-consul-token-file", filepath.Join(dir, "none")), "token"},
-		"an unknown flag":         {good("-no-such-flag"), "no-such-flag"},
-		"an unknown key":          {good("-config", filepath.Join(dir, "bad.yaml")), "scales"},
-		"no certificates named":   {good("-tls", ""), "-tls"},
-		"no certificates":         {good("-tls", dir), "certificates"},
-		"no keys named":           {good("-keys", ""), "-keys"},
-		"no key file":             {good("-keys", filepath.Join(dir, "none.json")), "-keys"},
-		"no Redis":                {good("-redis-address", ""), "-redis-address"},
-		"an address of Redis":     {good("-redis-address", "redis"), "host:port"},
-		"a ballot server twice":   {good("-ballot-servers", "127.0.0.1:1,127.0.0.1:1"), "twice"},
-		"proxies not named":       {good("-trusted-proxies", ""), "-trusted-proxies"},
-		"a proxy that is none":    {good("-trusted-proxies", "nowhere"), "trusted_proxies"},
-		"no work":                 {good("-challenge-cost", "0"), "-challenge-cost"},
-		"work by three":           {good("-challenge-most", "3"), "-challenge-most"},
-		"no connections":          {good("-max-connections", "0"), "-max-connections"},
-		"no waiters":              {good("-max-waiters", "0"), "-max-waiters"},
-		"a country that is none":  {good("-phone-countries", "HK"), "phone_countries"},
-		"a poll without a limit":  {good("-config", filepath.Join(dir, "poll.yaml")), "no single poll goes without a limit"},
-		"draining into the past":  {good("-drain", "-1s"), "-drain"},
-		"an origin that is none":  {good("-public-origin", "vote"), "origin"},
+		"nothing":                {nil, "-ballot-servers"},
+		"Consul, and a server":   {good("-consul-address", "127.0.0.1:1"), "both"},
+		"Consul, and a gateway":  {good("-ballot-servers", "", "-redis-address", "", "-sms-gateways", "127.0.0.1:1", "-consul-address", "127.0.0.1:1"), "both"},
+		"Consul, and Redis":      {good("-ballot-servers", "", "-consul-address", "127.0.0.1:1"), "both"},
+		"a cloud without Consul": {good("-cloud", "here"), "-cloud"},
+		"no token for Consul":    {good("-ballot-servers", "", "-redis-address", "", "-consul-address", "127.0.0.1:1", "-consul-token-file", filepath.Join(dir, "none")), "token"},
+		"an unknown flag":        {good("-no-such-flag"), "no-such-flag"},
+		"an unknown key":         {good("-config", filepath.Join(dir, "bad.yaml")), "scales"},
+		"no certificates named":  {good("-tls", ""), "-tls"},
+		"no certificates":        {good("-tls", dir), "certificates"},
+		"no keys named":          {good("-keys", ""), "-keys"},
+		"no key file":            {good("-keys", filepath.Join(dir, "none.json")), "-keys"},
+		"no Redis":               {good("-redis-address", ""), "-redis-address"},
+		"an address of Redis":    {good("-redis-address", "redis"), "host:port"},
+		"a ballot server twice":  {good("-ballot-servers", "127.0.0.1:1,127.0.0.1:1"), "twice"},
+		"proxies not named":      {good("-trusted-proxies", ""), "-trusted-proxies"},
+		"a proxy that is none":   {good("-trusted-proxies", "nowhere"), "trusted_proxies"},
+		"no work":                {good("-challenge-cost", "0"), "-challenge-cost"},
+		"work by three":          {good("-challenge-most", "3"), "-challenge-most"},
+		"no connections":         {good("-max-connections", "0"), "-max-connections"},
+		"no waiters":             {good("-max-waiters", "0"), "-max-waiters"},
+		"a country that is none": {good("-phone-countries", "HK"), "phone_countries"},
+		"a poll without a limit": {good("-config", filepath.Join(dir, "poll.yaml")), "no single poll goes without a limit"},
+		"draining into the past": {good("-drain", "-1s"), "-drain"},
+		"an origin that is none": {good("-public-origin", "vote"), "origin"},
+		"half a human check":     {good("-human-check-provider", "turnstile"), "site-key"},
+		"another human check":    {good("-human-check-provider", "recaptcha"), "neither turnstile nor hcaptcha"},
+		"a human check's secret": {
+			good("-human-check-provider", "turnstile", "-human-check-site-key", "key", "-human-check-origin", "https://check.example", "-human-check-secret-file", filepath.Join(dir, "none")), "couldn't find a secret",
+		},
+		"a human check that no page frames": {
+			good("-human-check-provider", "turnstile", "-human-check-site-key", "key", "-human-check-origin", "https://check.example", "-human-check-secret-file", filepath.Join(dir, "secret")), "public_origin",
+		},
 		"a contact that is none":  {good("-security-contact", "security@vote.example"), "security.txt"},
 		"a log level":             {good("-log-level", "loud"), "loud"},
 		"a limit that is no such": {good("-limits-scale", "-1"), "scale"},

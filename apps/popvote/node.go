@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/popvote/popvote/apps/api-server/humancheck"
 	"github.com/popvote/popvote/apps/api-server/page"
 	apiserver "github.com/popvote/popvote/apps/api-server/server"
 	panelserver "github.com/popvote/popvote/apps/control-panel/server"
@@ -119,6 +120,10 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)
 	}
+	human, err := humancheck.New(c.Human, humancheck.Deps{Clock: time.Now, Log: part("api-server")})
+	if err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
 	n.api, err = apiserver.New(ctx, apiserver.Config{
 		TrustedProxies: c.Proxies,
 		PublicOrigin:   c.PublicOrigin,
@@ -133,7 +138,8 @@ func newNode(ctx context.Context, c *upConfig, b *box, l *listeners, metrics *pr
 	}, apiserver.Deps{
 		Caster: n.box, Reader: n.box, Tokens: n.box.keys, Secrets: n.box.keys, Board: board, Sender: n.sender, Confirmer: n.sender,
 		Limiter: limiter, Clock: time.Now, Log: part("api-server"), Metrics: n.metrics,
-		Page: page.New(page.Config{Secure: strings.HasPrefix(c.PublicOrigin, "https://")}),
+		Human: human,
+		Page:  page.New(page.Config{Secure: strings.HasPrefix(c.PublicOrigin, "https://"), FrameOrigin: c.Human.Origin}),
 	})
 	if err != nil {
 		return nil, exit.With(exit.Usage, err)

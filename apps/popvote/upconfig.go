@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/popvote/popvote/apps/api-server/humancheck"
 	apiserver "github.com/popvote/popvote/apps/api-server/server"
 	"github.com/popvote/popvote/apps/api-server/toll"
 	"github.com/popvote/popvote/libs/ratelimit"
@@ -36,6 +37,7 @@ type upConfig struct {
 	Limits       limitsConfig      `koanf:"limits"`
 
 	Security apiserver.Security `koanf:"security"`
+	Human    humancheck.Config  `koanf:"human-check"`
 }
 
 type limitsConfig struct {

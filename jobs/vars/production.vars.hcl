@@ -47,6 +47,9 @@ site = {
   # Rows of docs/limits.md with other numbers, for all polls and for single ones:
   # polls = { staff-2026 = { verify-phone = { count = 1, window = "168h" } } }
   limits = { override = {}, polls = {} }
+  # Another company's check beside the proof of work: turnstile or hcaptcha, the site key, and the origin of the check's
+  # page. Its secret is in Vault (docs/human-check.md). Empty: none.
+  human_check = { provider = "", site_key = "", origin = "" }
   # PBKDF2 iterations of one try at the proof of work.
   challenge_cost = 2000
   # The most that it is multiplied by, near the limits and for networks of bots: 1, 2, 4 or 8.

@@ -140,11 +140,27 @@ func (i *Issuer) Issue(cost int) Challenge { return i.Set(Usual(cost), netip.Pre
 
 // Set sets a challenge for a client's network. Which one does not show: it is in the salt, under the key.
 func (i *Issuer) Set(puzzle Puzzle, network netip.Prefix) Challenge {
+	return i.set(puzzle, markNetwork, network)
+}
+
+// SetAlone is Set for a challenge that is enough by itself, where another check would be asked for as well. That shows
+// no more than the network does.
+func (i *Issuer) SetAlone(puzzle Puzzle, network netip.Prefix) Challenge {
+	return i.set(puzzle, markAlone, network)
+}
+
+// The kinds of marks in a salt. No challenge's JSON begins so.
+const (
+	markNetwork = "network"
+	markAlone   = "alone"
+)
+
+func (i *Issuer) set(puzzle Puzzle, kind string, network netip.Prefix) Challenge {
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails: it ends the program instead
 	nonce, salt := hex.EncodeToString(random[:16]), random[16:]
 	if network.IsValid() {
-		i.mark(salt, nonce, network)
+		i.mark(salt, kind, nonce, network)
 	}
 	p := Parameters{
 		Algorithm: algorithm,
@@ -159,9 +175,9 @@ func (i *Issuer) Set(puzzle Puzzle, network netip.Prefix) Challenge {
 }
 
 // mark writes the network into the second half of a salt.
-func (i *Issuer) mark(salt []byte, nonce string, network netip.Prefix) {
+func (i *Issuer) mark(salt []byte, kind, nonce string, network netip.Prefix) {
 	mac := hmac.New(sha256.New, i.key)
-	_, _ = fmt.Fprintf(mac, "network %s %s", nonce, network) // no challenge's JSON begins so
+	_, _ = fmt.Fprintf(mac, "%s %s %s", kind, nonce, network)
 	copy(salt[len(salt)/2:], mac.Sum(nil))
 }
 
@@ -184,12 +200,19 @@ func (s Solved) Work() int {
 
 // SetFor says whether the challenge was set for this network.
 func (s Solved) SetFor(network netip.Prefix) bool {
+	return s.marked(markNetwork, network) || s.Alone(network)
+}
+
+// Alone says whether the challenge was set for this network, and to be enough by itself.
+func (s Solved) Alone(network netip.Prefix) bool { return s.marked(markAlone, network) }
+
+func (s Solved) marked(kind string, network netip.Prefix) bool {
 	salt, err := hex.DecodeString(s.parameters.Salt)
 	if err != nil {
 		return false
 	}
 	want := slices.Clone(salt)
-	s.issuer.mark(want, s.parameters.Nonce, network)
+	s.issuer.mark(want, kind, s.parameters.Nonce, network)
 	return hmac.Equal(salt, want)
 }
 

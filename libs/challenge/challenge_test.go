@@ -161,6 +161,12 @@ func TestAChallengeKnowsWhoseItIs(t *testing.T) {
 	if len(salts) != 20 {
 		t.Error("two challenges of a network look alike")
 	}
+	for set, alone := range map[*challenge.Challenge]bool{new(issuer().Set(challenge.Usual(1), home)): false, new(issuer().SetAlone(challenge.Usual(1), home)): true} {
+		solved, err := issuer().Read(solve(t, *set))
+		if err != nil || !solved.SetFor(home) || solved.Alone(home) != alone || solved.Alone(neighbour) || solved.SetFor(neighbour) {
+			t.Errorf("set to be enough alone %t: its network's %t, enough %t: %v", alone, solved.SetFor(home), solved.Alone(home), err)
+		}
+	}
 	solved, err := issuer().Read(solve(t, issuer().Issue(1)))
 	if err != nil || solved.SetFor(home) || solved.SetFor(netip.Prefix{}) {
 		t.Errorf("one that was set for nobody is somebody's: %v", err)

@@ -23,6 +23,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for HumanCheckProvider.
+const (
+	Hcaptcha  HumanCheckProvider = "hcaptcha"
+	Turnstile HumanCheckProvider = "turnstile"
+)
+
+// Valid indicates whether the value is a known member of the HumanCheckProvider enum.
+func (e HumanCheckProvider) Valid() bool {
+	switch e {
+	case Hcaptcha:
+		return true
+	case Turnstile:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JWKCrv.
 const (
 	P256 JWKCrv = "P-256"
@@ -212,6 +230,9 @@ const (
 	ProblemCodeCodeTooSoon           ProblemCode = "code-too-soon"
 	ProblemCodeCodeWrong             ProblemCode = "code-wrong"
 	ProblemCodeDuplicateField        ProblemCode = "duplicate-field"
+	ProblemCodeHumanCheckFailed      ProblemCode = "human-check-failed"
+	ProblemCodeHumanCheckRequired    ProblemCode = "human-check-required"
+	ProblemCodeHumanCheckUnavailable ProblemCode = "human-check-unavailable"
 	ProblemCodeIdempotencyKeyInvalid ProblemCode = "idempotency-key-invalid"
 	ProblemCodeIdempotencyKeyMissing ProblemCode = "idempotency-key-missing"
 	ProblemCodeIdempotencyKeyReused  ProblemCode = "idempotency-key-reused"
@@ -280,6 +301,12 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeCodeWrong:
 		return true
 	case ProblemCodeDuplicateField:
+		return true
+	case ProblemCodeHumanCheckFailed:
+		return true
+	case ProblemCodeHumanCheckRequired:
+		return true
+	case ProblemCodeHumanCheckUnavailable:
 		return true
 	case ProblemCodeIdempotencyKeyInvalid:
 		return true
@@ -469,6 +496,8 @@ type CastResponse struct {
 
 // Challenge ALTCHA version 2.
 type Challenge struct {
+	// HumanCheck Present where the operator asks for another company's check as well, and it is in use. Frame `page` and the voter's language at its end, from a page whose origin the operator lists. It takes the message `{humanCheck: "hello", poll}`, with the poll's id, from that page, and then says `{humanCheck: "passed", response}`, among other states. No part of ALTCHA's wire form: leave it out of the solved challenge.
+	HumanCheck *HumanCheck            `json:"human_check,omitempty"`
 	Parameters map[string]interface{} `json:"parameters"`
 	Signature  string                 `json:"signature"`
 }
@@ -478,6 +507,18 @@ type CodeRequest struct {
 	// Code Examples: 123456
 	Code string `json:"code"`
 }
+
+// HumanCheck Present where the operator asks for another company's check as well, and it is in use. Frame `page` and the voter's language at its end, from a page whose origin the operator lists. It takes the message `{humanCheck: "hello", poll}`, with the poll's id, from that page, and then says `{humanCheck: "passed", response}`, among other states. No part of ALTCHA's wire form: leave it out of the solved challenge.
+type HumanCheck struct {
+	// Page Examples: https://check.example.hk/human/
+	Page string `json:"page"`
+
+	// Provider Whose service sees the voter's address.
+	Provider HumanCheckProvider `json:"provider"`
+}
+
+// HumanCheckProvider Whose service sees the voter's address.
+type HumanCheckProvider string
 
 // JWK A P-256 public key (RFC 7517); `kid` is its RFC 7638 thumbprint.
 type JWK struct {
@@ -697,6 +738,9 @@ type Problem struct {
 	// * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 	// * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 	// * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
+	// * `human-check-required` (403, not_applied): A human check is asked for as well. Fetch a challenge: its human_check says where the check is. Send the check's response as `human_check`. Where it can't be loaded, fetch a challenge again after some seconds: it has no human_check while the check is out of use.
+	// * `human-check-failed` (403, not_applied): The human check was not passed. Its response was wrong, too old or used before. Have the voter pass the check again.
+	// * `human-check-unavailable` (503, not_applied): The human check's service does not answer. Wait for Retry-After, then fetch another challenge and send all anew. While that service is away, challenges cost more work and need no human check.
 	// * `token-missing` (401, not_applied): There is no access token. Send Authorization: Bearer and the token of the step before.
 	// * `token-invalid` (401, not_applied): The access token is not ours. Start again with step 1; a token must be sent exactly as it was given.
 	// * `token-expired` (401, not_applied): The access token has expired. Start again with step 1; nothing was recorded.
@@ -771,6 +815,9 @@ type ProblemEffect string
 // * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
 // * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
 // * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
+// * `human-check-required` (403, not_applied): A human check is asked for as well. Fetch a challenge: its human_check says where the check is. Send the check's response as `human_check`. Where it can't be loaded, fetch a challenge again after some seconds: it has no human_check while the check is out of use.
+// * `human-check-failed` (403, not_applied): The human check was not passed. Its response was wrong, too old or used before. Have the voter pass the check again.
+// * `human-check-unavailable` (503, not_applied): The human check's service does not answer. Wait for Retry-After, then fetch another challenge and send all anew. While that service is away, challenges cost more work and need no human check.
 // * `token-missing` (401, not_applied): There is no access token. Send Authorization: Bearer and the token of the step before.
 // * `token-invalid` (401, not_applied): The access token is not ours. Start again with step 1; a token must be sent exactly as it was given.
 // * `token-expired` (401, not_applied): The access token has expired. Start again with step 1; nothing was recorded.
@@ -919,7 +966,10 @@ type SessionRequest struct {
 	// Challenge The solved challenge: base64 of its JSON payload; or, instead, the ticket of the waiting room. The pages for browsers without scripts send the answer to a captcha here.
 	Challenge string                 `json:"challenge"`
 	Channel   *SessionRequestChannel `json:"channel,omitempty"`
-	Identity  struct {
+
+	// HumanCheck The response of the check that the challenge named, good once.
+	HumanCheck *string `json:"human_check,omitempty"`
+	Identity   struct {
 		// Number Examples: A123456(3)
 		Number string                     `json:"number"`
 		Type   SessionRequestIdentityType `json:"type"`
@@ -1238,7 +1288,7 @@ type ClientInterface interface {
 
 	// CreateSessionWithBody Step 1, who are you.
 	//
-	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+	// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -1253,7 +1303,7 @@ type ClientInterface interface {
 
 	// CreateSession Step 1, who are you.
 	//
-	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+	// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -1509,7 +1559,7 @@ func (c *Client) GetResults(ctx context.Context, poll Poll, reqEditors ...Reques
 
 // CreateSessionWithBody Step 1, who are you.
 //
-// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -1534,7 +1584,7 @@ func (c *Client) CreateSessionWithBody(ctx context.Context, poll Poll, contentTy
 
 // CreateSession Step 1, who are you.
 //
-// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -2335,7 +2385,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSessionWithBodyWithResponse Step 1, who are you.
 	//
-	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+	// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -2350,7 +2400,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSessionWithResponse Step 1, who are you.
 	//
-	// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+	// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 	// the same, in shape and time, whether or not this identity has voted.
 	//
 	// While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -3481,7 +3531,7 @@ func (c *ClientWithResponses) GetResultsWithResponse(ctx context.Context, poll P
 
 // CreateSessionWithBodyWithResponse Step 1, who are you.
 //
-// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -3502,7 +3552,7 @@ func (c *ClientWithResponses) CreateSessionWithBodyWithResponse(ctx context.Cont
 
 // CreateSessionWithResponse Step 1, who are you.
 //
-// Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+// Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
 // the same, in shape and time, whether or not this identity has voted.
 //
 // While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -6550,158 +6600,167 @@ func (sh *strictHandler) ResendCode(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3dblu31uCrEHsOkPg7W7LsJG4jX7k5aZPTtM2J/TXAqTIWtTelzXqL3CW5LauBgQG+uZp3mKsB5moe",
-	"YZ5mgDnPMVhrkftHomwlTVpg0JvEkvizuLi4uP75Psn0stJKKGeT8fukEDwXBv98xrNCPNPKGV3C51zY",
-	"zMjKSa2ScfJCr1ip1YJxlkFDtuRrdiVExVwhGFd2JcwwSRObFWLJob9bVyIZJ9YZqRbJ7W2aPL/gi+2R",
-	"LwrBcp3VS6HcA8uuhbFSq/vGesOdeCWX0m0PmBs+dwMp3HxQOFfxSg4Md6KE1gO/4L2Hf61Lma0/0yTC",
-	"mfXZ3AmzPf65yLTKLXv45utn7OnR0eggOppUTiyESW5hvIobvhTO7+drXeI+Shiu4q5I0kTxJfSq4Kc0",
-	"MeKXWhqRJ2NnatEd/S9GzJNx8p8OW2o5pF/tIYz7MqcZjbCVVlbQhEbPSrGEPzOtnFC4N7yqSplxWNZh",
-	"RS3++rOFNb7fd0I/Ls7Yx9Lbgju2EsqxlQHiJGw9fvIFYqtD3D1yiU3m2x62DbtUMGjJYK/OvnnY40Gz",
-	"yXf2bsnhFtfqEQD9zrJMWHuhr4TappUfKv5LLYZsOqlHo0cZ7C7+JYb0xY+8Lh1zhisrHctkVQjjxI2j",
-	"RlNA1ZLfvBJq4YpkfDx6/GW6Sa1p8hUvS+3eiF9qYWlj81wCALx8bXQljJNABnNeWpEmVeer94kVvAQy",
-	"2wR8xq04eVybMmVKswpGVIuU6TkTKmMPT56w2doJe8C4yjtwbwB8MhqN0sjxasn7pwDBu6adnv0sMtzk",
-	"Z9y6N56OAcQ+6EZkQlbuPhp945ttzhu6RycueFkKtRDbiDl7dfHsxVnghewYVtyHq3/W43tBp3prXisX",
-	"irvaiDhX6oLfmaXbL7oanYuPo45M5wiKuOHLqoTvfkqOjh89fnICE3U2+tHxfduMQ8Wg+/vbbyNYZq8H",
-	"x09OWFXPSpmxK7EmBvLFk6MvDk7Z9ErmUyYtk84y/P7k0ZfMFfVyVhmp3PamZObacz9AQoKjJ5GzdCXz",
-	"CO7T5Mqtu/2fP4t1vol2Xd+/mTB6ijDCINCFIInj63wbXx43TxgcAJ45ZoWRvJS/IndP2fPz4ycniBXu",
-	"nDDQ5T//NJmsBu/+OpkMt/76S2x1r7hCGUGoeglA/1oMXnDlBi++TVL/AWhRqA7Ynd6Cz18brefbwD8r",
-	"RHYlcmb1GEWWDD5XWioHWwy0LXI2W+NvS67kXFgQR6alXlxeifU0RSZk+dpik1IvHkC3X0H4ySfKaO1O",
-	"8Re4alkpeG7Z3OgltRZ8zrjDv6XKxQ1zmjm4vKAfUd3J05Pjg1OcpekiaTKtxERxC+DPtUmZNmwmFlJZ",
-	"tpKuoOXoXAzZ20IYP0NKgMBwNLsRbCmtRQ4LPWbI0GEKBf+pifLrwvHhu7Vww4napvIGc3FhzuNSaSfY",
-	"w2fH56+ZK/Vi0HY7oKVvIMvpYYwgcDHxiWBdDyyrSp7BolkDP+J9BMPNtVlyR4LSyeN2/EZuShMYZdfV",
-	"lLJHx3QHRWFDqSoKGq9z6XB1KQtD4TY4jVsOw0knljZ6mP0X3Bi+3uZxLfpjJxeOwL58uA/3c+kKYVri",
-	"06alLLpxu0McpclSqo1v4ox9g+vasFf+chyy84pnwqasWFeFUJaue25BL0BCXCI/SdkPQK1G8Jxxy0Yp",
-	"e4ktX8GnI6LU7h3yxT+/fcye/uPtc3Z0/N337PU/3pxvXCgnjyObGqeHLajHLEYidw9+G9mv7zyv2RY9",
-	"kIYuV1LlenWZ87XdhuprbVihV8Cw1gyaMA7yI+1bqa1gD5+OUibnTDqWa0Fn3fL1ATaBGw+PosyFctKt",
-	"maqXM2EscgvrtBE5q1UuDCD+SsBeXRRCwWig/80Ey4V1Rq9FnhIv4uH4Z7CQOUj+gXrkElj6o5MnIyQd",
-	"+ngUO5LEmrYxAux2GwlfAfJBaCSGkuciB54glWdxxJZJAgRWCmv58oj2DHVa0ly3wbC1dKJ7If/txbfP",
-	"v3uI13rKXnz7t68H5y/Ojp+cHPQ+pezs+fng6PjLwTfPvouxDcfLcg2Xyn1SJUgtW5IsApUSLrpjxZgB",
-	"0oC95IjLhhfm3ImBk0sR5bf5vgogtCWy2d4pGra9xou+oLFDQsFfY+u4kmovsL6FdnCGuVrUfEGwNHz2",
-	"rt4od9wiYb6k9kebfDhNvCwQZ/ktXyYrhpxLYUioxEuQzsUAr8XrK7E+iF4pSjuZRYj8bbFmlTAWODnL",
-	"ueNAxSgSpMgB0DYjXTinJK2swjVrhAUVUFq20sYV25KrmM8B1fcg6ULc4HZUtak0aUv7NDfCAZ2Qzn9/",
-	"h00dxE/WHScNAMeIRVdCfRjNa7PgSlpS0TfvMOU4YWZ7r9Cash8OalPeL6HjgLEl4XUutdqfnv/he9xL",
-	"00ZcC15e9nhSLua8Lt0OOeFtIRpBoTLymjvBsDsS+0qWJVwMqFTZQuStjEpUOGTPr4VZz3S+ZhnHO1Ux",
-	"IyrhaXVV6BKkjlp5KhbQnF1ruNigQ2X0tQBBSgMYFsnfFYKa5J1TNdO6FBxRANz/UqtLK8x1MLfts0ac",
-	"1QJMVrCZ0SsLH02tmNKMOli8CqEhc4XR9aLwF9FCWJD5D/EuOkzZCoVz+O3s9UtGkOC1ZLvyOGoZmlkh",
-	"QPEEeZ+u6KVeCuWG7KwsaeEsKyVsOQ4BI0jD9ErtWv8vtVAxxvINLIr2iBCdFVwtxCnjfgJmxLy2sBZm",
-	"l7wshYFLdE/hGpieVIu9L7s0sY47sQ+vP8eGeE0vl9ys9z2JTrpy72NLfJzMl9vMgbbs0pKtNnItyCUS",
-	"6hzOhBcf/TZrlYlwS+Q9AemL41FXQDoZxfC69KL1XWv4sQP7d9Ae6eAeUP3hAgIu/DZ3RLceZI8ikG0w",
-	"NASznTXdxNg2r9sYQOZJh3gDdXiBIOxll4E3N2hXCOjcCV2ZqCPAbOx0l+M24mifmltpIMawf6jiFEPS",
-	"Vdc+wge/jgZP3/n/B+/ej9JHT2//EjcbqYgRlc+sA2EXGMes5OqKiZusrHPhzzMxC43Ng5QcVjdEUwqJ",
-	"aFmhCW9+QFg4DBc1tJR8Jsq9Txz8/zFXP+4+TeVXH8O1l0c3LIjF1eB4dPR4MEIr4kdivJEpO6IsWQtR",
-	"HCkEN5YDcLlY6iiiYIRXMqbeVbos+/f5huTxeWX3DxWpP1yq+nBO/gGsOUYpgRtsMIno2Y8R0p1mF9qu",
-	"XfR3HtYaqAT9g35ytIjWVuQBAvwDBBz8q5GU4gTUetXi1pU9XGfPPPfPheOyjMqyrQIQVoCOOwRQaXfZ",
-	"fqrVldKruP11LkWZx9WjpVjOgA/NvSiILAjkIxTDUsZBwPj7+Q/fM9Shejp5O4ERzqwv+Z0+0x3KvOOu",
-	"tjHXaYfudljiOhRfGzkwYi6Mv5C2emxKDPve0NB3xaWD+8Vovbyv71tq+waaRvXo/nmoLdIcXsd36E5d",
-	"gtnC77+x6ZKXgAqRD362Wk3Zw8ejUco6BHIwZt9rx1aiLAfUEjcV7UYMZX5pmVhWbp0G07NWgjb+mpe1",
-	"QOtzwS2zeilcIdXC27SkG07Uv7FpXpNDWQyQ2uIwnDX0lmW1scytZCaG7FyAPsGzokOOnuoIByiX0Tye",
-	"zveaxa8EO/hZtCq9M0GQSQ2NULh5rJTWWZpFqmteynyvWQArqCGhrxuwC3MJNvWdQVdYFTIrAKVp40nw",
-	"k8Kv0lnqh3PjOAPvqx8ALQAAR082AehuHSyTNhRX+cx3vlhXYsy6vn6gD4JB6abZc5XpXKoFzQ9jDpzW",
-	"g5KbBc396K65ndYMmw7Z97phIUqI3LKlRt2KK/Ylu/qKxi/REjsIJwMnONo1wQPLqH1YpeUy31glmXab",
-	"VV0YruxcmI1ludL25hxtLeoHoA0N6t/Fq/MhO7NXwTlUOFdZxvPcCGuH7C0ZcNDqTasFqFDhLPi1YDOB",
-	"ujMHcsPNXfH1GNXQFeMrvmacOX0lFKmQK45GbOn1auu4cYwvuFQEuNJuMNe1IqgfR841HkdpGWiyQ4Yu",
-	"tdaNgyNZ12i4HeZB48N51mgBG4BEvfLoidIbtW1t1nPpiNhxdOjNKG7Ca8ihhyV0IUCOXwl/zLSRC6m2",
-	"po6Qm7RsJWaMOiCmYfqMl2VYGG0Y+uUqYbiD+TWralq576i9O0paz7ZAfhjci2Fm66xg0LaHXl2WDyyT",
-	"+SlDuYLs80ikBXCc/gQgcuD4T2OIhWYN562EQi8fodx7IsjJufJ2fpSeOjOQJHP/+NRu2FANEJ8RmTa5",
-	"yE/byLGO1cOZNdEQze22QAJQOpCQKHU/JNQOeUbr8wTaAJ1pjZyDRiX7lEUkNkJZfKcuyNFqMW6lsXR5",
-	"MytiFA81rqZ1yTT0Apy86eYvAq+KDvyNAPMeH8fuVs6wwabTZsheeu7OPKdHizTL5YLswsjuTxn3xEsG",
-	"NadZqfVVlw2g4r8/GNi8gQGWHU4kfUdDe/cQggWSr1mjY9G7pjw9clbqjJdoX+qAAvux1DNZirugoRZb",
-	"gPAABrLAjCtmgaUDwaEn71qw8+/Ou9PVyoCIwGe754MuONZMwHCO3Pmwis3ZFanf9P0YycXoawmMKxel",
-	"vEbJwHfGWxt970oE/xocoubq9pjrAuu/2gGo9+ah0C1bzAfugYdgN7A9kkWZxTuEYRQpglkUASErKAzI",
-	"Km5cD59W5IO6QhCfRhkukRAeCqOvBbp30aXpza8cceObLfl6yM7bu8v7HT3s2Aax6M3OhFd/CDvReEO6",
-	"hVeFbuQqGh8FjdKfyizEaHXPwygqpVRG6zmgeqXNVXPehuxr4bKCcdYMReEJh9dHh+1XZPUtr0Uj5rYz",
-	"i5tqtyhBnqcwDKzEN28nnhthC7bfXLYSyu0zE7BzpM2ZmAMD3TkbEBYZoqywtpEFUCwZ+IAUnPDoLh7L",
-	"Mf6RhBkvlJ3VrtDGBx+N2VeCG2A2Xuglscdrm9aJKgDamb27pVG5sDtrc2fWxkboD6c4Om0ErmVtXcMd",
-	"xA3PXLkGOpYkhi3ktehhorvJ98PS2+edsKjI1dudk+R/aL17xzdR0OUT0HPILuDMByyjgAkTmVPSs2Ch",
-	"oNkrsfK711E9urryYKlzcc9l7u3lNrAcZFAIygqZgggmdRpyuMQbpi9KeIrXuaD1xznnhQ98Cbtu5KJw",
-	"2zM0Vx3xw1LMXUOBStw45rxZveHaODHoPFaT/rzNEs9oZtg1GDbHu20JdMQXeshA8cd5u8ysHVvcFLy2",
-	"bpdg9L32sMIdgPDSEvB2yMX2ZQDfIj/tqAtwa3cvKSDyHggtLT+961TjOp2meEIjkHrjEDQCmlD5/ujD",
-	"w7cv9vzg9+MPVU2YwzbOTpwICU3ahs/tOpgpK3kzq13aQa34NZelFziebB/EiMDxM/AXpVd3rUjmYllp",
-	"J1S2HlyJdY/bju7al5edjt+KNagiGm56zgxXuV7SbSxMV3pHiV46xjOjLfAbJLM4IF3GGwNkE4Co5ePo",
-	"BEjn5DEw+bPBPxkf/MpGg6dswC7jsxoRNJf4ed+ctLniegIGLZk0prk0wOUJCdZxldshO8O1r1HM9FYf",
-	"vgyKTophR7hd8Ie3g+BP+0jcPogpwBD0YbLwhIi02pRk1/LRzRjjGrhSJ4q+O7e/CuSvYjd+epNvbAn0",
-	"HLLXPCdhthdC66HFWFm6hHGo1gxEIGS6kruZhrQb88smIG+mbxgvjeD5esjO/DaFcAHrGFkOyEfeUqxY",
-	"hf7Y9IFleqW8y5vg8mMOMKzgDrgaPQxQgo1bcHZRiec4GEk44MuZXNS6tjsmWQXF1ZLVxxuEsLPn2igR",
-	"hcjN1FsBWxRZfi3yJt6SbmCyHw+M1ss4I/0RhDYUw1ecVBwMcmg5D5Bf12Td3Ia9iNxfalGLU9K6mtPQ",
-	"YYqg2DiZXQkXbA6WudqQkJPpZeD93IkBplf5M7yNJ60JXG8rs3HeeMo203qY4ksvTeAE3mR0LUypeY7T",
-	"RZgyTDer7bqDkLitYxUBojF49DESLM/33geONU0+/fy6doD3gbeABxj8x4Mxe+l6Fm/YtyYiyNN5T+Zs",
-	"ybPDCtu4IPxyk/vWysmyk1yI8W50uIPl3AmjeIngjbrgnTeeg05qmFYgujMr4bhcbK08vRscH13sXWN9",
-	"L0iSJhs+idZL1nzu2fmTNNm2vSdp0jeIJ2myYcFO0qRrXCbXHBkUkzTZNq9iZMSm4TNJk74tsvtFcFe2",
-	"lr7wqXFcRq1knViKcI9Bx64lqfncmnOarzoml+Y7b6xo25AZIUmTLaW8952XPnvfoVoL2Otqnc3ndpSe",
-	"LtZ8bvWkZuO2NBfvXaO24UMQVMPnRrZsvwgzbYi27TfdPhvCIiE9JuJFfmkXGZeLmjiXTsst4aD9jm7r",
-	"JE16tySCvXGpJY1fE+8aaNJh5UCiDaPFc9Nd3gYnwnNEpz7qfm6CHj9t3M2SYwLK3THrSxnJzByxUnir",
-	"WQi5YQvNakU8zUd+hXGjkV4UuLN/4KePPOqFfR5vh32ijh5P8w7Ri6THey2boDgNCoC0LDd8pUiQQhsP",
-	"aPsoSnWDiubyhqgCu0U3bf/ooE8WILLE6CbY1oCIFs8xr/g/QISJRGAAe9kR7oASjJ57ycYyaW3dWMtA",
-	"T2qkm24g5Z3xNMaHmGwGPaC2ieGZGP/gMzockZ7sBoSSYZfiMlU8ytw7Xnx0Kg4VaJVUatBpiW73jQIS",
-	"1QeFLdfiHDjt7TbNejYSC14kJJM9uhEe0XGnlyIlOyD+5nED7CQaKLKZbEVbHBDmN6EFJaxvJ9XgWrYT",
-	"WXaFYf57I/UEAkLHY5SIpigiTRtKShmGCVvHuGVzbtDcaH1QQjQmBgfYN6BrAzPUt43tjGHgTZs83V8m",
-	"5mi2WYBbml1eGz4r1x0Nb8jO+do2Jk0+097fSmGL1rtLKcHTpzL6DMrzF2egCD8c3YCYSF7BPGX0sTf1",
-	"QTyDU7qg1WK2JhmVJ2rGXVb0cjen+BXmDHP297fn5OOfvp8AaibJeJJUugIeOcCGkySdoHCFf8DY+Adc",
-	"tJPkdjpR2+moPgKVXQWRdDMg2WXF/YHW55gbFI3xQUW/0IYUS/IBkQL75YjNQDfzNnXCrmLPjM6u5trk",
-	"aH14dJzClwuj6wqbznVNF8L9iXm/JfUTAMPF//+S9ElS9961OLZjFdtwL1xrwGYaSoEQqcRPrcXEiHi0",
-	"u41dQZ0z1DXL7LkZPhTyw0JdvZC6nQ3ooSB3r65LzERmM3RlKpEzbTBiZl9C0YtIUQitXTw9HhgBc0YI",
-	"jE4JZBClo5DMeC8QmwmAJIcjDLHtC9zi0hb8+MlJZLuIH4aD3MRYNL5dsno+hDMFTKziaxDPD1JWiJv4",
-	"kfgAUt2VzBST17cTtaqP7AhM134MtlFupN73hwyj+uKlpY+erDPE3VLp5txNCtdlFAm7eERz9tLmhLfH",
-	"q58IAYdhY55teouB6oXUSI4zuhcvXShscxcFdWvg3MKNArrzh4Wkf3xw7gb2enD3YNmY5A5sfGS1lN1V",
-	"Y/Du1uW1yFv/e3AKwGnHA40R1nSiT5k2cF1bh7wKpU4yxHrW4KVcuLyWZMumrDZ0X4RkuJV0BQhjIRuu",
-	"MfR6u53TWDOsclnBKXCwnyf/ePT0JLJVWcGVEmUvVS9ZiVlHuaRPvKri0kMnOfkD8Ot1pI1skjMqSPPw",
-	"0cE+JQR+Q/ZzGgCIEU7pi6Psk8iMRrPNZfz1yyfHT2kpX9y/kC3u1CRL0eAdC1uczjHjeXeBg1D17b4l",
-	"NSPcpsnPK7uXfLsBezMVjbAb2l3Cz76w+v6/A6QXtVG6/g2ghgE+K6wX3roTP4GRmzrC0vhSsJU2OYqW",
-	"aGcKxR4oLrZJ9GMPv3r2mj3+gjm+QJVN3LiDDe0DTmUyTs6aJLdQVGic/N///R//+u//0XyFRYfGyb/+",
-	"x3/91//6b8ltdHW79oDby1gRogvvHJWqdh9g+ZmtLzvscBcq95BmNwtnMD/smK3ELGW8qlJmHQ+pgVvr",
-	"na0vC12bu7LWQJ7YE5ow1EdYH7Crl172Eo4+TER12vHyYyQ4L1XR9odxehvYIjEG9o8bAkqk3GEbu4su",
-	"eM1y7fPkfZRZiJ5eY6hkEqvKc1l6rr85Aw586QNjd2RS5YLnpVRif7HrY7OVlbhxlxkvy90p1n2Ax+Ts",
-	"9Aaygl+D9BKKGDFbURSbQoGkLE8Zn2EwTcjM541fU8/nwTy/jQACqxDZ1cfB5cxaUiVVnYsuEIqiqnyc",
-	"DwZ/3QEBCFofBwC3V5LiaIJLdRMKCnLqhjftAKSRlmKzYwjMuBsL7plyyp4Pj3bpxbtW9LXRS6b0Khjj",
-	"Ah2mzPpiatz7erNSZ1chd4QV3Cx35AQu7WUp1dU98HPF7NKO2b+/eUnmvidfHD8+IIfxTFM5lZ1ujXvw",
-	"4jBKUKPUHB/HSGEvSzF39+9xJwpx3qneRRFjJbduD4u3d2Y2h/xuC+/Wqe1IvZ21eh26hTUqsXcHaxJq",
-	"9zSce1VlTBbbCJXclxXaKBWNZT9UZ4jC2vy4F1sT2zY6P/NupNLYf6i6vPdRRIAe+Jjk9R5Udpf+fBe9",
-	"dbNeI/U8twOPmogzDL2MFD76CLSQG8Z32ZZXEYixt5qTY4b+Rqfah7jO7vYShUCpD/f7kJb/QQS0qavS",
-	"CF1c7L2LtLLaSLc+h6m6pL2jwvFWJHpTWbMb2h8KZGPtG0wHaFdfOFdRBWmp5nqjspMvi/1aVz9qdO9h",
-	"tSbsY8eHhwvpino2zPTy0Ptvwv/bMjXaV6RKfVJx7TDvzIcEsxKj4bVCZ625FmYcHFBYs4A5w69F2S3r",
-	"SSV4sLzHRHVRkAYyn/YSIaYhLZJyVEmyEaUVw4maqOfGaF/dL1TKZr4od1OD3Q7Zc9CxMm4oUBxgm5WC",
-	"grunbRlUqdiUUsmnE9UNAQu5qitu2dRHrU1TzC+9bD9isnLoRJJXyLme+sDJuiwx72ii9NxHXMteIvW0",
-	"k68+xRWSbtwuBg8gnIjp+0mjr06SMfs//+V/pmwCeqv/dDsde+8fGseCjvn3t+dNVeCm8m06UVjs9iDA",
-	"0ylgj2K49x+xC1Nb1x02ZUpciyZMEvZwhXF3SZqUMhO+CDXZWuYSZKvkrOJZIQbHw1Fbwr3zXbcEUnJR",
-	"GBFSMdDyhjGbA8xzWusatj6FP5pMKfzbh+g2IRLNWWCvqTbyM9JeLDt7/ZKuRrLnJkfDEYGgK6F4JZNx",
-	"8mh4hJBW3BV4tA+vjw47zqNK2x2cswmj86mLHrmYPQTiCyPnL5JLwSvMTGUXuyIIwyGaqG7UISWkNHF+",
-	"IYzWBwGiSGz9Swe2MTIAJJgsC8TPfYQ9VfcweOxe5skYK4l/FWoFdQt0/7TlKvKslJwsKHpnIiw3HMid",
-	"8fsHQ/YG42lSlhXaCkXVpCphJsqv0nuOiX2M74mVR3s/8DvkHC2NbSD0ztcM3tH9IKz7SufrO94A+LDa",
-	"//2q87f9a8iZWmw+QnA8Ovpkk/cqw0deH7joVVGOxCzQ9eCN1/G5GuA7zxy09yOSTu9m/OkdoLo97+dw",
-	"/z1KMdIdzy9fWC98w8a8g9F6qYYAyELsOIAraQSlEEvLqAj9AxviikI1+oevv/r2b18fH3o/4gHqX0DH",
-	"6HswWGPyashe6BVb1lnh8yEBR6kPSYfG7fkYMyVAavFX4gNLUdiWrBpwIpVwMEgI8LEh5Al5u9MhKiRl",
-	"dQUfhVwUlHpFB6q2NS+HPmp5Kbhq1SM/chMXBFfWXLisEDnKGMOtQ/6NcG3h/i3iG3064msmiVDeWevg",
-	"SdlCa0LTXF4H2yLVUNaqQdZvoMWG1s4ox3Wg5wNEWpvkCQosZpR6aRt4JZk4mul3k2ZTCMuTZR/fr6R1",
-	"r7HFZ0R2U6VrxynHMg79F0XwuZxB572cu5726L2t03kJ564+2AbheTR6vH1cv9cg9OeoKDKMTkOChl5N",
-	"OtrL+eB7rcTgO4qM+e0UEDIxfZWNXFSlXmNynamVBdlmBYIfqjtbtSoAid6g5SnBCJ5vk8Lhe/jvdidF",
-	"fCOQID4nPWx4riJUgTVMfSxakNKpEo3TqHp1Qj0xZtL+ST8t/TxoXlxo0nKjZLElRsUmbZvgOU5u30Wo",
-	"6XBWq7wUdxHVV9Tig8jqV1n1qcq3+07kkl94H8RG+23fRoS///PlazaXpTjFy7Lka12TlIHtZiKH/cl1",
-	"Zv3Chsv8k20Qifw0LmUStiVOAJkkJk+9DkwJ0evpZ9/BUi8O+29P7NrJZ22re3fTiRtHJXr7G7nHHnUe",
-	"uvjzcPfE4fA6CuLHaB3q+8VeA/ld6KYKj8J81KjpDp31+Q0VS4alBUWSas40xUCkysqa0sFDZKJQoR5Q",
-	"qRf9aFnuWClA0T15PFGrQpZiSwUlqZiXpTdQLJtKTVTccshe4XMvKifbPzeiVUnydcpmIuO1FRPlq4z5",
-	"WgBXonKdJy7Q3a7nXiYPT3JkBZmvKDgIB7Myx5rdVIye1HGK/AG9G0O2O8XZ2qdzPJdxshSW5XrYS3NF",
-	"1R1dYX4JExXJlh1T7fCm0h7F2goST8SScV+JZkuGf230tXhFYbGfQ2vtvsGyl846+qRT0wtIO0RZpMy0",
-	"KdbGuw8h+ZjZpbAhNfe0Ce+KPSq08ZDQRNFLQjROqReA+090J7UJAzySAd5wnZTN1nRj+hds/MdetvS+",
-	"EihyDiDQw/fw7+3H8o9021EB43lc2g5XpNOwMtJh9fc0POlXimvh3/Q7pG9wO+ibn4aV/3Ilc1fQl++m",
-	"JDnYktuCjjhtj7AZr7AOTBsXk4yT0eHNaHR0ODr5IliD+k9GOulFo11PRt4TShblzL+EvKqoQeLMRyM+",
-	"2MgHJ2uXV9Y3UmIoX2d6SpyBnD74vhcVAOkWIkMLxUShqY8yUfiVsHc5U9B8gQUYvXmN3Dp6zqZocJ16",
-	"+0RIzJGWKn0g66OcFFrRkP0AUpUPttxYAl7X03R3GhbmLgWbx5jiLf1K/dLSiYIj6t/88SZSz8ht4fUx",
-	"sphY3Rar8QGbvqiLjwx4QLw/l/O5gJutlM6VIsZVvxGOEuU+I3ujCXawNiSnPyUxb8rrxO72naCpLxRL",
-	"hc94J+ZXfn5hzGeP3yW9v/FNPrt+H2I149TkXyv5k5xapbBT5PJ0Z7nMEORU8M9PTcES/Mkle9QgfTVN",
-	"FH3bUpppcNJ0qv01jzai4XrIzp02ouHRXaEYxaTgfUIfri14RUX5nISvglPUP8Lo4iVm0Nn5FjUElK4r",
-	"oSt8NmfpJW2q7+XQF92votEv/dK82xaupreFFvQyja9f5P1nnZItnUwBTs+jtiUE6drDiXfUc7kjNGKi",
-	"LtqhpW1N242/LmAi9dUaAW9kk0CHN1rglA4v5ASggvE/jDdRHdO4fytLwl4xt9KNCR3lDMAu7hM+SNjB",
-	"5Ar9hHD/N/pQ1CloBHciJMB8Hn1jI6Hkd3aThbXFbSQBx15Ux9iFU5Q30thjM3/8m923v51hnvt7FtVi",
-	"I9ha1/c6QAJLc21I+a4LMkSdf/YLsskQiNyQ9NOf1yPVzMC6U1icC7kzqqE+4pse5lmzQtdmyL5H3lro",
-	"1ee4GzfT26Jq1Vvg4NOzLBOVG2P86aG4FsoNrDOCL6c+bFQpkWG9Eiz3XlLFZLwS8AqYYp9x84TVdKIe",
-	"5tzxMZuG8MXpQdo0CyUhMewnfEkPi+VTFnp6/PpAHCp5uKSXDPyl6eOoFj60d14bYPQH+FqZXqInKmh7",
-	"VHT26AmzQ/YDtFpJLGGICh9a1MjgBsreRB0/YehwBtYOYnO4JKcIcLPKGIc/g6Y/9p+P+mwHcztG9tYH",
-	"G/d28QNt2aggYgSaj3rqlVH9vcIYjtO2VlnvUtjFOLtQHoLqf3d4EZUbDS8hAJGkpM7j6yBNrTyisU5e",
-	"UVMqWoB+vpWUMPWBO4bKJUxUULWX/EpgooFtH+PYqE2KRdfYGb0vgNkslizlIH1RhcRImFFZPqMo7d+F",
-	"zHZaElEAwxwBoKvTNoE81ytlQ8FYJVa/BwW94F6UiKZ67E9FPog9UNEG6kENaHD/6QU5GPoPMhx3AtWj",
-	"u90QLpZCPvVWo1Uod83XPgTpd+QVzXualA4Vcgt8Ys3eW06F1nZv+hv8/Y8+cedCuT/4iDVVHMkrg7wr",
-	"imQcFXlgJPbxon0kBXkxtrS9SqwVX1DNaZCq2gdV6AkENZeL2oi8CcqhYO1DytAkWKIVudrI2GFr1/ZA",
-	"b9voKfA1JacXn5Ui9f7MTucgt92+u/1/AQAA//8=",
+	"7H3dbhw31uCrELUD2PqmuvVjW4lbV4rHGXviJB5LXwxMOqtmV7G7OKomK0WWWp1AwALfXu077NUCe7WP",
+	"sE+zwM5zLM45ZBWriy21HTsDLOYmcZf4c3h4eHj++WuS6VWllVDWJJNfk0LwXNT4zxc8K8QLrWytS/id",
+	"C5PVsrJSq2SSvNJrVmq1ZJxl0JCt+IZdC1ExWwjGlVmLepykickKseLQ324qkUwSY2uplsndXZq8vOTL",
+	"4ciXhWC5zpqVUPaRYTeiNlKrh8Z6x614I1fSDgfMa76wIynsYlRYW/FKjmpuRQmtR27Bew//Vpcy23ym",
+	"SYStN+cLK+rh+Bci0yo37PG7r1+w58fHRwfR0aSyYinq5A7Gq3jNV8K6/XyrS9xHCcNV3BZJmii+gl4V",
+	"/ClNavFzI2uRJxNbNyIc/Q+1WCST5D8ddtRySH81hzDu65xmrIWptDKCJqz1vBQr+GemlRUK94ZXVSkz",
+	"Dss6rKjFH/9uYI2/7juhGxdn7GPpfcEtWwtl2boG4iRsPX32BWIrIO4eucQmc20Pu4YhFYw6Mtirs2vu",
+	"93jUbvK9vTtyuMO1OgRAv/MsE8Zc6muhhrTyfcV/bsSYzabN0dGTDHYX/yXG9OEH3pSW2ZorIy3LZFWI",
+	"2opbS41mgKoVv30j1NIWyeTk6OmX6Ta1pslXvCy1fSd+boShjc1zCQDw8m2tK1FbCWSw4KURaVIFn35N",
+	"jOAlkNk24HNuxOnTpi5TpjSrYES1TJleMKEy9vj0GZtvrDAHjKs8gHsL4NOjo6M0crw68v7RQ/BT207P",
+	"/y4y3OQX3Nh3jo4BxD7otciErOxDNPrONdue13ePTlzwshRqKYaIOX9z+eLVueeF7ARW3IeraFZcXWWF",
+	"yK4fgu0VNH2BLQdMIr6JxA4GABu5VNw2tYizs3DdwSxhvygadC4+jqwynSMo4pavqhK+/Zgcnzx5+uwU",
+	"Jgoo5MnJQ/SBQ8WgC5A32KW3tTDIewpRC7wHATpudc24uTZsAf9Q2haiZrAvXG0eGYZ7xrhha1GWKZK2",
+	"tEwaJhVrjBizrwF1bFbxpZjhn2HkG21F/ciwkqtlw5eCccukNUyoPGWLWq8YZ9CDrQttBNO1XErVh6mU",
+	"xpoxe22Z5dfC4B9XwhjoNfu1aBc6YdOkEGWpp0nKgJnczVK2lrbAHvDhkWHST2uBBcPMqYdVMcM3ZjBk",
+	"xY0ROYzpbw0Yl6+AbxOOjOVWmDH7DnhBbYEP0EF4ZNha1gIQupqwUvAbATjTDbYBqIwub0TOMn+khgcG",
+	"QNwmFri5zeTwELdk7P4yLq4PEfLDgCA6PljV+kbmsSv7PWLeiPpGZvB/h2K/czzPa2FQKBCqWcH8tqmV",
+	"sbIUcFllvLJZwSOTbp8tD0FKi4qR7V/efxPhKuzt6OTZKauaeSkzdi02dGF+8ez4i4MzNruW+QwJ0RqG",
+	"30+ffMls0azmVS2VHeI0q2/cbQ9nN8HRkwjOrmUeYRlpcm03Yf+XL2Kdb6NdNw/zIBg9RRhhEOhCkMTx",
+	"dTHEl8PNMzq8mYW9lbyUv6A0k7KXFyfPThEr3FpRQ5f//ON0uh799MfpdDz41x9iq3vDFcrEniR+KUav",
+	"uLKjV98kqfthkGKixPhG8MXbWuvFEHg8dyJnRk+QDJHGKy0V8hpgySJn8w1xAa7kQhgQv2elXl5di82M",
+	"jjOeZGhS6uUj6PYLCPv5VNVa2zNiCNwWcCZz4xmCgJ8L4FDwb6lyccusJk4B/YjqTp+fnhyctQwOu0ia",
+	"TCsxVdwA+Atdp0zXbC6WUpmODQHDHrP3yHlxhpQAgeFo9lqwlTQGJQroMUcBBqZQ8D81VW5dOD582wg7",
+	"nqohlbeYiysvDpdKW8Eevzi5eMtsqZejrtsBLX0LWVaPYwSBi4lPBOt6ZFhV8gwWzVr4Ee9HMBxwSG5J",
+	"MTh92o3f6glpAqPsEsVS9uSEZK4obKhFREHjTS4tri5lfijcBqtxy2E4acXKRA+z+8Drmm+GV3OH/tjJ",
+	"hSOwr/jQh/ulxFunJT5dd5RFEmY4xHGarKTa+hKXR7a4rvF75YTBMbuoeCZMyopNVQhlSLzlBvRgJMQV",
+	"8pOUfQ/UWgueg7hwlLLX2PIN/DomSg1vsy/+9s1T9vyv71+y45Nvv2Nv//ruYksOOn0a2dQ4PQygnrAY",
+	"idw/+F1kv751vGYoaiMNXa2lyvX6KucbM4Tqa12zQq+BYW0YNGEc9CXatxKu38fPj1ImFyAe5FrQWTd8",
+	"c4BN4MbDoyhzoay0G6aa1VzUBrmFsboWOWtULmpA/LWAvboEgUZatHfMBcuFsbXeiNyJRNwf/wwWsgBN",
+	"11OPXAFLf3L67AhJh34ex44ksaYhRoDdDpHwFSDfCz6gNIkceIJUjsURWyaNB1gprOXLY9oztOGQpWYI",
+	"hmmkFeGF/KdX37z89jFe6yl79c2fvh5dvDo/eXZ60PuVsvOXF6Pjky9Hf37xbYxtWF6WG7hUHtJUQGoZ",
+	"aG4IVEq4CMeKMQOkAXPFEZctL8y5FSMrVyLKb/N9DR7QlshmuFM0bHeNF31BY4eEgn+NreNaqr3A+gba",
+	"wRl2WgHC0vLZ+3qj3HGHhPma2h9v8+E0cbJAnOV3fJmsdnIhRU1CJV6CdC5GeC3eXIvNQfRKUdrKTMSE",
+	"6Q2rRG2Ak7OcWw5UjCJBihwAbZGkN8E5JWll7a/ZWpimxD+udW2LoeQqFgtA9QNIuhS3uB1VU1earAP7",
+	"NK+FBTohG9fDHbbFezdZOE7qAY4Ri66E+jCa1/WSK2lIidm+w5TlhJnhXqH1cD8cNHX5sISOA8aWhNe5",
+	"1Gp/ev6r6/EgTdfiRvDyqseTcrHgTWl3yAnvC9EKClUtb7gVDLsjsa9lWcLFgEqVKUTeyahEhWP28kbU",
+	"m7nONyzjijTkWlTC0eq60CVIHY1yVCygOamN2AH0PQGCFGrJBsnfFoKa5MGpmmtdCo4oAO5/pdUVaKNe",
+	"V91njTircUaEea3XBn7WjWJKM+pg8CqEhswWtW6Wzi4A7Adk/kO8iw7TwCxy/vY1I0jwWjKhPI5ahiZ1",
+	"WVq0meAVvdIroeyYnZelMw9kpYQtxyFgBFkzvVa71v9zI1SMsfwZFkV7RIjOCq6W4oxxNwGrxaIxsBZm",
+	"VrwsRQ2X6J7CNTA9qZZ7X3ZpgkaPfXj9BTbEa3q14vVm35NopS33PrbEx8lcP2QOtGVXhnwTkWtBrpBQ",
+	"F3AmnPjotlmrTPhbIu8JSF+cHIUC0ulRDK8rJ1rft4YfAti/hfZIBw+A6g4XEHDhtjkQ3XqQPYlAtsXQ",
+	"EMxu1nQbY0NetzWAzJOAeD11OIHA72XIwNsbNBQCgjshlIkCAWZrp0OO24qjfWrupIEYw/6+ilMMSVeh",
+	"fYSPfjkaPf/J/X/0069H6ZPnd3+Im41UxGnA58aCsAuMY15ydc3EbVY2uXDnmZiFxuZeSvarC41vWaEJ",
+	"b25AWDgMFzW0lHwuyr1PHPz/Y65+3H2ayq0+hmsnj27bMq9HJ0fHT0dHaPz+SIy3MmUgypK1EMWRQvDa",
+	"cAAuFysdRRSM8EbG1LtKl2X/Pt+SPD6v7P6hIvWHS1Ufzsk/gDXHKMVzgy0mET37MUK61+xC27WL/i78",
+	"Wj2VoD/cTY4W0caI3EOA/wABB//VSkpxAuq8yHHryh6u4heO++fCcllGZdlOAfArQEc1Aqi0vep+Nepa",
+	"6XXc/rqQoszj6tFKrObAhxZOFEQWBPIRimEp4yBg/OXi++8Y6lA9nbyboBa23lzxe2MEdijzltvGxEIF",
+	"ArrbYYkLKL6p5agWC1G7C2nQY1ti2PeGhr5rLi3cL7XWq4f6vqe276BpVI/un4fGIM3hdXyP7hQSzAC/",
+	"/8ZmK14CKkQ++rvRasYePz06SllAIAcT9p226MsbUUvcVLQbMZT5pWFiVdlN6k3PWgna+BteNgKtzwU3",
+	"zOiVsIVUS2fTknY8Vf/GZnlDARRihNQWh+G8pbcsa2rD7FpmYswuBOgTPCsCcnRURzhAuYzmcXS+1yxu",
+	"JdjBzaJV6ZwJgkxqaITCzXOeR5xFqhteynyvWQArqCFhbAdgF+YSbOY6g66wLmRWAEpb96OfFP4qraF+",
+	"ODeOM3KxKSOgBQDg+Nk2AOHWwTJpQ3GVL1zny00lJiyMbQH6IBiUbpu9VJnOpVrS/DDmyGo9Knm9pLmf",
+	"3De31ZphU3SJehaihMgNW2nUrbhiX7Lrr2j8Ei2xI38ycILjXRM8Moza+1UaLvOtVZJpt13VZc2VWYh6",
+	"a1m2NL05jwaL+h5oQ4P6d/nmYszOzbV3DqEHtnWNsvdkwEGrN60WoEKFs+A3gs0F6s4cyA03d803E1RD",
+	"14yv+YZxZvW1UKRCrjkasaXTq43ltWV8yaUiwJW2o4VuFEH9NHKu8ThKw0CTHTN0qXVuHBzJ2FbDDZgH",
+	"jQ/nWaMFbAQS9dqhJ0pv1LazWS+kJWLH0aE3ozghpyH7HobQhQChW5+mJv//YOoIuUnD1mLuAwYA0zB9",
+	"xsvSL4w2rBdKAIpTQyt3HbVzR0nj2BbID6MHMcxMkxUYU9BDr48xOGMoV5B9Hom0AI7TnwBEDhz/eQyx",
+	"0KzlvJVQ6OUjlDtPBDk5187Oj9JTMANJMg+PT+3GLdUA8dUi03Uu8rMuUjKweth6QzREc9sBSABKAAmJ",
+	"Ug9DQu2QZ3Q+T6AN0Jk2yDloVLJPGURiK5TFd+qSHK0G47RaS5czsyJG8VDjajqXTEsvwMnbbu4icKro",
+	"yN0IMO/JSexu5QwbbDttxuy14+7McXqKrMnlkuzCyO7PGHfESwY1q1mp9XXIBlDx3x8MbN7CAMv2J5K+",
+	"0dDOPYRggeRbb9Cx6FxTjh45K3XGS7QvBaDAfqz0XJbiPmioxQAQ7sFAFphxxQywdCA49OTdCHbx7UU4",
+	"XaNqEBH4fPd80AXHmguGIU/ozodVbM/uwp3o+wTJxYWrsFyU8gYlA9cZb230vSvh/WtwiNqr22EuBNZ9",
+	"2gGo8+ah0C07zHvugYdgN7DDaCnnEIZRpPBmUQSErKAwIMYq9fBpRD5qKgTxeZThEgnhoaj1jUD3Lro0",
+	"nfmVI25csxXfjNlFd3c5v6ODHdsgFp3ZmfDqDmEQfTqmW3hd6FauovFR0CjdqWwDqMLzcBSVUqpa6wWg",
+	"eq3r6/a8jdnXwmYF410sFoUnHN4cH3afyOpbYhzX9szittotSpDnyQ8DK3HNu4kXtTAF228uUwll95kJ",
+	"2DnS5lwsgIHunA0IiwxRRhjTygIYUUYxIQ8IS+cM2zpu5r1eRLAUNBjB8QTPSxAU2l5qzgTvR3MSXvvp",
+	"kWnD8WD4WTDErI2vQT7yyML5LDXPRZ6yxWCXQ+YPugxzRk8ADTdK6R6A6wLYVwibD+hrjBgibcFleR9R",
+	"hEhbc+KvFHJIF0W7SvgjkmqKArYuczg9vb19xZ1NmO4MGCYANLg6QgAbxW+4LB0bffYglI9MGyvYSn0u",
+	"j4KBsos7HhzglDxHDvE+rLRP5cjpy5JxJdawe4RhbtuZgJzWfJN2HYFLGkv6BJ5kFPYFBjSF4DpZH6Tr",
+	"kYurws04vk9U4Bi2TjK5o7zzxha6djF0E/aV4DXcmY4mSXr3QZ1WVH5PgtlDzhRVb8JZW9GvqU2EjeIU",
+	"x2et3rBqjG0vOXHLM1tu4FxI0iaW8saLZARLyKsehqXHrnbCoiISZDgnqbHQevdp2EZBeN1BzzG7hKvL",
+	"Yxn1JJioPiNzASzUgCwh1m73Ag06NPmMVjoXD8ikzu1j/M2J9yyCssa7TXjPEA05XqGg1JeIHePWuaD1",
+	"xwWASxe/5Xe9lsvCDmdoJTa61kuxsC0FKnFrmXXeoVb4wIlBdTeazEDDm/2cZoZdg2FzFNFWQEd8qeNH",
+	"Ohhb3Ba8MXaXfP+ddrCCKIPw0hJQyMnFUKaBrygWBFovCJ+hrAVE3gOho+Xn951qXKfVFBYLbEPaIg5B",
+	"q2cIle+PPjx8+2LPDf4w/pDDwRym9dnjREho0rTX9a6DmbKSt7OalXmY4Ufk5r8Df1F6fd+KZC5WlbZC",
+	"ZZvRtdj0uO3RffvyOuj4jdiARq1BYOWs5irXKxIqRR0qoaiYSst4VmsD/AbJLA5IyHhjgGwDEDXgHZ8C",
+	"6Zw+xej+0d8YH/3CjkbP2YhdxWethVfA4+d9e9JWUuvJybRkUvwXsgYuT0gwlqvcjNk5rn2Dd6gzXvKV",
+	"19dTjJ7D7YJ/OHMe/mkfxdHF4nkYvFmHDJU+sLKpSzLPuiB9DNX2XClIfgrndleB/EXsxk9v8q0tgZ5j",
+	"9pbnpJP1IsEdtBjyTZcwDtVZMwmETFdyN9OQZmt+2caVzvUt42UteL4Zs3O3TT7qxVhGBjAK9egoVqx9",
+	"f59XodfKRW4QXG7MEUbH3ANXa04AlGDjDpxdVOI4DgbEjvhqLpeNbsyOSdbe/mLIeOnsmtjZce1WFi8F",
+	"X6TOmN2hyPAbkbdhw3QDkxtkVGu9ijPSH0D3QG1yzUlTx1idjvMA+YWel/Y27AWW/9yIRpyRSNmehoAp",
+	"gr5hZXYtrDedGWabmoScTK887+dWjDAr1p3hIZ60JnCdydfEeeMZ287GZIqvnDSBEzjL542oSUnZIYVr",
+	"zeaN2QQIiZvs1hEgWrtdHyPegfLgfWBZ2+TTz68bC3gfOUeOh8H9PJiw17bnuIF9awPbHJ33ZM6OPANW",
+	"2IW34cdt7tsoK8sgJxw1Djrc3gFkRa14ieAdheBdtA6wIKNXKxDdmZFwXC4HK0/vB8cFyTsPb9+Zl6TJ",
+	"lmutc/a2v3vuqiRNhi6kJE36fp0kTbYcMUmahD4S8jCTXTxJk6GXAAN8tu33SZr0TerhB+917wzW/lfr",
+	"f48ae4OQIH+PQcfQINr+7qyS7afActh+cza3rg1Zw5I0GdiWet+c9Nn7htaZJE1ixpOtz2Qe2PoYnEjY",
+	"g1B3bX93sPQ0uvZ3p2212z/Qf5yrmdr6H17c9b9bCbX74GfaEpC7L2GfLZGTti4mKEb+0i0yLl21QV9B",
+	"y4GI0X2jOz9Jk95di2BvXY1J6+THGwuaBBcCEHrLrvH0hcvb4md4Gol3RGMx2gjgTxuEtuKYjXV/AsdK",
+	"RtLyj1gpnAnZx5+xpWaNIs7owiD9uNGwR4pi2z8K2oXh9WKgT4Yx0Kjpx2t8+FBesgY4XZ2gOPNqhDQs",
+	"r/lakTiGBk+eFSSQhRF2C3lLVIHdopu2f6jcJ4uWWmGoH2yrR0SH51iIyF9BEIqEIwGT2hH7g3KQXjj5",
+	"yDBpTNOaF705FGWkMKr43uCy2sVbbUcAoc6KscpobXXpTZZIT4bR0eTloCBlFU+5cF5IF6qNQ3laJcUc",
+	"NGOi231D4kT1QTH8jbgATns3pFnHRmKRvIRkcs60Iih6sfVKpGRNxL853AA7iUZNbWce0hZ7hLlN6EDx",
+	"69tJNbiWYVbXrpjkf29lJ09A6IWPEtEMBa1ZS0kpw5h5Yxk3bMHRVyCNi9CJBojhAPtGN25hhvp2gc4x",
+	"DLzrKmdsl03QuCUuBGSgH+ZNzeflJtATx+yCb0xrGOVz7YIPKIbXuNgBynZ2eb0unfji1Tmo04+PbkHY",
+	"JBd5njL62Zv6IJ7OLK3XjTF1mUzTUzXnNit6icwz/IQJ9Jz95f0FBbzMfp0CaqbJZJpUugIeOcKG0ySd",
+	"ooiG/4Cx8R9w0U6Tu9lUDXOzXTg2u/aC7XZ0vs2Kh7MOLjBRLhrwhuaCQteknpJDlNTgL4/YHDQ8Z5kn",
+	"7Cr2otbZ9ULXOdownpyk8HFZ66bCpgvd0IXwcJbqb8mDBsBw8f+/ZECT7L53IaZh4G4X+4hr9dhMfR0o",
+	"IpX4qTWYJRRP/TCxKyg4Q6FxZ8/NcHHBHxb37YTUYWqsg4JiH3RTYlo+m6NfXwn09IHEui+h6GWkIpDW",
+	"Nl4rAhgBs7UQGKrlySBKRz6z90EgtrNhSQ5HGGLb57nFlSn4ybPTyHYRP/QHuQ04agMdyHb6GM4UMLGK",
+	"b0A8P0hZIW7jR+IDSHVXZl9MXh9mLVYf2RGYrvkYbKPcSL0fjp9H9cVJSx89WTDE/VLp9txtPuNVFAm7",
+	"eER79tL2hHfHq58VBIdha54hvcVAdUJqJOEfnZRX1lc1u4+CwgJod3CjgO78YfkZHx+pvoW9Htw9WLYm",
+	"uQcbH1nxanfJsMtIFSTvWoDTjgca0w3oRJ8xXcN1bSzyKpQ6yZzrWIOTcuHyWpFFnFI80QniM0PX0hYg",
+	"jPnU0NZc7Kx/VmPBSKxsRFG0/aIRT4+en0a2Kiu4UqLs5a0mazEPlEv6xasqKj1slUcboqoNB3GrzVzw",
+	"KfeCpY+rUHwl8pQttc4pWH6vBYSVAj5gf52OtpXadU5FzR4/OdinnsdvKEWQegBihFu6SkX7VBVA09/2",
+	"Mv745bOT57SULx5eyIA7tpmLNHhgJ4yfMyw/sLvaiC85+tCS2hHu0uTva7OXfL0FezsVjbAb2l3C176w",
+	"uv6/A6SXTa108xtA9QN8VlgvnXUpfgIjkkKEpfIVxkXlKNqinctXXqEg9Tbrlj3+6sVb9vQLZvkSVUZx",
+	"aw+2tB84lckkOW8zTn2Fr0nyf//3f/zjv/9H+wkrgE2Sf/yP//qP//Xfkrvo6nbtATdXsYpgl87FK1Vj",
+	"P8DyNN9cBex4Fyr3kKa3q9gwN+yErcU8ZbyqUiwB6PJ0B+udb64K3dT3pZCCPLMnNH6oj7B+YFcnPe0l",
+	"nH2YiGy15eXHSJBOqqPt9+P0NrBDYgzsH7YEpEit3S4oEgMJNMu1K1rhYuV8KsMG45aTWImsq9Jx/e0Z",
+	"cOArF6W+I60xFzwvpRL7i30fWzpAiVt7lfGy3F3voA/whFy2zkBX8BuQnnxFMWYqisVTKBCV5Rnj8171",
+	"UN56Z/Vi4d0DQwQQWCCtfBxctt5IKuOtcxECoSg2zEUrYQjbPRCAoPdxAHBzLSkayDuGt6FwwahBkNYO",
+	"QFppKTY7BvJMwsQMx5RT9nJ8vEsv37Wir2u9YkqvvTHQ02HKjKtsyJ3HOit1du1DelnB69WOBN2VuSql",
+	"un4Afq6YWZkJ+/d3r8nc+OyLk6cH5Paea6pttNOt8gBeLMY6apTa4+PUUpirUizsw3scxFIuglJ6FPdW",
+	"cmP3sLg7Z2p7yO+3MA9ObSD1Bmt1OnwHa1RjCAdrs9v3NNw7VWlCFuMIlTyUot0qNa1nwZdKicLa/nEv",
+	"tiaGNkI3826k0tj/VHV976OIAD1ykdWbPajsPv39PnoLU9AjxXWH4VNt3BwGkEaqkH0EWsgN5LoM5VUE",
+	"YuKs9uQYon+jU+9DXHf3e6l8uNeH+53IyvBBBLStq9IIIS723kVaWVNLu7mAqULS3lFefxBP35a5DRMU",
+	"/OsMWIgKkxq61RfWVvR8gVQLvVVmzb3J8FZXP2h0L2LptLY29VLaopmPM706dP4j//+hTI32HalSl+Hf",
+	"WEwCdYHNrMSYfq3QWVzfiHriHWBYQITZmt+IMqyxS/WwsNbOVIUoSD2Zz3rpHDOfo0wJ4yTZiBLTeabq",
+	"ZV1rV2rTP9PA3IsQ7QMgZsxego6V8ZrC3QG2eSkoRH3W1SSWis2orsNsqsJANp84vuaGzVzs3SzFZO+r",
+	"7idWDvCdSPLyBRBmLvyzKUtMApwqvXBx47JX1WAWFI+Y4QpJN+4WgwcQ06p+nbb66jSZsP/zX/5nyqag",
+	"t7pfd7OJ8z6icc7rmH95f9GW6G7LUKdThZWnDzw8wespKIY7/xW7rBtjw2FTpsSNaIM9YQ/XGD2YpEkp",
+	"M+FeQCBby0KCbJWcVzwrxOhkfNS9HxJ8C+uRJZdFLXxCCVr+MPJ0hEmHG93A1qfwjzZtEf/tAo3bEI32",
+	"LLC3VKj8BWkvhp2/fU1XI9mTk+PxEYGgK6F4JZNJ8mR8jJBW3BZ4tA9vjg8D51WlzQ7O2QYDdvloqO2I",
+	"eoPiCyPnM5JLwStME2eXu+Ig/SGaqjB2ktJq2mhFHwzsQhldih89s2NaIwNmxlWCKl5xlydApXZqPHav",
+	"82SCz1h85Qt3hY88/DhwVTlWSk4eFL0pM4wKHNKB3JmFcDBm7zCeJ2VZoY1QVNqtEvVUuVU6zzWxj8kD",
+	"Ef/obwB+h5yjo7EthN77lM5PdD8IY7/S+eaeB2g+7OGZ/pMnd/1ryNaN2H4B5+To+JNN3nuWJPL0zWWv",
+	"pHkkZoKuB2c8j8/VAh+8sdPdj0g6vZvxx58A1d15v4D770mK8fp4fvnSOOEbNuYnGK2X9wuALMWOA9g+",
+	"8QALah9+cHFN/imUx2+/+uZPX58cOj/mAepfQMfo+6ix4Ov1mL3Sa7ZqssIlJwOOUhdYD4278zFhSoDU",
+	"4q7ER4ZiyQ1ZNeBEKmFhEB9gZHzIFfJ2q31USsqaCn4KuSwogYwOVGMaXo5d7PVKcNWpR27kNi4JrixM",
+	"7xQ5yhjjwSH/s7DdqzED4jv6dMTXThKhvPPOO+L8IrCghbzxtkUqaK5Vi6zfQIstrZ1TwvlIL0aItM5D",
+	"Awospnc7aRt4JZk42ul3k2Zblc6RZR/fb6Sxb7HFZ0R2WzJvxynHmir956zwrbZR8Fjbfe9K9R52C55h",
+	"u68PtkF4nhw9HR7X7zQI/Tkqigyj45CgoVebVPd6MfpOKzH6liJzfjsF+HxSV/ImF1WpN5giWDfKgGyz",
+	"BsEP1Z1B4RhAojNoOUqoBc+HpHD4K754s5Mi/iyQID4nPWx5riJUgQWFXSycl9KpLJTVqHoFoaYYs2n+",
+	"RT8d/Txqnz9pk4ujZDEQo2KTdk3wHCd3P0Wo6XDeqLwU9xHVV9Tig8jqF1n1qcq1+1bkkl86H8RW+6Fv",
+	"I8Lf//b6LVvIUpzhZVnyjW5IysB2c5HD/uQ6M25h41X+yTaIRH4al/Ihu3pDgEwSk2dOB6a07s3ss+9g",
+	"qZeH/Ydgdu3ki67Vg7tpxa2letn9jdxjj4JXZ/51uHvisH+qCPFTa+2Lbcae5vld6KbyLzR91KjpDp31",
+	"5S1VLoeleUWSCkC1lXmkysqGktp9ZKRQvjhXqZf9aF1uWSlA0T19OlVddZZQBSWpmJelM1Cs2rJpVGl2",
+	"zN7g20sqJ9s/r0WnkuSblM1FxhsjpsqV/HMVDa5FZYP3ZtDdrhdOJvfv42QFma8oOAkHMzLHAvpUI4fU",
+	"cYo8Ar0bQ8aDSondO1aOy1hZCsNyPe4l66Lqjq4wt4SpiuT8TqgcS1v2kmJ9BYknYsW4Kws1kOHf1vpG",
+	"vKGw3M+htYYPIu2lsx590qnpObIdoixSZtpWTuThq2QuZncljE8wPmvDy2IvfG296jVV9KwXjVPqJeD+",
+	"E91JXcICj+Sxt1wnZfMN3ZjuOSn3s5fzva8EipwDCPTwV/jv3cfyj3ToqIDxHC5NwBXpNKxrafEphtS/",
+	"J1uKG+EelD2kL7gd9OXHceU+rmVuC/r404wkB1NyU9ARp+0RJuMVVrPp4mKSSXJ0eHt0dHx4dPqFtwb1",
+	"3yt2TyTufq/4gVCyKGf+2ed1RQ0S5y4a8tFWVjtZu5yyvpWSQ/lCszP3CCY6ffCxPSpjElYFRAvFVKGp",
+	"j4IO+bUw9zlT0HyB1VCdeY3cOnrBZmhwnTn7hE8MkobqlSDro5wYWtGYfQ9SlQv23FoCXtezdHcaGOZO",
+	"eZvHhOI93Urd0tKpcm+a5lp4E6lj5KZw+hhZTIzuSu64gFFXmsZFBjwi3p/LxULAzVZKa0sR46p/FpYS",
+	"9T4je6MJdrA2JKd/SWLOlBfEDvedoKmr2kxVCHkQcyw/vzDmcuDvk97fuSafXb/3sZpxanJPB/2LnDql",
+	"MKg4e7azdq0Pcir456cmbwn+5JI9apCutC2Kvl1d29Q7abrSm2lXAQW5Zdqr+hiGsbuKq7Zfh3DMLqyu",
+	"RcvUQyka5SrvrkKnryl4RcUGrYRP3ovqnlC18co66B2lcoQojldCV/jo1cqJ5lTWzKLzul88pF/xpn11",
+	"0d9l7wst6F0pV7bJOdyCSjVBagOnx427AqB0T+LEO8rY3BNLMVWX3dDSdLbw1sHnMZG6WquANzJi+CqL",
+	"qKJs1XL03gI/3lQFtnT30p2EvWJ2rVubOwomgF3cJ3xONMDkGh2LIDC0ClTUi1gLboXP2Pk8CspWBszv",
+	"7Ffza4sbVTyOnWyPwQ5nKKCksaeiAubcVid6iMl2De/SZLum0d6dXXO3it/EYS/cxYx6dC3YRjcPekw8",
+	"D7RdDPquG9WHqX/2G7VNKYhcqfSnf92nVOQDy21hTTLkzqi3uhBxelZrwwrd1GP2HfLWQq8/x2W6nY8X",
+	"1cPeAwefnWeZqOwEA1YPxY1QdmRsLfhq5uJMlRIZFljBxxpKqneOVwJeATPsM2kfoJtN1eOcWz5hMx/v",
+	"ODtI22a+EibGCfmP9CxgPmO+p8Ovi9yhSo8reofEXZou8GrpYoEXTQ2M/gDfGtQrdF159ZBKRh8/Y2bM",
+	"vodWa4mVG1FDRBMcWehAO5yqk2cMPdTA2kHO9pfkDAFuVxnj8OfQ9If+42+f7WAOg2rvXHRybxc/0PiN",
+	"GiWGrLkwqV712N8r7uEk7Uq09S6FXYwzhPIw45QSsjseiaqs+ndMgEhS0v/xbZ+2RCDRWJCI1BZ6ByFw",
+	"NshimLlIn5rqO0yV181X/FpgZoLpntLZKsmKtebYOb0OgukvhkzrIH1RYchIXFJZvqCw7t+FzHaaHlEA",
+	"w6QCoKuzLuM912tlfJ1cJda/BwW1FcajuSH7U5GLevdUtIV6EO9b3H96QQ6G/idZmoPI9uhut4SLFaDP",
+	"nJlp7at8842LWfodeUWrlFH+lE9GcJk4e285VYbbvenv8O//7BN3IZT9Jx+x7p0DdOMg74oiGUdFHhgJ",
+	"lrzsnjhqC+m7yC5fgLbiSyq1DVJV9xwSPWCiFnLZ1CJvo3gouvuQUjoJlmgJsS6UdtwZwh3QQ6M+Rcqm",
+	"5CXj81KkzgEadPZy291Pd/8vAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

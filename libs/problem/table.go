@@ -38,6 +38,9 @@ const (
 	ChallengeInvalid      Code = "challenge-invalid"
 	ChallengeExpired      Code = "challenge-expired"
 	ChallengeSpent        Code = "challenge-spent"
+	HumanCheckRequired    Code = "human-check-required"
+	HumanCheckFailed      Code = "human-check-failed"
+	HumanCheckUnavailable Code = "human-check-unavailable"
 	TokenMissing          Code = "token-missing"
 	TokenInvalid          Code = "token-invalid"
 	TokenExpired          Code = "token-expired"
@@ -93,6 +96,9 @@ var Table = []Row{
 	{ChallengeInvalid, http.StatusForbidden, NotApplied, "The proof of work is wrong", "Fetch a challenge from /v1/challenge and solve it."},
 	{ChallengeExpired, http.StatusForbidden, NotApplied, "The challenge has expired", "Fetch a fresh challenge and solve it."},
 	{ChallengeSpent, http.StatusForbidden, NotApplied, "The challenge was used before", "Fetch a fresh challenge for every session."},
+	{HumanCheckRequired, http.StatusForbidden, NotApplied, "A human check is asked for as well", "Fetch a challenge: its human_check says where the check is. Send the check's response as `human_check`. Where it can't be loaded, fetch a challenge again after some seconds: it has no human_check while the check is out of use."},
+	{HumanCheckFailed, http.StatusForbidden, NotApplied, "The human check was not passed", "Its response was wrong, too old or used before. Have the voter pass the check again."},
+	{HumanCheckUnavailable, http.StatusServiceUnavailable, NotApplied, "The human check's service does not answer", "Wait for Retry-After, then fetch another challenge and send all anew. While that service is away, challenges cost more work and need no human check."},
 	{TokenMissing, http.StatusUnauthorized, NotApplied, "There is no access token", "Send Authorization: Bearer and the token of the step before."},
 	{TokenInvalid, http.StatusUnauthorized, NotApplied, "The access token is not ours", "Start again with step 1; a token must be sent exactly as it was given."},
 	{TokenExpired, http.StatusUnauthorized, NotApplied, "The access token has expired", "Start again with step 1; nothing was recorded."},

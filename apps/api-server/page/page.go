@@ -32,6 +32,8 @@ type Config struct {
 	// Secure says that browsers reach the page over TLS, whoever ends it: then HSTS is sent. Default: only
 	// where this process itself does.
 	Secure bool
+	// FrameOrigin is the one origin whose pages the page may frame: the human check's. Default: none.
+	FrameOrigin string
 }
 
 // New serves the embedded page.
@@ -81,6 +83,9 @@ func newHandler(dist fs.FS, config Config) http.Handler {
 		secure: config.Secure,
 		csp: "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data:; manifest-src 'self'; connect-src " +
 			strings.Join(connect, " ") + "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'",
+	}
+	if config.FrameOrigin != "" {
+		h.csp += "; frame-src " + config.FrameOrigin
 	}
 	bodies := map[string][]byte{}
 	err := fs.WalkDir(dist, ".", func(name string, entry fs.DirEntry, err error) error {

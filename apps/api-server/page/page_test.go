@@ -158,3 +158,17 @@ func TestTheEmbeddedPage(t *testing.T) {
 		t.Errorf("%d", got.StatusCode)
 	}
 }
+
+// The page frames nothing, but where an operator has a human check: then its origin, and all else stays.
+func TestTheFrameOriginIsAllThatIsAdded(t *testing.T) {
+	policy := func(c Config) string {
+		return get(newHandler(built(), c), "/en/").Header.Get("Content-Security-Policy")
+	}
+	off, on := policy(Config{}), policy(Config{FrameOrigin: "https://check.example"})
+	if strings.Contains(off, "frame-src") {
+		t.Errorf("without: %s", off)
+	}
+	if strings.Replace(on, "; frame-src https://check.example", "", 1) != off {
+		t.Errorf("with: %s\nwithout: %s", on, off)
+	}
+}

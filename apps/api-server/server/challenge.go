@@ -30,6 +30,12 @@ func (t challengeText) VisitGetChallengeResponse(w http.ResponseWriter) error {
 	return err
 }
 
+// challengeSet is a challenge, and what is asked beside it.
+type challengeSet struct {
+	challenge.Challenge
+	HumanCheck *channelsapi.HumanCheck `json:"human_check,omitempty"`
+}
+
 // GetChallenge issues a proof-of-work challenge, dearer by the load and by what the client's network has done;
 // nothing is remembered of it until it is spent.
 func (a api) GetChallenge(ctx context.Context, _ channelsapi.GetChallengeRequestObject) (channelsapi.GetChallengeResponseObject, error) {
@@ -39,7 +45,14 @@ func (a api) GetChallenge(ctx context.Context, _ channelsapi.GetChallengeRequest
 	}
 	network := ratelimit.NetworkOf(client(c))
 	times := a.toll.Step(network).Times()
-	text, err := json.Marshal(a.challenges.Set(challenge.Usual(a.config.ChallengeCost).Times(times), network))
+	set := challengeSet{HumanCheck: a.humanCheck()}
+	if a.deps.Human == nil || set.HumanCheck != nil {
+		set.Challenge = a.challenges.Set(challenge.Usual(a.config.ChallengeCost).Times(times), network)
+	} else {
+		times = max(times, min(timesAlone, a.config.ChallengeMost))
+		set.Challenge = a.challenges.SetAlone(challenge.Usual(a.config.ChallengeCost).Times(times), network)
+	}
+	text, err := json.Marshal(set)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't write a challenge: %w", err)
 	}

@@ -227,6 +227,20 @@ var mishaps = []mishap{
 		given := w.open(receives, w.someone()).AccessToken
 		return repeat(4, func() reply { w.clock.advance(20 * time.Second); return w.resend(given) })
 	}},
+	{
+		name: "no human check", code: problem.HumanCheckRequired, field: "/human_check",
+		setup: func(w *world) { w.newVendor("turnstile") }, do: changed(func(object) {}),
+	},
+	{
+		name: "a human check that was not passed", code: problem.HumanCheckFailed, field: "/human_check",
+		setup: func(w *world) { w.newVendor("turnstile").say(`{"success":false}`) },
+		do:    changed(func(o object) { o["human_check"] = "a-response" }),
+	},
+	{
+		name: "a human check that nobody can judge", code: problem.HumanCheckUnavailable,
+		setup: func(w *world) { w.newVendor("turnstile").say("") },
+		do:    changed(func(o object) { o["human_check"] = "a-response" }),
+	},
 	{name: "a number of a country that is not listed", code: problem.PhoneCountry, field: "/phone", do: changed(func(o object) { o["phone"] = "+447400123456" })},
 	{name: "one phone for too many", code: problem.PhoneUsedUp, setup: func(w *world) {
 		w.limits = ratelimit.Config{Override: map[string]ratelimit.Rate{"verify-phone": {Count: 1, Window: time.Hour}}}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/popvote/popvote/apps/api-server/captcha"
 	"github.com/popvote/popvote/apps/api-server/csp"
+	"github.com/popvote/popvote/apps/api-server/humancheck"
 	"github.com/popvote/popvote/apps/api-server/plain"
 	"github.com/popvote/popvote/apps/api-server/room"
 	"github.com/popvote/popvote/apps/api-server/toll"
@@ -103,7 +104,7 @@ type Config struct {
 	Security Security `koanf:"security"`
 }
 
-// Deps are the parts this server works with. All are required but Sender, Confirmer, Metrics and Page.
+// Deps are the parts this server works with. All are required but Sender, Confirmer, Human, Metrics and Page.
 type Deps struct {
 	Caster  ballotapi.Caster
 	Reader  ballotapi.Reader
@@ -115,8 +116,10 @@ type Deps struct {
 	Sender sms.Sender
 	// Confirmer is told whose code was right; nil tells nobody.
 	Confirmer sms.Confirmer
-	Clock     func() time.Time
-	Log       *slog.Logger
+	// Human is another company's check that voters pass beside the work; nil asks for none. It needs a PublicOrigin.
+	Human *humancheck.Checker
+	Clock func() time.Time
+	Log   *slog.Logger
 	// Metrics takes the server's metrics; nil keeps them unseen.
 	Metrics prometheus.Registerer
 	// Page answers what is neither the API's nor the plain pages'; nil answers not-found.
@@ -147,7 +150,10 @@ type Server struct {
 	reports        reports
 	entries        *prometheus.CounterVec
 	room           *room.Room
-	handler        http.Handler
+	// frame is the page of Deps.Human, and human counts what came of it; both nil without.
+	frame   *humancheck.Frame
+	human   *prometheus.CounterVec
+	handler http.Handler
 	// countries are those whose phones are taken.
 	countries identity.Countries
 	// smsHost is the host of the origin-bound line in SMS, or empty.
@@ -218,6 +224,9 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	if s.security, err = config.Security.text(config.PublicOrigin, deps.Clock()); err != nil {
 		return nil, err
 	}
+	if s.frame, s.human, err = s.newHuman(); err != nil {
+		return nil, err
+	}
 	s.headers = newHeaders(s.secure())
 	s.answers = newAnswers(deps.Clock)
 	s.leaves = newLeaves()
@@ -246,6 +255,9 @@ func New(ctx context.Context, config Config, deps Deps) (*Server, error) {
 	s.polls.refresh(s.closing) //nolint:errcheck // logged there, and tried again within a second
 	s.done.Go(func() { s.polls.keepFresh(s.closing) })
 	s.done.Go(func() { s.keepRoom(s.closing) })
+	if deps.Human != nil {
+		s.done.Go(func() { deps.Human.Run(s.closing) })
+	}
 	return s, nil
 }
 
@@ -325,12 +337,17 @@ func (s *Server) front(engine http.Handler) http.Handler {
 		engine.ServeHTTP(w, r)
 	}))
 	routed := s.transport.guard(s.origins.forgery.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.tellSecurity(w, r) {
-			return
-		}
 		if r.URL.Path == csp.Path {
 			// Reports of a page that sends no referrer come from the origin "null".
 			engine.ServeHTTP(w, r)
+			return
+		}
+		if s.frame != nil && s.frame.Is(r) {
+			// A strange script runs at that origin: nothing else but these reports is there.
+			s.frame.ServeHTTP(w, r)
+			return
+		}
+		if s.tellSecurity(w, r) {
 			return
 		}
 		if s.isPage(r) {

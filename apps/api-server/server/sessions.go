@@ -40,6 +40,9 @@ func (a api) CreateSession(ctx context.Context, r channelsapi.CreateSessionReque
 	if err != nil {
 		return nil, a.challengeProblem(err, network)
 	}
+	if err := a.humanSaid(r.Body, &done); err != nil {
+		return nil, err
+	}
 	number, err := a.phoneOf(r.Body)
 	if err != nil {
 		return nil, err
@@ -156,6 +159,10 @@ type proof struct {
 	// leisure. Nil for all but a captcha.
 	read   func() error
 	ticket *token.Session
+	// alone needs no human check beside it.
+	alone bool
+	// human is the response of one, as it was sent.
+	human string
 	// counted is whether the limits count this request as a session.
 	counted bool
 }
@@ -168,7 +175,7 @@ func (s *Server) readProof(payload, pollID string, from netip.Addr) (proof, erro
 		if err != nil {
 			return proof{}, err
 		}
-		return proof{id: question.ID, expires: question.Expires, work: right, read: func() error {
+		return proof{id: question.ID, expires: question.Expires, work: right, alone: true, read: func() error {
 			if !question.Answered(typed) {
 				return captcha.ErrInvalid
 			}
@@ -176,13 +183,14 @@ func (s *Server) readProof(payload, pollID string, from netip.Addr) (proof, erro
 		}}, nil
 	}
 	if ticket, is, err := s.readTicket(payload, pollID); is {
-		return proof{id: ticket.ID, expires: ticket.Expires, work: right, ticket: &ticket}, err
+		return proof{id: ticket.ID, expires: ticket.Expires, work: right, alone: true, ticket: &ticket}, err
 	}
 	solved, err := s.challenges.Read(payload)
-	if err == nil {
-		err = s.worked(solved, ratelimit.NetworkOf(from))
+	if err != nil {
+		return proof{}, err
 	}
-	return proof{id: solved.ID, expires: solved.Expires, work: solved.Check}, err
+	network := ratelimit.NetworkOf(from)
+	return proof{id: solved.ID, expires: solved.Expires, work: solved.Check, alone: solved.Alone(network)}, s.worked(solved, network)
 }
 
 // spend uses a proof up: it is good once.

@@ -50,8 +50,8 @@ func (s *Server) readTicket(text, pollID string) (t token.Session, ok bool, err 
 }
 
 // enter is the waiting room: it lets a request go on to begin a session, or tells it where and how long it waits.
-// Nobody else is asked before it is let in, but for a captcha, whose answer is good only once it is used up. What
-// has been let in is spent: a challenge, or the ticket that came of it, which has its name.
+// Nobody else is asked before it is let in, but for a captcha or a human check, whose answer is good only once it is
+// used up. What has been let in is spent: a challenge, or the ticket that came of it, which has its name.
 func (s *Server) enter(ctx context.Context, c *gin.Context, p *publicPoll, done *proof, who ratelimit.Subject) error {
 	if t := done.ticket; t != nil {
 		if t.Voter != who.Voter || t.Phone != who.Phone {
@@ -119,20 +119,25 @@ func enteredMark(id string, who ratelimit.Subject) string {
 
 // enterAnew is enter for who has no ticket.
 func (s *Server) enterAnew(ctx context.Context, p *publicPoll, done *proof, who ratelimit.Subject) error {
-	id := done.id
-	if done.read != nil {
-		if err := s.spend(ctx, *done, ratelimit.NetworkOf(who.Client)); err != nil {
+	id, early := done.id, done.read != nil || s.deps.Human != nil && !done.alone
+	network := ratelimit.NetworkOf(who.Client)
+	if early {
+		// Before the human check: another company is asked once for one piece of work, or anybody could keep it busy.
+		if err := s.spend(ctx, *done, network); err != nil {
 			return err
 		}
 		id = "place-" + id
+	}
+	if err := s.checkHuman(ctx, *done, p.manifest.ID, network); err != nil {
+		return err
 	}
 	answer := s.room.Come(id)
 	if !answer.In {
 		s.entries.WithLabelValues("waits").Inc()
 		return s.waits(p, who, answer)
 	}
-	if done.read == nil {
-		if err := s.spend(ctx, *done, ratelimit.NetworkOf(who.Client)); err != nil {
+	if !early {
+		if err := s.spend(ctx, *done, network); err != nil {
 			return err
 		}
 	}

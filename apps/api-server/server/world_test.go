@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/popvote/popvote/apps/api-server/humancheck"
 	"github.com/popvote/popvote/libs/ballot"
 	"github.com/popvote/popvote/libs/ballotapi"
 	"github.com/popvote/popvote/libs/ballotlog/logtest"
@@ -56,6 +57,7 @@ type world struct {
 	tokens  keyring.Tokens
 	keyFile string
 	phones  *phones
+	human   *humancheck.Checker
 	limits  ratelimit.Config
 	config  Config
 	log     bytes.Buffer
@@ -121,7 +123,7 @@ func (w *world) start() *Server {
 	w.metrics = prometheus.NewRegistry()
 	s, err := New(context.Background(), w.config, Deps{
 		Caster: w.box, Reader: w.box, Tokens: w.tokens, Secrets: w.keys, Board: w.board, Sender: w.phones, Confirmer: w.phones, Limiter: limiter,
-		Clock: w.clock.now, Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: w.metrics,
+		Human: w.human, Clock: w.clock.now, Log: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: w.metrics,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -23,7 +23,7 @@ export async function freePort() {
 
 /**
  * Starts an instance with the sample polls: hk-2014-06 (voters send an SMS) and lunch (voters receive
- * one). Give more `flags` to change it.
+ * one). Give more `flags` to change it; a function among them makes some of the voters' port.
  */
 export async function startInstance(...flags) {
   if (!existsSync(program)) throw new Error(`couldn't find ${program}: run make build`)
@@ -33,7 +33,8 @@ export async function startInstance(...flags) {
   const child = spawn(
     program,
     ['up', '--seed-demo', '--data', data, '--listen', at(vote), '--panel-listen', at(panel), '--phone-listen', at(phone),
-      '--admin-listen', at(admin), '--limits-scale', '1000', '--challenge-most', '1', '--log-level', 'warn', ...flags],
+      '--admin-listen', at(admin), '--limits-scale', '1000', '--challenge-most', '1', '--log-level', 'warn',
+      ...flags.flatMap((f) => (typeof f === 'function' ? f(vote) : f))],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )
   let said = ''

@@ -1,6 +1,7 @@
 // Builds the page into the API server, which embeds it; any static host can carry the same files.
 //
 //   POPVOTE_API=https://vote.example  the API's origin, for a mirror (default: the page's own)
+//   POPVOTE_HUMAN=https://check.example  where the human check's page is, for a mirror of a vote that has one
 //   POPVOTE_OUT=dir                   where to (default: ../api-server/page/dist)
 
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -14,6 +15,7 @@ import { build, createServer } from 'vite'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const out = resolve(root, process.env.POPVOTE_OUT ?? '../api-server/page/dist')
 const api = process.env.POPVOTE_API ?? ''
+const frame = process.env.POPVOTE_HUMAN ?? ''
 const langs = ['zh-Hant-HK', 'zh-Hans', 'en']
 
 // The directory is embedded by Go, so it must stay, and so must its .gitignore.
@@ -66,7 +68,7 @@ await server.close()
 for (const lang of langs) {
   const entry = output.find((o) => o.type === 'chunk' && o.isEntry && o.name === lang).fileName
   await mkdir(join(out, lang), { recursive: true })
-  await writeFile(join(out, lang, 'index.html'), page(lang, { entry, chunks: needs(entry), css }, api))
+  await writeFile(join(out, lang, 'index.html'), page(lang, { entry, chunks: needs(entry), css }, api, frame))
 }
 await writeFile(join(out, 'index.html'), door({ entry: '', chunks: [], css }))
 

@@ -19,8 +19,8 @@ export interface Assets {
   css: string
 }
 
-/** One language's page. `api` is the API's origin, or empty where it is the page's own. */
-export function page(lang: Lang, assets: Assets, api: string): string {
+/** One language's page. `api` is the API's origin, or empty where it is the page's own; `frame` a human check's, or empty. */
+export function page(lang: Lang, assets: Assets, api: string, frame: string): string {
   const w = catalogues[lang]
   const to = (path: string) => `../${path}`
   return document(
@@ -35,7 +35,7 @@ export function page(lang: Lang, assets: Assets, api: string): string {
       <script type="module" src={to(assets.entry)} />
     </>,
     <div id="app"><App w={w} plain={`${api}/plain/${lang}/`} /></div>,
-    policy(api),
+    policy(api, frame),
   )
 }
 
@@ -66,12 +66,12 @@ export function door(assets: Assets): string {
         </ul>
       </main>
     </div>,
-    policy(''),
+    policy('', ''),
   )
 }
 
 /** For hosts that cannot set headers. A server that can sets the same, and frame-ancestors. */
-const policy = (api: string): string =>
+const policy = (api: string, frame: string): string =>
   [
     "default-src 'none'",
     "script-src 'self'",
@@ -79,6 +79,8 @@ const policy = (api: string): string =>
     "img-src 'self' data:",
     "worker-src 'self'",
     `connect-src 'self'${api && ` ${new URL(api).origin}`}`,
+    // The API's own server says in its header which origin may be framed, if any; it knows, and this file does not.
+    api ? `frame-src ${frame ? new URL(frame).origin : "'none'"}` : 'frame-src http: https:',
     "form-action 'none'",
     "base-uri 'none'",
     "require-trusted-types-for 'script'",

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import type { Lang } from '../src/api/types.ts'
 import { catalogues } from '../src/prerender.tsx'
 import { checkWords } from '../src/words/check.ts'
+import { humanWords } from '../src/words/human.ts'
 import type { Words } from '../src/words/words.ts'
 
 const spec = readFileSync(new URL('../../../libs/channelsapi/openapi.yaml', import.meta.url), 'utf8')
@@ -21,7 +22,7 @@ function* sentences(value: unknown, path = ''): Generator<[string, string]> {
 }
 
 const everything = { ...catalogues }
-for (const lang of Object.keys(catalogues) as Lang[]) everything[lang] = Object.assign({ check: checkWords[lang] }, catalogues[lang])
+for (const lang of Object.keys(catalogues) as Lang[]) everything[lang] = Object.assign({ check: checkWords[lang], human: humanWords[lang] }, catalogues[lang])
 
 describe.each(Object.entries(everything))('the catalogue of %s', (lang, words) => {
   it('has a sentence for every problem of the API', () => {

@@ -225,7 +225,7 @@ export interface paths {
         put?: never;
         /**
          * Step 1, who are you.
-         * @description Checks form and check digit, the proof of work and the limits. Stores nothing. The answer is
+         * @description Checks form and check digit, the proof of work, the limits and, where the challenge names one, the human check. Stores nothing. The answer is
          *     the same, in shape and time, whether or not this identity has voted.
          *
          *     While more people come than are let in, the answer is `waiting-room`, with a ticket. Whoever sends the
@@ -546,6 +546,17 @@ export interface components {
                 [key: string]: unknown;
             };
             signature: string;
+            human_check?: components["schemas"]["HumanCheck"];
+        };
+        /** @description Present where the operator asks for another company's check as well, and it is in use. Frame `page` and the voter's language at its end, from a page whose origin the operator lists. It takes the message `{humanCheck: "hello", poll}`, with the poll's id, from that page, and then says `{humanCheck: "passed", response}`, among other states. No part of ALTCHA's wire form: leave it out of the solved challenge. */
+        HumanCheck: {
+            /**
+             * @description Whose service sees the voter's address.
+             * @enum {string}
+             */
+            provider: "turnstile" | "hcaptcha";
+            /** @example https://check.example.hk/human/ */
+            page: string;
         };
         SessionRequest: {
             identity: {
@@ -564,6 +575,8 @@ export interface components {
             channel: "web" | "app";
             /** @description The solved challenge: base64 of its JSON payload; or, instead, the ticket of the waiting room. The pages for browsers without scripts send the answer to a captcha here. */
             challenge: string;
+            /** @description The response of the check that the challenge named, good once. */
+            human_check?: string;
         };
         Session: {
             access_token: components["schemas"]["AccessToken"];
@@ -753,6 +766,9 @@ export interface components {
          *     * `challenge-invalid` (403, not_applied): The proof of work is wrong. Fetch a challenge from /v1/challenge and solve it.
          *     * `challenge-expired` (403, not_applied): The challenge has expired. Fetch a fresh challenge and solve it.
          *     * `challenge-spent` (403, not_applied): The challenge was used before. Fetch a fresh challenge for every session.
+         *     * `human-check-required` (403, not_applied): A human check is asked for as well. Fetch a challenge: its human_check says where the check is. Send the check's response as `human_check`. Where it can't be loaded, fetch a challenge again after some seconds: it has no human_check while the check is out of use.
+         *     * `human-check-failed` (403, not_applied): The human check was not passed. Its response was wrong, too old or used before. Have the voter pass the check again.
+         *     * `human-check-unavailable` (503, not_applied): The human check's service does not answer. Wait for Retry-After, then fetch another challenge and send all anew. While that service is away, challenges cost more work and need no human check.
          *     * `token-missing` (401, not_applied): There is no access token. Send Authorization: Bearer and the token of the step before.
          *     * `token-invalid` (401, not_applied): The access token is not ours. Start again with step 1; a token must be sent exactly as it was given.
          *     * `token-expired` (401, not_applied): The access token has expired. Start again with step 1; nothing was recorded.
@@ -781,7 +797,7 @@ export interface components {
          *     * `internal` (500, unknown): Something went wrong on our side. Try the same again, with the same Idempotency-Key.
          * @enum {string}
          */
-        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "tls-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "phone-country" | "phone-used-up" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "waiting-room" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
+        ProblemCode: "malformed-json" | "duplicate-field" | "unknown-field" | "invalid-field" | "wrong-content-type" | "body-too-large" | "length-required" | "tls-required" | "not-found" | "method-not-allowed" | "origin-not-allowed" | "poll-not-found" | "poll-not-open" | "poll-paused" | "poll-closed" | "results-not-published" | "identity-invalid" | "phone-invalid" | "phone-not-mobile" | "phone-unreachable" | "phone-country" | "phone-used-up" | "challenge-invalid" | "challenge-expired" | "challenge-spent" | "human-check-required" | "human-check-failed" | "human-check-unavailable" | "token-missing" | "token-invalid" | "token-expired" | "token-wrong-step" | "wrong-verification-mode" | "code-wrong" | "code-too-soon" | "code-exhausted" | "code-expired" | "resend-too-soon" | "resend-exhausted" | "sms-unavailable" | "idempotency-key-missing" | "idempotency-key-invalid" | "idempotency-key-reused" | "ballot-invalid" | "ballot-wrong-size" | "ballot-copied" | "already-voted" | "receipt-ambiguous" | "waiting-room" | "rate-limited" | "overloaded" | "unavailable" | "outcome-unknown" | "internal";
     };
     responses: {
         /** @description What went wrong (RFC 9457). */

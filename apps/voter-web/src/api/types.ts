@@ -13,6 +13,7 @@ export type JWK = Schemas['JWK']
 export type PollList = Schemas['PollList']
 export type SignedDocument = { jws: string }
 export type Challenge = Schemas['Challenge']
+export type HumanCheck = Schemas['HumanCheck']
 export type SessionRequest = Schemas['SessionRequest']
 export type Session = Schemas['Session']
 export type WaitingRoom = Schemas['WaitingRoom']

@@ -294,6 +294,12 @@ export const en: Words = {
     'challenge-invalid': ['The calculation that keeps junk out went wrong.', 'Try again.'],
     'challenge-expired': ['The calculation that keeps junk out took too long.', 'Try again.'],
     'challenge-spent': ['The calculation that keeps junk out had been used already.', 'Try again.'],
+    'human-check-required': [
+      'The check that you are a person has not been passed, and it works for others.',
+      'Complete it. If it does not appear, try another network or browser, or one that blocks less.',
+    ],
+    'human-check-failed': ['The check that you are a person was not passed, or too long ago.', 'Complete it again.'],
+    'human-check-unavailable': ['The check that you are a person does not answer just now.', 'Wait a little, then try again. If it stays away, you will not need it.'],
     'code-wrong': ['The code is not right.', 'Look at the newest SMS from us and enter its code.'],
     'code-too-soon': ['A code was tried a moment ago.', 'Wait a little, then try again.'],
     'code-exhausted': ['This code has been tried too often.', 'Ask for another code.'],

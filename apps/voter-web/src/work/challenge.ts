@@ -2,18 +2,25 @@
 // five minutes; it is taken here for four, by this device's own clock.
 
 import { type Answer, ask } from '../api/client.ts'
-import type { Challenge } from '../api/types.ts'
+import type { Challenge, HumanCheck } from '../api/types.ts'
 import type { Parameters, Solution } from './solve.ts'
 import workerURL from './worker.ts?worker&url'
 
 const goodFor = 4 * 60_000
 
-let current: { since: number; answer: Promise<Answer<string>> } | undefined
+interface Work {
+  since: number
+  asked: Promise<HumanCheck | undefined>
+  answer: Promise<Answer<string>>
+}
+
+let current: Work | undefined
 
 /** Starts on a challenge unless a fresh one is being solved or is solved already. */
 export function prepare(): Promise<Answer<string>> {
   if (!current || Date.now() - current.since > goodFor) {
-    const mine = { since: Date.now(), answer: fetchAndSolve() }
+    const fetched = ask<Challenge>('/v1/challenge')
+    const mine = { since: Date.now(), asked: fetched.then((a) => a.value?.human_check), answer: fetched.then(solve) }
     current = mine
     // A failure is not kept: the next call tries anew.
     void mine.answer.then((a) => a.trouble && current === mine && spend())
@@ -21,14 +28,20 @@ export function prepare(): Promise<Answer<string>> {
   return current.answer
 }
 
+/** The check by another company that is asked for beside the work, if there is one and it is in use. */
+export function asked(): Promise<HumanCheck | undefined> {
+  void prepare()
+  return current?.asked ?? Promise.resolve(undefined)
+}
+
 /** Forgets the challenge: it has been used, or was refused. */
 export function spend(): void {
   current = undefined
 }
 
-async function fetchAndSolve(): Promise<Answer<string>> {
-  const { value: challenge, trouble } = await ask<Challenge>('/v1/challenge')
+async function solve({ value, trouble }: Answer<Challenge>): Promise<Answer<string>> {
   if (trouble) return { trouble }
+  const challenge = { parameters: value.parameters, signature: value.signature }
   try {
     const solution = await inWorker(challenge.parameters as unknown as Parameters)
     return { value: btoa(JSON.stringify({ challenge, solution })) }

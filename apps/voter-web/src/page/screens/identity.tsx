@@ -1,14 +1,14 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 
 import { hkidFault } from '../../vote/hkid.ts'
-import { prepare } from '../../work/challenge.ts'
+import { useBeside } from '../beside.ts'
 import { ErrorSummary, Field, Form, Heading, type Screen } from '../parts.tsx'
 
 export function Identity({ w, j, set, go, refused }: Screen & { refused: string | undefined }) {
   const [number, setNumber] = useState(j.draft?.number ?? '')
   const [wrong, setWrong] = useState(refused)
   // The proof of work is solved while the voter types.
-  useEffect(() => void prepare(), [])
+  const { check, part } = useBeside()
   const next = () => {
     const fault = hkidFault(number)
     setWrong(fault && w.identity.faults[fault])
@@ -33,6 +33,7 @@ export function Identity({ w, j, set, go, refused }: Screen & { refused: string 
           input={{ type: 'text', autocomplete: 'off', autocapitalize: 'characters', spellcheck: false, maxLength: 64 }}
         />
         <p class="hint">{w.identity.why}</p>
+        {check && part && <part.Notice w={w} check={check} />}
         <button class="main">{w.continue}</button>
       </Form>
     </>

@@ -36,7 +36,13 @@ export function Waiting({ w, j, set, go, get }: Screen & { get: () => Journey })
       },
       ready: () => setReady(true),
       connected: setConnected,
-      trouble: (t) => setTrouble({ ...t, since: Date.now() }),
+      trouble: (t) => {
+        if (t.code !== 'human-check-required') return setTrouble({ ...t, since: Date.now() })
+        // The place has run out, and a new one takes what only the screen before can ask for.
+        const { waiting: _lost, ...rest } = get()
+        set(rest)
+        go({ name: 'phone' }, true)
+      },
     })
     line.current = q
     return () => q.stop()
